@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a file name means.
+ *
+ * System V and POSIX name their objects differently, by a 32-bit number and by
+ * a string, and the root directory holds both.  So the text has to decide, and
+ * it has to decide alike for everybody: a program that creates 3148, a script
+ * that removes 0xc4c and ipcs(1), which prints 0x00000c4c, mean one segment.
+ *
+ * The rule is: what reads as a key is a key, in one of three notations, and
+ * everything else is a POSIX name.  The notations are kept narrow, because each
+ * string they take is one that a POSIX object cannot be reached by here:
+ * no blanks, no "+", no "0X", and no leading zeros in a decimal, which some
+ * would read as octal.  Key 0 is refused rather than handed on as a POSIX name:
+ * it is IPC_PRIVATE, and whoever writes it means System V.
+ *
+ * Digits are compared as ASCII; a file name has no locale.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shmfs/name.h"
+
+/* The magnitude of the most negative key_t. */
+#define KEY_NEGATIVE_MAX UINT32_C(2147483648)
+
+/* "0" or digits without a leading zero, up to `max`, and nothing after them. */
+static bool read_decimal(const char *text, uint32_t max, uint32_t *value)
+{
+	uint64_t sum = 0;
+
+	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+		return false;
+
+	for (const char *c = text; *c != '\0'; c++) {
+		if (*c < '0' || *c > '9')
+			return false;
+		sum = sum * 10 + (uint64_t)(*c - '0');
+		if (sum > max)
+			return false;
+	}
+
+	*value = (uint32_t)sum;
+	return true;
+}
+
+/* The value of a hex digit, or -1. */
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* One to eight hex digits and nothing after them; leading zeros are welcome. */
+static bool read_hex(const char *text, uint32_t *value)
+{
+	uint32_t sum = 0;
+	size_t len = 0;
+
+	for (; text[len] != '\0'; len++) {
+		int digit = hex_digit(text[len]);
+
+		if (digit < 0 || len == 8)
+			return false;
+		sum = sum << 4 | (uint32_t)digit;
+	}
+	if (len == 0)
+		return false;
+
+	*value = sum;
+	return true;
+}
+
+/* Does the text spell a key, or the 0 that would be one? */
+static bool read_key(const char *text, uint32_t *key)
+{
+	uint32_t magnitude;
+
+	if (text[0] == '0' && text[1] == 'x')
+		return read_hex(text + 2, key);
+	if (text[0] != '-')
+		return read_decimal(text, UINT32_MAX, key);
+	if (!read_decimal(text + 1, KEY_NEGATIVE_MAX, &magnitude) || magnitude == 0)
+		return false;
+
+	*key = 0 - magnitude;
+	return true;
+}
+
+/* What holds for every name of an object, key or not. */
+static int check_name(const char *text)
+{
+	if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+		return -ENOENT;
+	if (strchr(text, '/') != NULL)
+		return -ENOENT;
+	if (strlen(text) > NAME_MAX)
+		return -ENAMETOOLONG;
+	/* glibc keeps the named semaphore /x as /dev/shm/sem.x, sem_overview(7). */
+	if (strncmp(text, "sem.", strlen("sem.")) == 0)
+		return -EPERM;
+	return 0;
+}
+
+int shmfs_name_parse_root(const char *text, struct shmfs_name *out)
+{
+	uint32_t key;
+	int err = check_name(text);
+
+	if (err)
+		return err;
+	if (!read_key(text, &key)) {
+		*out = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
+		return 0;
+	}
+	if (key == 0)
+		return -EINVAL;
+
+	*out = (struct shmfs_name){ .space = SHMFS_SPACE_KEY, .number = key, .text = text };
+	return 0;
+}
+
+int shmfs_name_parse_posix(const char *text, struct shmfs_name *out)
+{
+	int err = check_name(text);
+
+	if (err)
+		return err;
+
+	*out = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
+	return 0;
+}
+
+int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out)
+{
+	uint32_t id;
+
+	if (!read_decimal(text, INT32_MAX, &id))
+		return -ENOENT;
+
+	*out = (struct shmfs_name){ .space = SHMFS_SPACE_SHMID, .number = id, .text = text };
+	return 0;
+}
+
+size_t shmfs_name_format_key(uint32_t key, enum shmfs_key_format format, char buf[SHMFS_NUMBER_MAX])
+{
+	const char *pattern = format == SHMFS_KEYS_HEX ? "0x%08" PRIx32 : "%" PRIu32;
+
+	/* Both patterns fit whatever the key, so this is the length written. */
+	return (size_t)snprintf(buf, SHMFS_NUMBER_MAX, pattern, key);
+}
