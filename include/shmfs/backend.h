@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The interface between the filesystem and the shared memory behind it.
+ *
+ * Above it are names, inodes and FUSE requests; below it System V segments
+ * (sysv.h), POSIX objects (posix.h) and, in the unit tests, plain memory.
+ * Nothing above asks which of them it talks to.
+ *
+ *   backend   where objects live and names lead to them; one for each kind
+ *   object    one segment or one POSIX object, as long as the kernel
+ *             remembers its inode; holds no descriptor and no attachment
+ *   handle    one open file; what it opened stays reachable until release
+ *   span      where some bytes of a handle lie just now, so that they are
+ *             moved once, between the caller and the memory itself
+ *
+ * Slots return 0 (or a count) or a negative errno and leave outputs alone on
+ * failure.  All may be called from several threads at once.
+ */
+#ifndef SHMFS_BACKEND_H
+#define SHMFS_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include "shmfs/caller.h"
+#include "shmfs/name.h"
+
+struct shmfs_backend {
+	const struct shmfs_backend_ops *ops;
+};
+
+/* The part of an object that is common; a backend's own object starts with it. */
+struct shmfs_object {
+	struct shmfs_backend *backend; /* borrowed */
+	uint64_t identity;	       /* unique within the backend, never changes */
+};
+
+/* How the kernel may serve an open file without asking again. */
+enum shmfs_binding {
+	SHMFS_SERVED,	    /* every request comes to the daemon */
+	SHMFS_BOUND,	    /* all of read, write and mmap go to `fd` */
+	SHMFS_BOUND_MAPPED, /* mmap goes to `fd`, read and write are served */
+};
+
+/* The part of a handle that is common; a backend's own handle starts with it. */
+struct shmfs_handle {
+	struct shmfs_object *object; /* borrowed; lives longer than its handles */
+	int flags;		     /* of open(2) */
+	bool may_flush;		     /* close(2) has work to do: ask flush() */
+	bool bound;		     /* set by the caller once the kernel serves it */
+};
+
+/* `len` bytes at `fd`, offset `pos`, or, where fd is -1, at `mem`. */
+struct shmfs_span {
+	int fd;
+	off_t pos;
+	char *mem;
+	size_t len;
+	bool append; /* to be written at the end, wherever that is then */
+	void *pin;   /* the backend's own: what keeps the bytes there */
+};
+
+/* One entry of a listing.  Returns 0 to go on, anything else to stop. */
+typedef int shmfs_list_fn(const struct shmfs_name *name, ino_t ino, void *arg);
+
+struct shmfs_backend_ops {
+	/* --- names ------------------------------------------------------- */
+
+	/* Which object has this name now?  -ENOENT when none. */
+	int (*find)(struct shmfs_backend *, const struct shmfs_name *, uint64_t *identity);
+
+	/*
+	 * Call `fn` for every name of a space.  The order is one in which the
+	 * entries that stay keep their places.  Stops with what `fn` returns.
+	 */
+	int (*list)(struct shmfs_backend *, enum shmfs_space, shmfs_list_fn *fn, void *arg);
+
+	/*
+	 * Make a new object with the caller as owner and creator, and a handle
+	 * on it that is not bound to an object yet: adopt() does that.
+	 * -EEXIST when the name is taken, -EPERM where nothing is created.
+	 */
+	int (*create)(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
+		      const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
+
+	/* Remove the name; the memory goes with the last that uses it. */
+	int (*remove)(struct shmfs_backend *, const struct shmfs_name *,
+		      const struct shmfs_caller *);
+
+	/* renameat2(2) with its flags; -EXDEV where names are not movable. */
+	int (*rename)(struct shmfs_backend *, const struct shmfs_name *from,
+		      const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
+
+	/* Fill in what this backend knows of statvfs(3): blocks, or inodes. */
+	int (*statfs)(struct shmfs_backend *, struct statvfs *);
+
+	/*
+	 * Fill in the times of the directory that the names are in.  NULL where
+	 * there is none.
+	 */
+	int (*stat_names)(struct shmfs_backend *, struct stat *);
+
+	/* --- objects ----------------------------------------------------- */
+
+	/* Make the record of an object that find() or create() identified. */
+	int (*object_new)(struct shmfs_backend *, uint64_t identity, struct shmfs_object **);
+	void (*object_free)(struct shmfs_object *);
+
+	/* A lookup of `name` has just led to the object. */
+	int (*named)(struct shmfs_object *, const struct shmfs_name *);
+
+	/* -ESTALE when the object is gone and no handle keeps it. */
+	int (*getattr)(struct shmfs_object *, struct stat *);
+	int (*chmod)(struct shmfs_object *, mode_t, const struct shmfs_caller *);
+	/* uid or gid -1: unchanged */
+	int (*chown)(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *);
+	/* utimensat(2)'s two times, UTIME_NOW and UTIME_OMIT included */
+	int (*utimens)(struct shmfs_object *, const struct timespec[2],
+		       const struct shmfs_caller *);
+	/* `handle`: the one that asks (ftruncate), or NULL (truncate) */
+	int (*truncate)(struct shmfs_object *, struct shmfs_handle *handle, off_t,
+			const struct shmfs_caller *);
+
+	/* --- handles ----------------------------------------------------- */
+
+	/* Open with the flags of open(2); O_TRUNC is carried out. */
+	int (*open)(struct shmfs_object *, int flags, struct shmfs_handle **);
+	/* Tie a handle that create() made to its object; frees it on failure. */
+	int (*adopt)(struct shmfs_handle *, struct shmfs_object *);
+	/* The file has been closed once (it may be open elsewhere still). */
+	int (*flush)(struct shmfs_handle *, const struct shmfs_caller *);
+	void (*release)(struct shmfs_handle *);
+
+	/* How may the kernel serve this handle, and from which descriptor? */
+	enum shmfs_binding (*binding)(struct shmfs_handle *, int *fd);
+
+	/*
+	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.
+	 * A span that was got is given back with read_end().
+	 */
+	int (*read_begin)(struct shmfs_handle *, off_t off, size_t len, struct shmfs_span *);
+	void (*read_end)(struct shmfs_handle *, struct shmfs_span *);
+
+	/*
+	 * Room for [off, off + len), perhaps less: -ENOSPC when there is none.
+	 * `append`: for `len` bytes at the end, wherever that is.  write_end()
+	 * gives it back and says how many bytes were written; nothing waits in
+	 * between.
+	 */
+	int (*write_begin)(struct shmfs_handle *, off_t off, size_t len, bool append,
+			   const struct shmfs_caller *, struct shmfs_span *);
+	void (*write_end)(struct shmfs_handle *, struct shmfs_span *, size_t written);
+
+	int (*fallocate)(struct shmfs_handle *, int mode, off_t off, off_t len,
+			 const struct shmfs_caller *);
+	/* lseek(2) with SEEK_DATA or SEEK_HOLE; returns the offset. */
+	off_t (*seek)(struct shmfs_handle *, off_t off, int whence);
+};
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Acting as the process that asks.
+ *
+ * System V IPC and /dev/shm decide by the credentials of whoever makes the
+ * call.  The daemon's threads therefore put on the caller's for the one call
+ * that creates, removes or changes something.  On Linux credentials belong to
+ * a thread; libc's setuid family changes all of them (signal(7), nptl(7)), so
+ * this module makes the system calls itself.
+ */
+#ifndef SHMFS_CALLER_H
+#define SHMFS_CALLER_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct shmfs_caller {
+	uid_t uid;
+	gid_t gid;
+	size_t ngroups;
+	const gid_t *groups; /* supplementary groups, borrowed */
+};
+
+/*
+ * Put on the caller's effective uid, gid and groups for this thread, and with
+ * them the caller's rights: an effective uid other than 0 has no capabilities
+ * (capabilities(7)).  The real and saved uid stay, which is the way back.
+ * In a daemon that is not root it does nothing: there is but one user.
+ *
+ * Returns 0 or a negative errno, with nothing changed.
+ */
+int shmfs_caller_assume(const struct shmfs_caller *);
+
+/* Put on the daemon's own again.  Ends the process if that cannot be done. */
+void shmfs_caller_drop(void);
+
+#endif
