@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * POSIX objects behind the backend interface.
+ *
+ * glibc's shm_open(3) is open(2) in /dev/shm, so the objects are its regular
+ * files.  An object's identity is the inode number.  While handles are open
+ * their descriptors reach it whatever becomes of its name; else it is reached
+ * by the name that last led to it, which a lookup has just confirmed, and
+ * -ESTALE says when another process was faster: the kernel then looks the
+ * name up again.
+ */
+#include "shmfs/posix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <dirent.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct posix_backend {
+	struct shmfs_backend base;
+	int dir; /* owned */
+};
+
+struct posix_handle {
+	struct shmfs_handle base;
+	struct posix_handle *next; /* in object->handles */
+	int fd;			   /* owned */
+};
+
+struct posix_object {
+	struct shmfs_object base;
+	pthread_mutex_t lock; /* protects all below */
+	char *name;	      /* owned; the last that led here */
+	struct posix_handle *handles;
+};
+
+static struct posix_backend *backend(struct shmfs_backend *base)
+{
+	return (struct posix_backend *)base;
+}
+
+static struct posix_object *object(struct shmfs_object *base)
+{
+	return (struct posix_object *)base;
+}
+
+static struct posix_handle *handle(struct shmfs_handle *base)
+{
+	return (struct posix_handle *)base;
+}
+
+static int dir_of(struct shmfs_object *base)
+{
+	return backend(base->backend)->dir;
+}
+
+/* --- names --- */
+
+/* Only regular files are objects; directories and links are somebody's own. */
+static int stat_name(int dir, const char *name, struct stat *st)
+{
+	struct stat now;
+
+	if (fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	if (!S_ISREG(now.st_mode))
+		return -ENOENT;
+	*st = now;
+	return 0;
+}
+
+static int posix_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
+{
+	struct stat st;
+	int err = stat_name(backend(base)->dir, name->text, &st);
+
+	if (!err)
+		*identity = st.st_ino;
+	return err;
+}
+
+static int list_entry(int dir, const struct dirent *entry, shmfs_list_fn *fn, void *arg)
+{
+	struct shmfs_name name;
+	struct stat st;
+
+	if (shmfs_name_parse_posix(entry->d_name, &name) != 0)
+		return 0;
+	if (entry->d_type != DT_REG &&
+	    (entry->d_type != DT_UNKNOWN || stat_name(dir, entry->d_name, &st) != 0))
+		return 0;
+	return fn(&name, entry->d_ino, arg);
+}
+
+static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
+		      void *arg)
+{
+	int fd = openat(backend(base)->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int err = 0;
+
+	(void)space;
+	if (!dir) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
+		err = list_entry(fd, entry, fn, arg);
+	if (!err && errno)
+		err = -errno;
+	closedir(dir);
+	return err;
+}
+
+static int posix_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+			const struct shmfs_caller *caller)
+{
+	int err = shmfs_caller_assume(caller);
+
+	if (err)
+		return err;
+	err = unlinkat(backend(base)->dir, name->text, 0) == 0 ? 0 : -errno;
+	shmfs_caller_drop();
+	return err;
+}
+
+static int posix_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+			const struct shmfs_name *to, unsigned flags,
+			const struct shmfs_caller *caller)
+{
+	int dir = backend(base)->dir;
+	int err = shmfs_caller_assume(caller);
+
+	if (err)
+		return err;
+	err = renameat2(dir, from->text, dir, to->text, flags) == 0 ? 0 : -errno;
+	shmfs_caller_drop();
+	return err;
+}
+
+/* Fills in the blocks; the inodes are those of System V segments. */
+static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(backend(base)->dir, &fs) != 0)
+		return -errno;
+	st->f_bsize = fs.f_bsize;
+	st->f_frsize = fs.f_frsize;
+	st->f_blocks = fs.f_blocks;
+	st->f_bfree = fs.f_bfree;
+	st->f_bavail = fs.f_bavail;
+	st->f_namemax = NAME_MAX;
+	return 0;
+}
+
+static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
+{
+	struct stat dir;
+
+	if (fstat(backend(base)->dir, &dir) != 0)
+		return -errno;
+	st->st_atim = dir.st_atim;
+	st->st_mtim = dir.st_mtim;
+	st->st_ctim = dir.st_ctim;
+	return 0;
+}
+
+/* --- objects --- */
+
+static int posix_object_new(struct shmfs_backend *base, uint64_t identity,
+			    struct shmfs_object **out)
+{
+	struct posix_object *obj = calloc(1, sizeof(*obj));
+
+	if (!obj)
+		return -ENOMEM;
+	obj->base.backend = base;
+	obj->base.identity = identity;
+	pthread_mutex_init(&obj->lock, NULL);
+	*out = &obj->base;
+	return 0;
+}
+
+static void posix_object_free(struct shmfs_object *base)
+{
+	struct posix_object *obj = object(base);
+
+	pthread_mutex_destroy(&obj->lock);
+	free(obj->name);
+	free(obj);
+}
+
+static int posix_named(struct shmfs_object *base, const struct shmfs_name *name)
+{
+	struct posix_object *obj = object(base);
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->name || strcmp(obj->name, name->text) != 0) {
+		char *copy = strdup(name->text);
+
+		if (copy) {
+			free(obj->name);
+			obj->name = copy;
+		} else {
+			err = -ENOMEM;
+		}
+	}
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+/*
+ * A descriptor of the object itself for one call, with `flags` of open(2): by
+ * the name, if that still leads to it.
+ */
+static int open_object(struct posix_object *obj, int flags)
+{
+	struct stat st;
+	int err = -ESTALE;
+	int fd;
+
+	pthread_mutex_lock(&obj->lock);
+	/* O_NONBLOCK: should the name be a fifo's now, do not wait for a writer. */
+	fd = openat(dir_of(&obj->base), obj->name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		err = errno == ENOENT || errno == ELOOP ? -ESTALE : -errno;
+	pthread_mutex_unlock(&obj->lock);
+	if (fd < 0)
+		return err;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == obj->base.identity)
+		return fd;
+	close(fd);
+	return -ESTALE;
+}
+
+/*
+ * A descriptor that names the object without opening it: a handle's, if there
+ * is one, duplicated so that it outlives the handle.
+ */
+static int refer_to(struct posix_object *obj)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&obj->lock);
+	if (obj->handles) {
+		fd = fcntl(obj->handles->fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			fd = -errno;
+	}
+	pthread_mutex_unlock(&obj->lock);
+	return fd == -1 ? open_object(obj, O_PATH) : fd;
+}
+
+static int posix_getattr(struct shmfs_object *base, struct stat *st)
+{
+	struct posix_object *obj = object(base);
+	struct stat now;
+	int err;
+
+	pthread_mutex_lock(&obj->lock);
+	if (obj->handles)
+		err = fstat(obj->handles->fd, &now) == 0 ? 0 : -errno;
+	else
+		err = stat_name(dir_of(base), obj->name, &now);
+	pthread_mutex_unlock(&obj->lock);
+	if (err == -ENOENT || (!err && now.st_ino != base->identity))
+		return -ESTALE;
+	if (!err)
+		*st = now;
+	return err;
+}
+
+/* Where the caller's rights meet the object's inode and no name can intervene. */
+static void proc_path(int fd, char path[static 32])
+{
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+}
+
+static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+{
+	int fd = refer_to(object(base));
+	char path[32];
+	int err;
+
+	if (fd < 0)
+		return fd;
+	proc_path(fd, path);
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		err = chmod(path, mode) == 0 ? 0 : -errno;
+		shmfs_caller_drop();
+	}
+	close(fd);
+	return err;
+}
+
+static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
+		       const struct shmfs_caller *caller)
+{
+	int fd = refer_to(object(base));
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		err = fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+		shmfs_caller_drop();
+	}
+	close(fd);
+	return err;
+}
+
+static int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
+			 const struct shmfs_caller *caller)
+{
+	int fd = refer_to(object(base));
+	char path[32];
+	int err;
+
+	if (fd < 0)
+		return fd;
+	proc_path(fd, path);
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		err = utimensat(AT_FDCWD, path, times, 0) == 0 ? 0 : -errno;
+		shmfs_caller_drop();
+	}
+	close(fd);
+	return err;
+}
+
+static int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
+			  const struct shmfs_caller *caller)
+{
+	int fd = h ? handle(h)->fd : open_object(object(base), O_WRONLY);
+	int err;
+
+	(void)caller;
+	if (fd < 0)
+		return fd;
+	err = ftruncate(fd, size) == 0 ? 0 : -errno;
+	if (!h)
+		close(fd);
+	return err;
+}
+
+/* --- handles --- */
+
+static void add_handle(struct posix_object *obj, struct posix_handle *h)
+{
+	h->base.object = &obj->base;
+	pthread_mutex_lock(&obj->lock);
+	h->next = obj->handles;
+	obj->handles = h;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+static struct posix_handle *new_handle(int flags)
+{
+	struct posix_handle *h = calloc(1, sizeof(*h));
+
+	if (h) {
+		h->base.flags = flags;
+		h->fd = -1;
+	}
+	return h;
+}
+
+/*
+ * Those of open(2) that mean something here; the rest is the kernel's affair.
+ * O_APPEND comes with each write, for fcntl(2) can change it.
+ */
+static int open_flags(int flags)
+{
+	return (flags & (O_ACCMODE | O_TRUNC)) | O_CLOEXEC | O_NOFOLLOW;
+}
+
+static int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags,
+			mode_t mode, const struct shmfs_caller *caller, uint64_t *identity,
+			struct shmfs_handle **out)
+{
+	struct posix_handle *h = new_handle(flags);
+	struct stat st;
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		h->fd = openat(backend(base)->dir, name->text, open_flags(flags) | O_CREAT | O_EXCL,
+			       mode & 07777);
+		err = h->fd < 0 ? -errno : 0;
+		shmfs_caller_drop();
+	}
+	if (!err && fstat(h->fd, &st) != 0) {
+		err = -errno;
+		close(h->fd);
+	}
+	if (err) {
+		free(h);
+		return err;
+	}
+	*identity = st.st_ino;
+	*out = &h->base;
+	return 0;
+}
+
+static int posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
+{
+	add_handle(object(to), handle(base));
+	return 0;
+}
+
+static int posix_open(struct shmfs_object *base, int flags, struct shmfs_handle **out)
+{
+	struct posix_object *obj = object(base);
+	struct posix_handle *h = new_handle(flags);
+
+	if (!h)
+		return -ENOMEM;
+	h->fd = open_object(obj, open_flags(flags));
+	if (h->fd < 0) {
+		int err = h->fd;
+
+		free(h);
+		return err;
+	}
+	add_handle(obj, h);
+	*out = &h->base;
+	return 0;
+}
+
+static int posix_flush(struct shmfs_handle *h, const struct shmfs_caller *caller)
+{
+	(void)h, (void)caller;
+	return 0;
+}
+
+static void posix_release(struct shmfs_handle *base)
+{
+	struct posix_object *obj = object(base->object);
+	struct posix_handle *h = handle(base);
+	struct posix_handle **link = &obj->handles;
+
+	pthread_mutex_lock(&obj->lock);
+	while (*link != h)
+		link = &(*link)->next;
+	*link = h->next;
+	pthread_mutex_unlock(&obj->lock);
+	close(h->fd);
+	free(h);
+}
+
+static enum shmfs_binding posix_binding(struct shmfs_handle *base, int *fd)
+{
+	*fd = handle(base)->fd;
+	return SHMFS_BOUND;
+}
+
+/* --- bytes --- */
+
+static int posix_read_begin(struct shmfs_handle *base, off_t off, size_t len,
+			    struct shmfs_span *span)
+{
+	*span = (struct shmfs_span){ .fd = handle(base)->fd, .pos = off, .len = len };
+	return 0;
+}
+
+static void posix_read_end(struct shmfs_handle *base, struct shmfs_span *span)
+{
+	(void)base, (void)span;
+}
+
+static int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
+			     const struct shmfs_caller *caller, struct shmfs_span *span)
+{
+	(void)caller;
+	*span = (struct shmfs_span){
+		.fd = handle(base)->fd,
+		.pos = off,
+		.len = len,
+		.append = append,
+	};
+	return 0;
+}
+
+static void posix_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+{
+	(void)base, (void)span, (void)written;
+}
+
+static int posix_fallocate_range(struct shmfs_handle *base, int mode, off_t off, off_t len,
+				 const struct shmfs_caller *caller)
+{
+	(void)caller;
+	return fallocate(handle(base)->fd, mode, off, len) == 0 ? 0 : -errno;
+}
+
+static off_t posix_seek(struct shmfs_handle *base, off_t off, int whence)
+{
+	off_t pos = lseek(handle(base)->fd, off, whence);
+
+	return pos < 0 ? -errno : pos;
+}
+
+static const struct shmfs_backend_ops posix_ops = {
+	.find = posix_find,
+	.list = posix_list,
+	.create = posix_create,
+	.remove = posix_remove,
+	.rename = posix_rename,
+	.statfs = posix_statfs,
+	.stat_names = posix_stat_names,
+	.object_new = posix_object_new,
+	.object_free = posix_object_free,
+	.named = posix_named,
+	.getattr = posix_getattr,
+	.chmod = posix_chmod,
+	.chown = posix_chown,
+	.utimens = posix_utimens,
+	.truncate = posix_truncate,
+	.open = posix_open,
+	.adopt = posix_adopt,
+	.flush = posix_flush,
+	.release = posix_release,
+	.binding = posix_binding,
+	.read_begin = posix_read_begin,
+	.read_end = posix_read_end,
+	.write_begin = posix_write_begin,
+	.write_end = posix_write_end,
+	.fallocate = posix_fallocate_range,
+	.seek = posix_seek,
+};
+
+int shmfs_posix_new(const char *dir, struct shmfs_backend **out)
+{
+	struct posix_backend *be = calloc(1, sizeof(*be));
+	int err;
+
+	if (!be)
+		return -ENOMEM;
+	be->base.ops = &posix_ops;
+	be->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (be->dir < 0) {
+		err = -errno;
+		free(be);
+		return err;
+	}
+	*out = &be->base;
+	return 0;
+}
+
+void shmfs_posix_free(struct shmfs_backend *base)
+{
+	close(backend(base)->dir);
+	free(base);
+}
