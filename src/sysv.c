@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System V segments behind the backend interface.
+ *
+ * A segment is found by key in one hash lookup of the kernel's (shmget) and
+ * inspected by id without permission and without a trace (SHM_STAT_ANY), so
+ * nothing here is remembered that another process could change: an object
+ * knows its shmid, and its memory only while handles are open.
+ *
+ * The one complication is that resizing means replacing (sysv_resize.c): the
+ * object stays and its shmid changes.  Its identity, which is the shmid that
+ * it was first met under, does not; `moved` translates.
+ */
+#include "sysv_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Objects reached by shmid, which cannot be resized, are apart from those by key. */
+#define BY_ID ((uint64_t)1 << 32)
+
+static struct sysv_backend *backend(struct shmfs_backend *base)
+{
+	return (struct sysv_backend *)base;
+}
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
+{
+	return backend(obj->base.backend);
+}
+
+int sysv_gone(int err)
+{
+	return err == -EINVAL || err == -EIDRM ? -ESTALE : err;
+}
+
+void sysv_wait_write(struct sysv_object *obj)
+{
+	struct sysv_backend *be = sysv_backend_of(obj);
+
+	if (pthread_rwlock_trywrlock(&obj->io) == 0)
+		return;
+	if (be->config.may_block)
+		be->config.may_block();
+	pthread_rwlock_wrlock(&obj->io);
+}
+
+void sysv_wait_read(struct sysv_object *obj)
+{
+	struct sysv_backend *be = sysv_backend_of(obj);
+
+	if (pthread_rwlock_tryrdlock(&obj->io) == 0)
+		return;
+	if (be->config.may_block)
+		be->config.may_block();
+	pthread_rwlock_rdlock(&obj->io);
+}
+
+/* --- names --- */
+
+/*
+ * Has an object's segment been replaced by `id`, or is `key` without one just
+ * now because it is being replaced?  Then the name leads to that object.
+ */
+static bool find_moved(struct sysv_backend *be, uint32_t key, int id, uint64_t *identity)
+{
+	bool found = false;
+
+	if (atomic_load(&be->nmoved) == 0)
+		return false;
+	pthread_mutex_lock(&be->lock);
+	for (struct sysv_object *obj = be->moved; obj && !found; obj = obj->next_moved) {
+		pthread_mutex_lock(&obj->lock);
+		if (obj->replacing)
+			found = (uint32_t)obj->last.shm_perm.__key == key;
+		else
+			found = obj->id == id;
+		pthread_mutex_unlock(&obj->lock);
+		if (found)
+			*identity = obj->base.identity;
+	}
+	pthread_mutex_unlock(&be->lock);
+	return found;
+}
+
+static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
+{
+	struct shmid_ds ds;
+	int id;
+
+	if (name->space == SHMFS_SPACE_KEY) {
+		/* Flags 0 ask for no permission (ipc/util.c, ipcperms()). */
+		id = shmget((key_t)name->number, 0, 0);
+		return id < 0 ? -errno : id;
+	}
+	id = (int)name->number;
+	return sysv_segment_stat(be, id, &ds, NULL) ? -ENOENT : id;
+}
+
+static int sysv_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
+{
+	struct sysv_backend *be = backend(base);
+	int id = find_id(be, name);
+
+	if (name->space == SHMFS_SPACE_KEY && find_moved(be, name->number, id, identity))
+		return 0;
+	if (id < 0)
+		return id;
+	*identity = (uint64_t)id | (name->space == SHMFS_SPACE_KEY ? 0 : BY_ID);
+	return 0;
+}
+
+struct list_state {
+	enum shmfs_space space;
+	shmfs_list_fn *fn;
+	void *arg;
+};
+
+static int list_row(const struct shmfs_sysv_row *row, void *arg)
+{
+	const struct list_state *list = arg;
+	struct shmfs_name name = { .space = list->space, .text = "" };
+
+	if (list->space == SHMFS_SPACE_KEY) {
+		if (row->key == 0 || (row->mode & SYSV_MODE_DEST))
+			return 0;
+		name.number = row->key;
+	} else {
+		name.number = (uint32_t)row->id;
+	}
+	return list->fn(&name, SYSV_INO(row->id), list->arg);
+}
+
+static int sysv_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
+		     void *arg)
+{
+	struct list_state list = { .space = space, .fn = fn, .arg = arg };
+
+	return sysv_usage_each(&backend(base)->usage, list_row, &list);
+}
+
+static int sysv_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller)
+{
+	int id = find_id(backend(base), name);
+	int err;
+
+	if (id < 0)
+		return id;
+	err = shmfs_caller_assume(caller);
+	if (err)
+		return err;
+	err = shmctl(id, IPC_RMID, NULL) == 0 ? 0 : -errno;
+	shmfs_caller_drop();
+	return err == -EINVAL || err == -EIDRM ? -ENOENT : err;
+}
+
+static int sysv_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+		       const struct shmfs_name *to, unsigned flags,
+		       const struct shmfs_caller *caller)
+{
+	(void)base, (void)from, (void)to, (void)flags, (void)caller;
+	return -EXDEV;
+}
+
+/* Fills in the inodes; the blocks are those of /dev/shm. */
+static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
+{
+	struct shminfo limits;
+	struct shm_info used;
+
+	(void)base;
+	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
+	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
+		return -errno;
+	st->f_files = limits.shmmni;
+	st->f_ffree = (unsigned long)used.used_ids < limits.shmmni ?
+			      limits.shmmni - (unsigned long)used.used_ids :
+			      0;
+	st->f_favail = st->f_ffree;
+	return 0;
+}
+
+/* --- objects --- */
+
+static int sysv_object_new(struct shmfs_backend *base, uint64_t identity, struct shmfs_object **out)
+{
+	struct sysv_object *obj = calloc(1, sizeof(*obj));
+
+	if (!obj)
+		return -ENOMEM;
+	obj->base.backend = base;
+	obj->base.identity = identity;
+	obj->by_key = !(identity & BY_ID);
+	obj->id = (int)(identity & ~BY_ID);
+	pthread_mutex_init(&obj->lock, NULL);
+	pthread_rwlock_init(&obj->io, NULL);
+	*out = &obj->base;
+	return 0;
+}
+
+static void sysv_object_free(struct shmfs_object *base)
+{
+	struct sysv_object *obj = object(base);
+	struct sysv_backend *be = sysv_backend_of(obj);
+
+	if (obj->moved) {
+		struct sysv_object **link = &be->moved;
+
+		pthread_mutex_lock(&be->lock);
+		while (*link != obj)
+			link = &(*link)->next_moved;
+		*link = obj->next_moved;
+		atomic_fetch_sub(&be->nmoved, 1);
+		pthread_mutex_unlock(&be->lock);
+	}
+	pthread_rwlock_destroy(&obj->io);
+	pthread_mutex_destroy(&obj->lock);
+	free(obj);
+}
+
+static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
+{
+	(void)base, (void)name;
+	return 0;
+}
+
+static void fill_stat(const struct shmid_ds *ds, int id, uint64_t others, bool gone,
+		      struct stat *st)
+{
+	bool dest = gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
+
+	*st = (struct stat){
+		.st_ino = SYSV_INO(id),
+		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
+		.st_nlink = others + (dest ? 0 : 1),
+		.st_uid = ds->shm_perm.uid,
+		.st_gid = ds->shm_perm.gid,
+		.st_size = (off_t)ds->shm_segsz,
+		.st_blksize = sysconf(_SC_PAGESIZE),
+		.st_atim.tv_sec = ds->shm_atime,
+		.st_mtim.tv_sec = ds->shm_dtime > ds->shm_ctime ? ds->shm_dtime : ds->shm_ctime,
+		.st_ctim.tv_sec = ds->shm_ctime,
+	};
+}
+
+static int sysv_getattr(struct shmfs_object *base, struct stat *st)
+{
+	struct sysv_object *obj = object(base);
+	struct sysv_backend *be = sysv_backend_of(obj);
+	struct sysv_segment *segment = NULL;
+	struct stat file;
+	uint64_t others = 0;
+	bool gone = false;
+
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing)
+		gone = sysv_segment_stat(be, obj->id, &obj->last, &others) != 0;
+	if (!gone || obj->segment)
+		fill_stat(&obj->last, obj->id, others, gone, st);
+	if (obj->segment)
+		segment = sysv_segment_get(obj->segment);
+	pthread_mutex_unlock(&obj->lock);
+
+	if (gone && !segment)
+		return -ESTALE;
+	if (segment && segment->fd >= 0 && fstat(segment->fd, &file) == 0)
+		st->st_blocks = file.st_blocks;
+	else
+		st->st_blocks =
+			(blkcnt_t)(sysv_usage_of(&be->usage, (int)(st->st_ino & INT32_MAX)) / 512);
+	sysv_segment_put(segment);
+	return 0;
+}
+
+/*
+ * IPC_SET sets owner, group and mode together, as the caller.  -1 leaves one
+ * as it is.  Even with nothing to change it moves shm_ctime.
+ */
+static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
+		    const struct shmfs_caller *caller)
+{
+	struct shmid_ds ds;
+	int err;
+
+	sysv_wait_read(obj);
+	err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+	if (!err)
+		err = shmfs_caller_assume(caller);
+	if (!err) {
+		if (uid != (uid_t)-1)
+			ds.shm_perm.uid = uid;
+		if (gid != (gid_t)-1)
+			ds.shm_perm.gid = gid;
+		if (mode != (mode_t)-1)
+			ds.shm_perm.mode = (unsigned short)(mode & 0777);
+		err = shmctl(obj->id, IPC_SET, &ds) == 0 ? 0 : sysv_gone(-errno);
+		shmfs_caller_drop();
+	}
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
+static int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+{
+	return set_perm(object(base), (uid_t)-1, (gid_t)-1, mode, caller);
+}
+
+static int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
+		      const struct shmfs_caller *caller)
+{
+	return set_perm(object(base), uid, gid, (mode_t)-1, caller);
+}
+
+static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
+			const struct shmfs_caller *caller)
+{
+	bool now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
+	int err = set_perm(object(base), (uid_t)-1, (gid_t)-1, (mode_t)-1, caller);
+
+	/* touch(1) is for all who may write; only the owner can move ctime. */
+	return err == -EPERM && now ? 0 : err;
+}
+
+static const struct shmfs_backend_ops sysv_ops = {
+	.find = sysv_find,
+	.list = sysv_list,
+	.create = sysv_create,
+	.remove = sysv_remove,
+	.rename = sysv_rename,
+	.statfs = sysv_statfs,
+	.object_new = sysv_object_new,
+	.object_free = sysv_object_free,
+	.named = sysv_named,
+	.getattr = sysv_getattr,
+	.chmod = sysv_chmod,
+	.chown = sysv_chown,
+	.utimens = sysv_utimens,
+	.truncate = sysv_truncate,
+	.open = sysv_open,
+	.adopt = sysv_adopt,
+	.flush = sysv_flush,
+	.release = sysv_release,
+	.binding = sysv_binding,
+	.read_begin = sysv_read_begin,
+	.read_end = sysv_read_end,
+	.write_begin = sysv_write_begin,
+	.write_end = sysv_write_end,
+	.fallocate = sysv_fallocate,
+	.seek = sysv_seek,
+};
+
+int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
+{
+	struct sysv_backend *be = calloc(1, sizeof(*be));
+	int err;
+
+	if (!be)
+		return -ENOMEM;
+	be->base.ops = &sysv_ops;
+	be->config = *config;
+	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
+	err = sysv_usage_init(&be->usage, config->proc_dir);
+	if (err) {
+		free(be);
+		return err;
+	}
+	pthread_mutex_init(&be->lock, NULL);
+	pthread_mutex_init(&be->attach_lock, NULL);
+	*out = &be->base;
+	return 0;
+}
+
+void shmfs_sysv_free(struct shmfs_backend *base)
+{
+	struct sysv_backend *be = backend(base);
+
+	sysv_usage_destroy(&be->usage);
+	pthread_mutex_destroy(&be->attach_lock);
+	pthread_mutex_destroy(&be->lock);
+	free(be);
+}

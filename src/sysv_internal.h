@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the System V backend share:
+ *
+ *   sysv.c         names and attributes
+ *   sysv_handle.c  open files: create, open, close, the bytes
+ *   sysv_segment.c getting at a segment's memory
+ *   sysv_size.c    the size rules: clearing, growing, trimming
+ *   sysv_resize.c  replacing a segment by one of another size
+ *   sysv_usage.c   resident memory, which only the whole table tells
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   object->io     held for reading by whoever writes bytes, for writing by
+ *                  whoever replaces the segment.  It may be held for as long
+ *                  as copying the segment takes, so waiting for it goes
+ *                  through sysv_wait_*(), which lets other requests run on.
+ *   backend->lock  the lists of replaced segments; held for list work only
+ *   object->lock   the object's fields; held for a system call or two
+ *   backend->attach_lock, usage->lock   innermost
+ */
+#ifndef SHMFS_SYSV_INTERNAL_H
+#define SHMFS_SYSV_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/shm.h>
+
+#include "shmfs/sysv.h"
+#include "shmfs/sysv_table.h"
+
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
+#endif
+/* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
+#define SYSV_MODE_DEST 01000
+#define SYSV_MODE_LOCKED 02000
+
+/*
+ * st_ino of a segment: its shmid, out of the way of the inode numbers of
+ * /dev/shm.  tmpfs counts those from 1 in 32 bits (inode32, the default).
+ */
+#define SYSV_INO(id) (((ino_t)1 << 32) | (ino_t)(id))
+
+/*
+ * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
+ * is a descriptor of the segment's inode, which is no attachment; without,
+ * an attachment that nattch counts.  Immutable but for its references: while
+ * somebody reads from it, a resize may put another in its place.
+ */
+struct sysv_segment {
+	atomic_int refs;
+	struct sysv_backend *backend; /* borrowed */
+	int id;
+	uint64_t size;
+	int fd;		 /* owned; -1: attached */
+	char *map;	 /* owned; NULL unless attached, or huge pages (no write(2) there) */
+	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
+	bool writable;
+	size_t huge; /* huge page size, or 0 */
+};
+
+struct sysv_usage_row;
+
+struct sysv_usage {
+	pthread_mutex_t lock;	     /* protects all below; held while the table is read */
+	int fd;			     /* owned; /proc/sysvipc/shm */
+	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds */
+	uint64_t cost;		     /* nanoseconds that reading took */
+	struct sysv_usage_row *rows; /* owned; sorted by id */
+	size_t count;
+	size_t capacity;
+};
+
+struct sysv_backend {
+	struct shmfs_backend base;
+	struct shmfs_sysv_config config;
+	struct sysv_usage usage;
+	bool by_descriptor; /* segments are reached through descriptors */
+
+	pthread_mutex_t lock;	   /* protects `moved` and its links */
+	struct sysv_object *moved; /* objects whose segment is being or was replaced */
+	atomic_int nmoved;	   /* their number; 0 spares the lock */
+
+	/*
+	 * Our own attachments, which nattch counts and st_nlink must not.  Held
+	 * across shmat(2), shmdt(2) and the reading of nattch, so that the two
+	 * numbers belong together.
+	 */
+	pthread_mutex_t attach_lock;
+	struct sysv_attachment *attachments; /* owned list; one node a segment */
+};
+
+struct sysv_attachment {
+	struct sysv_attachment *next;
+	int id;
+	unsigned count;
+};
+
+struct sysv_object {
+	struct shmfs_object base;
+	bool by_key; /* reached by its key, hence resizable; else by its shmid */
+	struct sysv_object *next_moved;
+	bool moved; /* in backend->moved */
+
+	pthread_rwlock_t io;
+
+	pthread_mutex_t lock; /* protects all below */
+	int id;
+	bool replacing;		      /* `last` speaks for it until that is done */
+	struct sysv_segment *segment; /* owned reference, while handles are open */
+	int handles;
+	struct shmid_ds last; /* as last seen */
+
+	/*
+	 * Growth.  A segment that a writer outgrew is larger than its content
+	 * until the writer closes it; then it is cut to the larger of `floor`
+	 * and `extent`.
+	 */
+	bool fresh;	 /* made by a handle that is open still: its content is `extent` */
+	bool growing;	 /* larger than its content */
+	uint64_t floor;	 /* the size it had, or was made with */
+	uint64_t extent; /* end of the furthest write */
+};
+
+struct sysv_handle {
+	struct shmfs_handle base;
+	struct sysv_segment *segment; /* owned, from create() until adopt() */
+	bool created;
+	bool cleared; /* truncated by its open */
+	atomic_bool wrote;
+};
+
+/* --- sysv_segment.c --- */
+
+/*
+ * Get at the memory of segment `id`.  `size` is its shm_segsz.
+ * -EACCES, -EIDRM / -EINVAL (gone), -ENOMEM, -EMFILE ...
+ */
+int sysv_segment_open(struct sysv_backend *, int id, uint64_t size, bool writable,
+		      struct sysv_segment **);
+/*
+ * The same in two steps for the guardian of a resize, which may outlive the
+ * daemon's other threads and whatever they had locked: fill() neither
+ * allocates nor locks, for a segment that is empty yet, and empty() undoes it;
+ * count() enters the attachment that it may have made, later.
+ */
+struct sysv_segment *sysv_segment_new(struct sysv_backend *);
+int sysv_segment_fill(struct sysv_segment *, int id, uint64_t size);
+void sysv_segment_empty(struct sysv_segment *);
+void sysv_segment_count(struct sysv_segment *, struct sysv_attachment **spare);
+struct sysv_segment *sysv_segment_get(struct sysv_segment *);
+void sysv_segment_put(struct sysv_segment *);
+/* Zero [off, off + len) and give the whole pages in it back. */
+int sysv_segment_punch(struct sysv_segment *, uint64_t off, uint64_t len);
+/* Copy the first `len` bytes, holes left as holes. Neither allocates nor locks. */
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len);
+/* Does anything but us have the inode open or mapped?  False if it cannot be told. */
+bool sysv_segment_is_shared(struct sysv_segment *);
+/*
+ * What the kernel says of segment `id`, and how many attachments besides ours
+ * it has.  Needs no permission, changes nothing.  -ESTALE when it is gone.
+ */
+int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
+/* shmat(2) and shmdt(2) with our own attachments counted. */
+int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
+void sysv_detach(struct sysv_backend *, int id, char *map);
+/* Can this process open the files behind its mappings? */
+bool sysv_descriptors_work(const char *proc_dir);
+
+/* --- sysv_usage.c --- */
+
+int sysv_usage_init(struct sysv_usage *, const char *proc_dir);
+void sysv_usage_destroy(struct sysv_usage *);
+/* Resident and swapped bytes of segment `id`; 0 when it is not in the table. */
+uint64_t sysv_usage_of(struct sysv_usage *, int id);
+/* Forget what was read: memory was just touched through us. */
+void sysv_usage_stale(struct sysv_usage *);
+/* One pass over the table as it is now. */
+int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
+
+/* --- sysv_resize.c, sysv_size.c --- */
+
+/*
+ * Replace the object's segment by one of `size` bytes under the same key.
+ * `object->io` is held for writing.  `handle` is the one that asks, or NULL.
+ * -EBUSY when others use the segment, -EPERM when the caller may not remove
+ * it, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
+ * has changed then.  -EEXIST when the key was lost on the way: the log says
+ * where the bytes are.
+ */
+int sysv_resize(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
+		const struct shmfs_caller *);
+/* truncate(2): clear, or replace and keep that size when the file is closed. */
+int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
+		  const struct shmfs_caller *);
+/* The same with `object->io` held for writing already, and never to 0. */
+int sysv_set_size(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
+		  const struct shmfs_caller *);
+/* Zero every byte; `object->io` is held. */
+int sysv_clear(struct sysv_object *);
+/* Make room for a write that ends at `end`; `object->io` is held for writing. */
+int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
+	      const struct shmfs_caller *);
+/* Cut a grown segment to its content; `object->io` is held for writing. */
+int sysv_trim(struct sysv_object *, struct shmfs_handle *, const struct shmfs_caller *);
+
+/* --- sysv_handle.c --- */
+
+int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
+		const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
+int sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
+int sysv_open(struct shmfs_object *, int flags, struct shmfs_handle **);
+int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
+void sysv_release(struct shmfs_handle *);
+enum shmfs_binding sysv_binding(struct shmfs_handle *, int *fd);
+int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
+void sysv_read_end(struct shmfs_handle *, struct shmfs_span *);
+int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,
+		     struct shmfs_span *);
+void sysv_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
+off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
+
+/* --- sysv.c --- */
+
+struct sysv_backend *sysv_backend_of(struct sysv_object *);
+void sysv_wait_write(struct sysv_object *);
+void sysv_wait_read(struct sysv_object *);
+/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */
+int sysv_gone(int err);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Replacing a segment by one of another size under the same key.
+ *
+ * The size of a segment is fixed when it is made, a key leads to one segment
+ * at a time, and no call moves a key from one to another: the old one has to
+ * go before the new one can come.  Between the two its content belongs to no
+ * key and would be lost with the process that still holds it attached, were
+ * that killed.  So the change is made by a process of its own, the guardian,
+ * that shares the daemon's memory and descriptors (CLONE_VM, CLONE_FILES) but
+ * not its fate: a SIGKILL to the daemon leaves the guardian running until the
+ * key is whole again.  The calling thread is stopped until then
+ * (CLONE_VFORK), which lets the guardian use its stack, and the other threads
+ * run on.  What the guardian does must not depend on them: it takes no lock
+ * and allocates nothing, for a lock may be held for ever by a thread that was
+ * killed.
+ *
+ * While the new segment is being filled nobody may see half of it: its mode
+ * is 0 until it is complete, and so is the old one's from the moment when it
+ * is known to be unused to its removal, so that nobody attaches in between.
+ * (A process with CAP_IPC_OWNER is not kept out by a mode.)
+ *
+ * Where the new one cannot be made the old content goes back under its key,
+ * and where another process took the key, under an id of its own.
+ */
+#include "sysv_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shmfs/log.h"
+
+#define GUARDIAN_STACK ((size_t)256 << 10)
+#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
+
+/* One replacement, shared by the thread that asks and its guardian. */
+struct replacement {
+	struct sysv_backend *backend;
+	struct sysv_segment *old; /* borrowed; kept attached or open throughout */
+	struct shmid_ds ds;	  /* of the old one, as it was */
+	uint64_t size;		  /* wanted */
+
+	int err;		       /* 0: made as wanted */
+	bool removed;		       /* the old one has lost its key */
+	struct sysv_segment *made;     /* owned; filled when the key leads to it */
+	struct sysv_segment *rescued;  /* owned; filled when the content had to go there */
+	struct sysv_attachment *spare; /* owned; to count what `made` attached */
+};
+
+static bool is_filled(const struct sysv_segment *segment)
+{
+	return segment->size > 0;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* shmget(2)'s errors as those of a file that grows. */
+static int size_error(int err)
+{
+	return err == EINVAL ? -EFBIG : -err;
+}
+
+/* SHM_HUGETLB and the size of its pages, as the old one has them. */
+static int huge_flags(const struct sysv_segment *segment)
+{
+	int log2 = 0;
+
+	if (!segment->huge)
+		return 0;
+	while (((size_t)1 << log2) < segment->huge)
+		log2++;
+	return SHM_HUGETLB | (log2 << HUGE_SHIFT);
+}
+
+/*
+ * Would the kernel make such a segment?  Asked before anything is touched; the
+ * old one is still there then, as it will be when the new one is made.
+ */
+static int probe(const struct replacement *r)
+{
+	int id = shmget(IPC_PRIVATE, r->size, IPC_CREAT | huge_flags(r->old));
+
+	if (id < 0)
+		return size_error(errno);
+	shmctl(id, IPC_RMID, NULL);
+	return 0;
+}
+
+static int set_perm(int id, const struct shmid_ds *like, unsigned mode)
+{
+	struct shmid_ds ds = *like;
+
+	ds.shm_perm.mode = (unsigned short)(mode & 0777);
+	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
+}
+
+/* shmget(2) as the creator of the old segment, so that the new one has the same. */
+static int get_as_creator(const struct replacement *r, key_t key, uint64_t size)
+{
+	struct shmfs_caller creator = { .uid = r->ds.shm_perm.cuid, .gid = r->ds.shm_perm.cgid };
+	int flags = IPC_CREAT | IPC_EXCL | huge_flags(r->old);
+	bool assumed = !r->old->huge && shmfs_caller_assume(&creator) == 0;
+	int id;
+
+	/* Mode 0 keeps all out; as an ordinary user we need in ourselves. */
+	if (!r->backend->by_descriptor)
+		flags |= 0600;
+	id = shmget(key, size, flags);
+	if (id < 0)
+		id = -errno;
+	if (assumed)
+		shmfs_caller_drop();
+	return id;
+}
+
+/* Make a segment, fill it from the old one, and only then open it to others. */
+static int make(const struct replacement *r, key_t key, uint64_t size, struct sysv_segment *out)
+{
+	int id = get_as_creator(r, key, size);
+	int err;
+
+	if (id < 0)
+		return size_error(-id);
+	err = sysv_segment_fill(out, id, size);
+	if (!err)
+		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size));
+	if (!err && (r->ds.shm_perm.mode & SYSV_MODE_LOCKED) && shmctl(id, SHM_LOCK, NULL) != 0)
+		err = -errno;
+	if (!err)
+		err = set_perm(id, &r->ds, r->ds.shm_perm.mode);
+	/* Removed by somebody already: that is what they wanted. */
+	if (err == -EINVAL || err == -EIDRM)
+		err = 0;
+	if (err) {
+		shmctl(id, IPC_RMID, NULL);
+		sysv_segment_empty(out);
+	}
+	return err;
+}
+
+/* The new one could not be made: bring the old content to where it is found. */
+static void restore(struct replacement *r)
+{
+	if (r->err != -EEXIST) {
+		int err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
+
+		if (!err)
+			return;
+		if (err == -EEXIST)
+			r->err = err;
+	}
+	make(r, IPC_PRIVATE, r->old->size, r->rescued);
+}
+
+/* Nobody else attached, counted while nobody can attach. */
+static int close_off(struct replacement *r)
+{
+	struct shmid_ds ds;
+	uint64_t others;
+	int err = set_perm(r->old->id, &r->ds, 0);
+
+	if (err)
+		return sysv_gone(err);
+	err = sysv_segment_stat(r->backend, r->old->id, &ds, &others);
+	if (!err && others)
+		err = -EBUSY;
+	if (!err && shmctl(r->old->id, IPC_RMID, NULL) != 0)
+		err = sysv_gone(-errno);
+	if (err)
+		set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
+	return err;
+}
+
+/* The guardian's whole life. */
+static int guard(void *arg)
+{
+	struct replacement *r = arg;
+
+	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
+	setsid();
+	r->err = close_off(r);
+	if (r->err)
+		return 0;
+	r->removed = true;
+	r->err = make(r, r->ds.shm_perm.__key, r->size, r->made);
+	if (r->err)
+		restore(r);
+	return 0;
+}
+
+/* Run guard() in a process of its own that no signal to the daemon ends. */
+static int run_guardian(struct replacement *r)
+{
+	char *stack = malloc(GUARDIAN_STACK);
+	sigset_t all, before;
+	pid_t pid;
+	int err = 0;
+
+	if (!stack)
+		return -ENOMEM;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = clone(guard, stack + GUARDIAN_STACK, CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD,
+		    r);
+	if (pid < 0)
+		err = -errno;
+	else
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	free(stack);
+	return err;
+}
+
+/* May the caller remove the segment (ipc/util.c, ipcctl_obtain_check())? */
+static bool may_remove(const struct shmid_ds *ds, const struct shmfs_caller *caller)
+{
+	return caller->uid == 0 || caller->uid == ds->shm_perm.uid ||
+	       caller->uid == ds->shm_perm.cuid;
+}
+
+static int check(const struct sysv_object *obj, const struct shmfs_handle *handle,
+		 const struct replacement *r, uint64_t others, const struct shmfs_caller *caller)
+{
+	if (!obj->by_key || (r->ds.shm_perm.mode & SYSV_MODE_DEST) || r->ds.shm_perm.__key == 0)
+		return -EPERM;
+	if (!may_remove(&r->ds, caller))
+		return -EPERM;
+	if (others || obj->handles > (handle ? 1 : 0) || (handle && handle->bound))
+		return -EBUSY;
+	return sysv_segment_is_shared(r->old) ? -EBUSY : 0;
+}
+
+/* Names lead to the object from here on, whatever becomes of its key. */
+static void begin(struct sysv_object *obj, struct replacement *r)
+{
+	struct sysv_backend *be = r->backend;
+
+	pthread_mutex_lock(&be->lock);
+	if (!obj->moved) {
+		obj->moved = true;
+		obj->next_moved = be->moved;
+		be->moved = obj;
+		atomic_fetch_add(&be->nmoved, 1);
+	}
+	pthread_mutex_lock(&obj->lock);
+	obj->replacing = true;
+	obj->last = r->ds;
+	pthread_mutex_unlock(&obj->lock);
+	pthread_mutex_unlock(&be->lock);
+}
+
+static void end(struct sysv_object *obj, struct replacement *r)
+{
+	pthread_mutex_lock(&obj->lock);
+	obj->replacing = false;
+	if (is_filled(r->made)) {
+		sysv_segment_count(r->made, &r->spare);
+		obj->id = r->made->id;
+		if (obj->segment) {
+			sysv_segment_put(obj->segment);
+			obj->segment = sysv_segment_get(r->made);
+		}
+	}
+	pthread_mutex_unlock(&obj->lock);
+}
+
+/*
+ * The key is lost.  Say where the content is; when that is the old segment
+ * alone, keep it as long as we live.
+ */
+static void report_loss(struct replacement *r)
+{
+	unsigned key = (unsigned)r->ds.shm_perm.__key;
+	char *map;
+
+	if (is_filled(r->rescued)) {
+		shmfs_log(LOG_ERR,
+			  "key 0x%08x was taken while its segment was resized; its content is "
+			  "kept under shmid %d",
+			  key, r->rescued->id);
+		return;
+	}
+	if (sysv_attach(r->backend, r->old->id, SHM_RDONLY, &map) != 0)
+		sysv_segment_get(r->old);
+	shmfs_log(LOG_CRIT,
+		  "key 0x%08x was lost while its segment was resized, and no other could be made; "
+		  "copy .by-id/%d before unmounting",
+		  key, r->old->id);
+}
+
+/* All is checked and allocated: do it. */
+static int replace(struct sysv_object *obj, struct replacement *r)
+{
+	char *map;
+	/* Attached, the old one has an id until the new one is complete. */
+	int err = sysv_attach(r->backend, r->old->id, SHM_RDONLY, &map);
+
+	if (err)
+		return sysv_gone(err);
+	begin(obj, r);
+	r->err = -EIO; /* what is left when the guardian itself is killed */
+	err = run_guardian(r);
+	if (!err)
+		err = r->err;
+	end(obj, r);
+	if (r->removed && !is_filled(r->made))
+		report_loss(r);
+	sysv_detach(r->backend, r->old->id, map);
+	return err;
+}
+
+/* The segment to be replaced, and empty ones for what may come of it. */
+static int prepare(struct sysv_object *obj, struct replacement *r)
+{
+	r->made = sysv_segment_new(r->backend);
+	r->rescued = sysv_segment_new(r->backend);
+	r->spare = calloc(1, sizeof(*r->spare));
+	if (!r->made || !r->rescued || !r->spare)
+		return -ENOMEM;
+	if (!obj->segment)
+		return sysv_gone(
+			sysv_segment_open(r->backend, obj->id, r->ds.shm_segsz, true, &r->old));
+	r->old = sysv_segment_get(obj->segment);
+	return 0;
+}
+
+int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t size,
+		const struct shmfs_caller *caller)
+{
+	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
+	uint64_t others;
+	int err = sysv_segment_stat(r.backend, obj->id, &r.ds, &others);
+
+	if (err)
+		return err;
+	if (r.backend->config.may_block)
+		r.backend->config.may_block();
+	err = prepare(obj, &r);
+	if (!err)
+		err = check(obj, handle, &r, others, caller);
+	if (!err)
+		err = probe(&r);
+	if (!err)
+		err = replace(obj, &r);
+	free(r.spare);
+	sysv_segment_put(r.old);
+	if (r.rescued)
+		sysv_segment_empty(r.rescued); /* its attachment was never counted */
+	sysv_segment_put(r.rescued);
+	sysv_segment_put(r.made);
+	return err;
+}

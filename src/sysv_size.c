@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The size rules.
+ *
+ * The standard fixes a segment's size when it is made, and a file has none
+ * until it is written.  So: a new segment has a least size; clearing one
+ * keeps it; another size is another segment under the same key
+ * (sysv_resize.c); a writer that goes on past the end gets a larger one, in
+ * growing steps, which is cut to the content when the writer closes it.
+ */
+#include "sysv_internal.h"
+
+#include <errno.h>
+
+/* The object's segment, or one opened for the purpose.  Put it back. */
+static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
+{
+	struct shmid_ds ds;
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (obj->segment && obj->segment->writable) {
+		*out = sysv_segment_get(obj->segment);
+	} else {
+		err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+		if (!err)
+			err = sysv_segment_open(sysv_backend_of(obj), obj->id, ds.shm_segsz, true,
+						out);
+	}
+	pthread_mutex_unlock(&obj->lock);
+	return sysv_gone(err);
+}
+
+/* Rule 2: clearing keeps the segment. */
+int sysv_clear(struct sysv_object *obj)
+{
+	struct sysv_segment *segment;
+	int err = borrow_segment(obj, &segment);
+
+	if (err)
+		return err;
+	err = sysv_segment_punch(segment, 0, segment->size);
+	sysv_segment_put(segment);
+	pthread_mutex_lock(&obj->lock);
+	obj->extent = 0;
+	pthread_mutex_unlock(&obj->lock);
+	sysv_usage_stale(&sysv_backend_of(obj)->usage);
+	return err;
+}
+
+/* Give the segment a size that was asked for, and that closing keeps. */
+int sysv_set_size(struct sysv_object *obj, struct shmfs_handle *h, uint64_t size,
+		  const struct shmfs_caller *caller)
+{
+	struct shmid_ds ds;
+	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+
+	if (err)
+		return err;
+	if (size != ds.shm_segsz)
+		err = sysv_resize(obj, h, size, caller);
+	if (err)
+		return err;
+	pthread_mutex_lock(&obj->lock);
+	obj->growing = false;
+	obj->floor = size;
+	if (obj->extent > size)
+		obj->extent = size;
+	pthread_mutex_unlock(&obj->lock);
+	return 0;
+}
+
+int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
+		  const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = (struct sysv_object *)base;
+	int err;
+
+	sysv_wait_write(obj);
+	if (size == 0)
+		err = sysv_clear(obj);
+	else
+		err = sysv_set_size(obj, h, (uint64_t)size, caller);
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
+/*
+ * Rule 4: make room for a write that ends at `end`.  Each step is eight times
+ * the last, so that all of them together copy a seventh of what is written;
+ * where that is more than the limits allow, as much as is needed.
+ */
+int sysv_grow(struct sysv_object *obj, struct shmfs_handle *h, uint64_t end,
+	      const struct shmfs_caller *caller)
+{
+	uint64_t size = obj->segment->size;
+	uint64_t step = size <= INT64_MAX / 8 && size * 8 > end ? size * 8 : end;
+	int err = sysv_resize(obj, h, step, caller);
+
+	if (err && err != -EBUSY && err != -EPERM && err != -EEXIST && step > end)
+		err = sysv_resize(obj, h, end, caller);
+	if (err)
+		return err;
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->fresh && !obj->growing)
+		obj->floor = size;
+	obj->growing = true;
+	pthread_mutex_unlock(&obj->lock);
+	return 0;
+}
+
+/* Rule 1: cut a segment that was grown to what was written. */
+int sysv_trim(struct sysv_object *obj, struct shmfs_handle *h, const struct shmfs_caller *caller)
+{
+	uint64_t size = obj->floor > obj->extent ? obj->floor : obj->extent;
+	int err = 0;
+
+	if (!obj->growing)
+		return 0;
+	if (obj->segment->size > size)
+		err = sysv_resize(obj, h, size, caller);
+	if (!err) {
+		pthread_mutex_lock(&obj->lock);
+		obj->growing = false;
+		pthread_mutex_unlock(&obj->lock);
+	}
+	return err;
+}
