@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests on bytes.  The backend says where they lie, a descriptor or
+ * memory, and they are moved from or to there without a stop in between.
+ */
+#include "fuse_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "shmfs/guard.h"
+
+/* Above this a request is worth a thread of its own. */
+#define LONG_IO ((size_t)64 << 10)
+
+static void reply_span(fuse_req_t req, const struct shmfs_span *span)
+{
+	struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(span->len);
+
+	if (span->fd < 0 || span->len == 0) {
+		/* writev(2) reads the memory: what is missing is its error, no signal. */
+		fuse_reply_buf(req, span->mem, span->len);
+		return;
+	}
+	bytes.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	bytes.buf[0].fd = span->fd;
+	bytes.buf[0].pos = span->pos;
+	fuse_reply_data(req, &bytes, 0);
+}
+
+void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct shmfs_span span;
+	int err;
+
+	(void)ino;
+	if (size > LONG_IO)
+		shmfs_loop_may_block();
+	err = ops->read_begin(handle, off, size, &span);
+	if (err) {
+		reply_error(req, err);
+		return;
+	}
+	reply_span(req, &span);
+	ops->read_end(handle, &span);
+}
+
+/* How many bytes went to where the span is, or a negative errno. */
+static ssize_t store(const struct shmfs_span *span, const char *from)
+{
+	struct iovec iov = { .iov_base = (char *)from, .iov_len = span->len };
+	ssize_t n;
+	int err;
+
+	if (span->fd >= 0) {
+		n = pwritev2(span->fd, &iov, 1, span->pos, span->append ? RWF_APPEND : 0);
+		return n < 0 ? -errno : n;
+	}
+	err = shmfs_guard_copy(span->mem, from, span->len);
+	return err ? -ENOMEM : (ssize_t)span->len;
+}
+
+void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t size, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
+	struct shmfs_span span;
+	ssize_t n;
+
+	(void)ino;
+	if (size > LONG_IO)
+		shmfs_loop_may_block();
+	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &caller, &span);
+	if (n == 0) {
+		n = store(&span, from);
+		ops->write_end(handle, &span, n < 0 ? 0 : (size_t)n);
+	}
+	if (n < 0)
+		reply_error(req, (int)n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+			  struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	AS_CALLER who = caller_of(req);
+
+	(void)ino;
+	shmfs_loop_may_block();
+	reply_error(req, ops_of(handle->object)->fallocate(handle, mode, off, len, &who.caller));
+}
+
+void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		      struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	off_t pos = ops_of(handle->object)->seek(handle, off, whence);
+
+	(void)ino;
+	if (pos < 0)
+		reply_error(req, (int)pos);
+	else
+		fuse_reply_lseek(req, pos);
+}
+
+/* --- copying within --- */
+
+/* For what copy_file_range(2) does not do: files of different filesystems. */
+static ssize_t copy_through_buffer(const struct shmfs_span *to, const struct shmfs_span *from)
+{
+	size_t len = to->len < LONG_IO ? to->len : LONG_IO;
+	char *buffer = malloc(len);
+	ssize_t n;
+
+	if (!buffer)
+		return -ENOMEM;
+	n = pread(from->fd, buffer, len, from->pos);
+	if (n > 0)
+		n = pwrite(to->fd, buffer, (size_t)n, to->pos);
+	if (n < 0)
+		n = -errno;
+	free(buffer);
+	return n;
+}
+
+/* Copy to->len bytes or fewer; both spans are at least that long. */
+static ssize_t copy_span(const struct shmfs_span *to, const struct shmfs_span *from)
+{
+	off_t out = to->pos;
+	off_t in = from->pos;
+	ssize_t n;
+
+	if (from->fd < 0) {
+		if (to->fd < 0)
+			return shmfs_guard_copy(to->mem, from->mem, to->len) ? -ENOMEM :
+									       (ssize_t)to->len;
+		n = pwrite(to->fd, from->mem, to->len, to->pos);
+	} else if (to->fd < 0) {
+		n = pread(from->fd, to->mem, to->len, from->pos);
+	} else {
+		n = copy_file_range(from->fd, &in, to->fd, &out, to->len, 0);
+		if (n < 0 && (errno == EXDEV || errno == EINVAL))
+			return copy_through_buffer(to, from);
+	}
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t copy_once(struct shmfs_handle *out, off_t off_out, struct shmfs_handle *in,
+			 off_t off_in, size_t len, const struct shmfs_caller *caller)
+{
+	const struct shmfs_backend_ops *in_ops = ops_of(in->object);
+	const struct shmfs_backend_ops *out_ops = ops_of(out->object);
+	struct shmfs_span from;
+	struct shmfs_span to;
+	ssize_t n = in_ops->read_begin(in, off_in, len, &from);
+
+	if (n)
+		return n;
+	if (from.len > 0) {
+		n = out_ops->write_begin(out, off_out, from.len, false, caller, &to);
+		if (n == 0) {
+			n = copy_span(&to, &from);
+			out_ops->write_end(out, &to, n < 0 ? 0 : (size_t)n);
+		}
+	}
+	in_ops->read_end(in, &from);
+	return n;
+}
+
+void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
+				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+				struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
+	size_t done = 0;
+	ssize_t n = 0;
+
+	(void)in, (void)out, (void)flags;
+	shmfs_loop_may_block();
+	while (done < len) {
+		n = copy_once(handle_of(fi_out), off_out + (off_t)done, handle_of(fi_in),
+			      off_in + (off_t)done, len - done, &caller);
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	if (done == 0 && n < 0)
+		reply_error(req, (int)n);
+	else
+		fuse_reply_write(req, done);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests on names.
+ *
+ * Names are never cached: other processes make and remove segments without
+ * telling us, so every walk to a name comes here (an entry timeout of 0).
+ * What the walk finds is given along with fresh attributes, which the kernel
+ * may use for one jiffy as long as nobody has the file open: that spares the
+ * GETATTR behind every LOOKUP.
+ */
+#include "fuse_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "fuse_reply.h"
+
+/* An object can be replaced between finding and asking: look again. */
+#define LOOKUP_TRIES 3
+
+double attr_timeout(const struct shmfs_inode *inode)
+{
+	/*
+	 * A path is looked up afresh each time, so kept attributes are seen
+	 * only through a descriptor that is open already, for which there are
+	 * none.  (O_PATH descriptors are nobody's business but the kernel's and
+	 * can be a jiffy behind.)
+	 */
+	return atomic_load(&inode->nopen) ? 0 : ONE_JIFFY;
+}
+
+static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const struct stat *st)
+{
+	return (struct fuse_entry_param){
+		.ino = (fuse_ino_t)(uintptr_t)inode,
+		.attr = *st,
+		.attr_timeout = attr_timeout(inode),
+	};
+}
+
+/* Count a lookup of the object that `name` leads to and get its attributes. */
+static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
+		   const struct shmfs_name *name, uint64_t identity, struct shmfs_inode **out,
+		   struct stat *st)
+{
+	struct shmfs_inode *inode;
+	int err = shmfs_inode_get(&fs->inodes, backend, identity, &inode);
+
+	if (err)
+		return err;
+	err = backend->ops->named(inode->object, name);
+	if (!err)
+		err = backend->ops->getattr(inode->object, st);
+	if (err)
+		shmfs_inode_forget(&fs->inodes, inode, 1);
+	else
+		*out = inode;
+	return err;
+}
+
+static int find(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
+		struct shmfs_inode **inode, struct stat *st)
+{
+	struct shmfs_backend *backend;
+	struct shmfs_name name;
+	uint64_t identity;
+	int err = shmfs_tree_resolve(&fs->tree, dir, text, &backend, &name);
+
+	/* What cannot be created under this name is not there either. */
+	if (err == -EINVAL || err == -EPERM)
+		return -ENOENT;
+	if (err)
+		return err;
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		err = backend->ops->find(backend, &name, &identity);
+		if (!err)
+			err = look_up(fs, backend, &name, identity, inode, st);
+		if (err != -ESTALE)
+			break;
+	}
+	return err == -ESTALE ? -ENOENT : err;
+}
+
+static void reply_dir(fuse_req_t req, enum shmfs_dir dir)
+{
+	struct fuse_entry_param entry = { .ino = dir, .attr_timeout = ONE_JIFFY };
+	int err = shmfs_tree_getattr(&fs_of(req)->tree, dir, &entry.attr);
+
+	if (err)
+		reply_error(req, err);
+	else
+		fuse_reply_entry(req, &entry);
+}
+
+/* A reply that the kernel does not take leaves it without the lookup. */
+static void reply_entry(fuse_req_t req, struct shmfs_inode *inode, const struct stat *st)
+{
+	struct shmfs_fs *fs = fs_of(req);
+	struct fuse_entry_param entry = entry_of(inode, st);
+
+	if (fuse_reply_entry(req, &entry) != 0)
+		shmfs_inode_forget(&fs->inodes, inode, 1);
+}
+
+void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	enum shmfs_dir dir = shmfs_tree_subdir((enum shmfs_dir)parent, name);
+	struct shmfs_inode *inode;
+	struct stat st;
+	int err;
+
+	if (dir) {
+		reply_dir(req, dir);
+		return;
+	}
+	err = find(fs_of(req), (enum shmfs_dir)parent, name, &inode, &st);
+	if (err)
+		reply_error(req, err);
+	else
+		reply_entry(req, inode, &st);
+}
+
+/* The directories are always there and are not counted. */
+static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
+{
+	if (!is_dir(ino))
+		shmfs_inode_forget(&fs->inodes, inode_of(ino), nlookup);
+}
+
+void shmfs_fuse_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	forget(fs_of(req), ino, nlookup);
+	fuse_reply_none(req);
+}
+
+void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+/* --- creating --- */
+
+/*
+ * The name was free when the kernel looked it up and is taken now.  O_EXCL
+ * wants to know that; else -ESTALE makes the kernel look again and open what
+ * is there, with the checks that opening takes.  Something that is there and
+ * is no object, such as a directory in /dev/shm, will not be found then.
+ */
+static int taken(struct shmfs_backend *backend, const struct shmfs_name *name, int flags)
+{
+	uint64_t identity;
+
+	if ((flags & O_EXCL) || backend->ops->find(backend, name, &identity) == -ENOENT)
+		return -EEXIST;
+	return -ESTALE;
+}
+
+/* Make the object and tie its first handle to its inode. */
+static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const char *text,
+		  mode_t mode, int flags, struct shmfs_inode **inode, struct shmfs_handle **handle,
+		  struct stat *st)
+{
+	AS_CALLER who = caller_of(req);
+	struct shmfs_backend *backend;
+	struct shmfs_name name;
+	uint64_t identity;
+	int err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)parent, text, &backend, &name);
+
+	if (err == -ENOENT && parent == SHMFS_DIR_BY_ID)
+		return -EPERM;
+	if (err)
+		return err;
+	err = backend->ops->create(backend, &name, flags, mode, &who.caller, &identity, handle);
+	if (err == -EEXIST)
+		return taken(backend, &name, flags);
+	if (err)
+		return err;
+	err = shmfs_inode_get(&fs->inodes, backend, identity, inode);
+	if (err) {
+		backend->ops->release(*handle);
+		return err;
+	}
+	backend->ops->adopt(*handle, (*inode)->object);
+	err = backend->ops->named((*inode)->object, &name);
+	if (!err)
+		err = backend->ops->getattr((*inode)->object, st);
+	if (err) {
+		backend->ops->release(*handle);
+		shmfs_inode_forget(&fs->inodes, *inode, 1);
+	}
+	return err;
+}
+
+void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		       struct fuse_file_info *fi)
+{
+	struct shmfs_fs *fs = fs_of(req);
+	struct fuse_entry_param entry;
+	struct shmfs_handle *handle;
+	struct shmfs_inode *inode;
+	struct shmfs_bound bound;
+	struct stat st;
+	int err;
+
+	if (shmfs_tree_subdir((enum shmfs_dir)parent, name)) {
+		reply_error(req, -EISDIR);
+		return;
+	}
+	err = create(fs, req, parent, name, mode, fi->flags, &inode, &handle, &st);
+	if (err) {
+		reply_error(req, err);
+		return;
+	}
+	bound = enter_handle(fs, inode, handle);
+	entry = entry_of(inode, &st);
+	if (shmfs_reply_create(req, &entry, fi, handle, bound) != 0) {
+		leave_handle(fs, inode, handle);
+		shmfs_inode_forget(&fs->inodes, inode, 1);
+	}
+}
+
+/* mknod(2) of a regular file is creating without opening. */
+void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+{
+	struct shmfs_handle *handle;
+	struct shmfs_inode *inode;
+	struct stat st;
+	int err = -EPERM;
+
+	(void)dev;
+	if (S_ISREG(mode))
+		err = create(fs_of(req), req, parent, name, mode, O_RDWR | O_EXCL, &inode, &handle,
+			     &st);
+	if (err) {
+		reply_error(req, err);
+		return;
+	}
+	ops_of(handle->object)->release(handle);
+	reply_entry(req, inode, &st);
+}
+
+/* --- what there is not --- */
+
+void shmfs_fuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	(void)parent, (void)name, (void)mode;
+	reply_error(req, -EPERM);
+}
+
+void shmfs_fuse_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	(void)link, (void)parent, (void)name;
+	reply_error(req, -EPERM);
+}
+
+void shmfs_fuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	(void)ino, (void)newparent, (void)newname;
+	reply_error(req, -EPERM);
+}
+
+void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent, (void)name;
+	reply_error(req, -EPERM);
+}
+
+/* --- removing and renaming --- */
+
+static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
+{
+	AS_CALLER who = caller_of(req);
+	struct shmfs_backend *backend;
+	struct shmfs_name name;
+	int err = shmfs_tree_resolve(&fs_of(req)->tree, (enum shmfs_dir)parent, text, &backend,
+				     &name);
+
+	return err ? err : backend->ops->remove(backend, &name, &who.caller);
+}
+
+void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_error(req, remove_name(req, parent, name));
+}
+
+static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
+		       const char *newtext, unsigned flags)
+{
+	AS_CALLER who = caller_of(req);
+	struct shmfs_tree *tree = &fs_of(req)->tree;
+	struct shmfs_backend *from_backend;
+	struct shmfs_backend *to_backend;
+	struct shmfs_name from;
+	struct shmfs_name to;
+	int err;
+
+	if (shmfs_tree_subdir((enum shmfs_dir)parent, text) ||
+	    shmfs_tree_subdir((enum shmfs_dir)newparent, newtext))
+		return -EPERM;
+	err = shmfs_tree_resolve(tree, (enum shmfs_dir)parent, text, &from_backend, &from);
+	if (err)
+		return err;
+	err = shmfs_tree_resolve(tree, (enum shmfs_dir)newparent, newtext, &to_backend, &to);
+	/* An id cannot be given, no more than a key. */
+	if (err == -ENOENT && newparent == SHMFS_DIR_BY_ID)
+		return -EXDEV;
+	if (err)
+		return err;
+	if (from_backend != to_backend)
+		return -EXDEV;
+	return from_backend->ops->rename(from_backend, &from, &to, flags, &who.caller);
+}
+
+void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		       const char *newname, unsigned flags)
+{
+	reply_error(req, rename_name(req, parent, name, newparent, newname, flags));
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on files: attributes, open and close.  One call down, one reply out. */
+#include "fuse_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fuse_reply.h"
+
+/*
+ * The groups come from /proc, as they are now: FUSE sends one only.  Who
+ * cannot be seen there (another PID namespace) has none.  Root needs none, and
+ * in an ordinary user's mount the kernel checks as that user.
+ */
+struct request_caller caller_of(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct request_caller who = { .caller = { .uid = ctx->uid, .gid = ctx->gid } };
+	int count;
+
+	if (getuid() != 0 || ctx->uid == 0)
+		return who;
+	count = fuse_req_getgroups(req, 0, NULL);
+	if (count <= 0)
+		return who;
+	who.groups = calloc((size_t)count, sizeof(*who.groups));
+	if (!who.groups)
+		return who;
+	who.caller.groups = who.groups;
+	/* They can have changed since they were counted: what fits. */
+	if (fuse_req_getgroups(req, count, who.groups) >= count)
+		who.caller.ngroups = (size_t)count;
+	return who;
+}
+
+void caller_clear(struct request_caller *who)
+{
+	free(who->groups);
+}
+
+/* --- attributes --- */
+
+static void reply_attr(fuse_req_t req, fuse_ino_t ino)
+{
+	struct shmfs_fs *fs = fs_of(req);
+	struct stat st;
+	double timeout = ONE_JIFFY;
+	int err;
+
+	if (is_dir(ino)) {
+		err = shmfs_tree_getattr(&fs->tree, (enum shmfs_dir)ino, &st);
+	} else {
+		struct shmfs_inode *inode = inode_of(ino);
+
+		err = ops_of(inode->object)->getattr(inode->object, &st);
+		timeout = attr_timeout(inode);
+	}
+	if (err)
+		reply_error(req, err);
+	else
+		fuse_reply_attr(req, &st, timeout);
+}
+
+void shmfs_fuse_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)fi;
+	reply_attr(req, ino);
+}
+
+static struct timespec time_to_set(int to_set, int set, int now, struct timespec value)
+{
+	if (to_set & now)
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	if (to_set & set)
+		return value;
+	return (struct timespec){ .tv_nsec = UTIME_OMIT };
+}
+
+static int set_times(struct shmfs_object *object, const struct stat *st, int to_set,
+		     const struct shmfs_caller *caller)
+{
+	const struct timespec times[2] = {
+		time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, st->st_atim),
+		time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, st->st_mtim),
+	};
+
+	return ops_of(object)->utimens(object, times, caller);
+}
+
+static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct stat *st, int to_set,
+		    struct shmfs_handle *handle)
+{
+	const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+	/* With a size the kernel sends the time of the change: that is the backend's. */
+	const int times = to_set & FUSE_SET_ATTR_SIZE ?
+				  0 :
+				  FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
+					  FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
+	const struct shmfs_backend_ops *ops = ops_of(object);
+	AS_CALLER who = caller_of(req);
+	int err = 0;
+
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		err = ops->truncate(object, handle, st->st_size, &who.caller);
+	if (!err && (to_set & owner))
+		err = ops->chown(object, to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1,
+				 to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1, &who.caller);
+	if (!err && (to_set & FUSE_SET_ATTR_MODE))
+		err = ops->chmod(object, st->st_mode & 07777, &who.caller);
+	if (!err && (to_set & times))
+		err = set_times(object, st, to_set, &who.caller);
+	return err;
+}
+
+void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+			struct fuse_file_info *fi)
+{
+	int err = -EPERM;
+
+	/* The directories are as they are. */
+	if (!is_dir(ino))
+		err = set_attr(req, inode_of(ino)->object, st, to_set, fi ? handle_of(fi) : NULL);
+	if (err)
+		reply_error(req, err);
+	else
+		reply_attr(req, ino);
+}
+
+/* --- open and close --- */
+
+struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
+				struct shmfs_handle *handle)
+{
+	struct shmfs_bound bound = { .binding = SHMFS_SERVED };
+	int fd = -1;
+
+	atomic_fetch_add(&inode->nopen, 1);
+	if (!fs->passthrough.on)
+		return bound;
+	bound.binding = ops_of(handle->object)->binding(handle, &fd);
+	if (bound.binding != SHMFS_SERVED)
+		bound.backing_id = shmfs_passthrough_bind(&fs->passthrough, inode, fd);
+	if (bound.backing_id == 0)
+		bound.binding = SHMFS_SERVED;
+	handle->bound = bound.binding != SHMFS_SERVED;
+	return bound;
+}
+
+void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle)
+{
+	if (handle->bound)
+		shmfs_passthrough_unbind(&fs->passthrough, inode);
+	ops_of(handle->object)->release(handle);
+	atomic_fetch_sub(&inode->nopen, 1);
+}
+
+void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct shmfs_fs *fs = fs_of(req);
+	struct shmfs_inode *inode = inode_of(ino);
+	struct shmfs_handle *handle;
+	struct shmfs_bound bound;
+	int err = ops_of(inode->object)->open(inode->object, fi->flags, &handle);
+
+	if (err) {
+		reply_error(req, err);
+		return;
+	}
+	bound = enter_handle(fs, inode, handle);
+	/*
+	 * Attributes that the walk to here brought are kept for a jiffy, long
+	 * enough for another process to resize before an fstat(2): drop them.
+	 * (A negative offset: attributes alone, for which the kernel takes no
+	 * lock that the opener may hold.)
+	 */
+	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
+	if (shmfs_reply_open(req, fi, handle, bound) != 0)
+		leave_handle(fs, inode, handle);
+}
+
+void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	AS_CALLER who = caller_of(req);
+
+	(void)ino;
+	reply_error(req, ops_of(handle->object)->flush(handle, &who.caller));
+}
+
+void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	leave_handle(fs_of(req), inode_of(ino), handle_of(fi));
+	reply_error(req, 0);
+}

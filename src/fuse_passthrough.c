@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel passthrough, for both generations of libfuse.
+ *
+ * Three things have to be said to the kernel: in the reply to INIT that we
+ * want it, in an ioctl(2) which descriptor an inode is served from, and in
+ * the reply to an open that the file is bound to it.  libfuse 3.17 says the
+ * first and the last for us.  Before, we complete its INIT reply on the way
+ * to the device, which fuse_session_custom_io() lets us stand in, and write
+ * open replies ourselves.
+ *
+ * Standing there serves another purpose with every libfuse: a reply can be
+ * made of a segment's mapped memory, and should a page of that be missing,
+ * write(2) fails with EFAULT.  libfuse would leave the caller waiting; we
+ * answer with an error.
+ *
+ * The kernel's side: fs/fuse/passthrough.c, fs/fuse/iomode.c (Linux 6.9).
+ */
+#include "fuse_reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define LIBFUSE_HAS_PASSTHROUGH (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
+
+/* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+#if !LIBFUSE_HAS_PASSTHROUGH
+#define INIT_EXT (1u << 30)	    /* flags2 is there */
+#define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
+#define OPEN_PARALLEL_WRITES (1u << 6)
+#define OPEN_PASSTHROUGH (1u << 7)
+
+struct init_in {
+	uint32_t major, minor, max_readahead, flags, flags2;
+};
+
+struct init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth;
+};
+
+struct open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+#endif
+
+/* --- the device --- */
+
+#if !LIBFUSE_HAS_PASSTHROUGH
+static bool is_init(const struct shmfs_passthrough *passthrough, const void *request, ssize_t len)
+{
+	const struct fuse_in_header *header = request;
+
+	return !passthrough->asked && len >= (ssize_t)(sizeof(*header) + sizeof(struct init_in)) &&
+	       header->opcode == FUSE_INIT;
+}
+
+/* Does the kernel offer passthrough?  Then the reply has to ask for it. */
+static void see_request(struct shmfs_passthrough *passthrough, const void *request, ssize_t len)
+{
+	const struct fuse_in_header *header = request;
+	const struct init_in *init = (const struct init_in *)(header + 1);
+
+	if (!is_init(passthrough, request, len))
+		return;
+	passthrough->asked = true;
+	passthrough->offered = (init->flags & INIT_EXT) && (init->flags2 & INIT2_PASSTHROUGH);
+	passthrough->init_unique = header->unique;
+}
+
+static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec *iov, int count)
+{
+	const struct fuse_out_header *header = iov[0].iov_base;
+	struct init_out *init;
+
+	if (passthrough->settled || header->unique != passthrough->init_unique)
+		return;
+	passthrough->settled = true;
+	if (!passthrough->wanted || !passthrough->offered || header->error || count < 2 ||
+	    iov[1].iov_len < sizeof(*init))
+		return;
+	init = iov[1].iov_base;
+	init->flags |= INIT_EXT;
+	init->flags2 |= INIT2_PASSTHROUGH;
+	init->max_stack_depth = 1;
+	passthrough->on = true;
+}
+#endif
+
+static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	ssize_t n = read(fd, buf, len);
+
+#if LIBFUSE_HAS_PASSTHROUGH
+	(void)userdata;
+#else
+	if (n > 0)
+		see_request(&((struct shmfs_fs *)userdata)->passthrough, buf, n);
+#endif
+	return n;
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct fuse_out_header header;
+	ssize_t n;
+
+#if LIBFUSE_HAS_PASSTHROUGH
+	(void)userdata;
+#else
+	see_reply(&((struct shmfs_fs *)userdata)->passthrough, iov, count);
+#endif
+	n = writev(fd, iov, count);
+	if (n >= 0 || errno != EFAULT)
+		return n;
+	memcpy(&header, iov[0].iov_base, sizeof(header));
+	header.len = sizeof(header);
+	header.error = -EIO;
+	return write(fd, &header, sizeof(header));
+}
+
+static ssize_t device_splice_receive(int fdin, off_t *offin, int fdout, off_t *offout, size_t len,
+				     unsigned flags, void *userdata)
+{
+	(void)userdata;
+	return splice(fdin, offin, fdout, offout, len, flags);
+}
+
+static ssize_t device_splice_send(int fdin, off_t *offin, int fdout, off_t *offout, size_t len,
+				  unsigned flags, void *userdata)
+{
+	(void)userdata;
+	return splice(fdin, offin, fdout, offout, len, flags);
+}
+
+int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
+{
+	static const struct fuse_custom_io io = {
+		.read = device_read,
+		.writev = device_writev,
+		.splice_receive = device_splice_receive,
+		.splice_send = device_splice_send,
+	};
+
+	fs->passthrough.device = fuse_session_fd(session);
+	return fuse_session_custom_io(session, &io, fs->passthrough.device);
+}
+
+void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
+{
+#if LIBFUSE_HAS_PASSTHROUGH
+	if (passthrough->wanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+		conn->max_backing_stack_depth = 1;
+		passthrough->on = true;
+	}
+#else
+	(void)passthrough, (void)conn; /* see_reply() does it */
+#endif
+}
+
+/* --- bindings --- */
+
+int shmfs_passthrough_bind(struct shmfs_passthrough *passthrough, struct shmfs_inode *inode, int fd)
+{
+	struct backing_map map = { .fd = fd };
+	int id;
+
+	pthread_mutex_lock(&inode->backing_lock);
+	if (inode->backing_users == 0) {
+		id = ioctl(passthrough->device, BACKING_OPEN, &map);
+		inode->backing_id = id > 0 ? id : 0;
+	}
+	id = inode->backing_id;
+	if (id)
+		inode->backing_users++;
+	pthread_mutex_unlock(&inode->backing_lock);
+	return id;
+}
+
+void shmfs_passthrough_unbind(struct shmfs_passthrough *passthrough, struct shmfs_inode *inode)
+{
+	pthread_mutex_lock(&inode->backing_lock);
+	if (--inode->backing_users == 0) {
+		uint32_t id = (uint32_t)inode->backing_id;
+
+		ioctl(passthrough->device, BACKING_CLOSE, &id);
+		inode->backing_id = 0;
+	}
+	pthread_mutex_unlock(&inode->backing_lock);
+}
+
+/* --- replies --- */
+
+#if LIBFUSE_HAS_PASSTHROUGH
+
+static void fill_reply(struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	fi->fh = (uintptr_t)handle;
+	fi->direct_io = bound.binding != SHMFS_BOUND;
+	fi->parallel_direct_writes = fi->direct_io;
+	fi->noflush = !handle->may_flush;
+	fi->backing_id = bound.backing_id;
+}
+
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+		     struct shmfs_bound bound)
+{
+	fill_reply(fi, handle, bound);
+	return fuse_reply_open(req, fi);
+}
+
+int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
+		       struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	fill_reply(fi, handle, bound);
+	return fuse_reply_create(req, entry, fi);
+}
+
+#else
+
+static struct open_out open_reply(struct shmfs_handle *handle, struct shmfs_bound bound)
+{
+	struct open_out out = { .fh = (uintptr_t)handle, .backing_id = bound.backing_id };
+
+	if (bound.binding != SHMFS_BOUND)
+		out.open_flags |= FOPEN_DIRECT_IO | OPEN_PARALLEL_WRITES;
+	if (bound.binding != SHMFS_SERVED)
+		out.open_flags |= OPEN_PASSTHROUGH;
+	if (!handle->may_flush)
+		out.open_flags |= FOPEN_NOFLUSH;
+	return out;
+}
+
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+		     struct shmfs_bound bound)
+{
+	struct open_out out = open_reply(handle, bound);
+
+	(void)fi;
+	return fuse_reply_buf(req, (char *)&out, sizeof(out));
+}
+
+static struct fuse_attr attr_reply(const struct stat *st)
+{
+	return (struct fuse_attr){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = (uint64_t)st->st_atim.tv_sec,
+		.mtime = (uint64_t)st->st_mtim.tv_sec,
+		.ctime = (uint64_t)st->st_ctim.tv_sec,
+		.atimensec = (uint32_t)st->st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.blksize = (uint32_t)st->st_blksize,
+	};
+}
+
+/* A file that was just made is open: nothing of it is kept, all timeouts are 0. */
+int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
+		       struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	struct {
+		struct fuse_entry_out entry;
+		struct open_out open;
+	} out = {
+		.entry = { .nodeid = entry->ino, .attr = attr_reply(&entry->attr) },
+		.open = open_reply(handle, bound),
+	};
+
+	(void)fi;
+	return fuse_reply_buf(req, (char *)&out, sizeof(out));
+}
+
+#endif

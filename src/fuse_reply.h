@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* Passthrough, towards FUSE: what fuse_passthrough.c does for the other files. */
+#ifndef SHMFS_FUSE_REPLY_H
+#define SHMFS_FUSE_REPLY_H
+
+#include "fuse_fs.h"
+
+/*
+ * Make the session's I/O on /dev/fuse ours, between mounting and the first
+ * request.  Returns 0 or a negative errno.
+ */
+int shmfs_passthrough_start(struct shmfs_fs *, struct fuse_session *);
+
+/* From the session's init: settle whether passthrough is to be had. */
+void shmfs_passthrough_init(struct shmfs_passthrough *, struct fuse_conn_info *);
+
+/*
+ * Bind one more handle of an inode to descriptor `fd`, of which the kernel
+ * keeps a reference of its own.  Returns the backing id, or 0 when the kernel
+ * would not: the daemon serves then.  unbind() undoes it.
+ */
+int shmfs_passthrough_bind(struct shmfs_passthrough *, struct shmfs_inode *, int fd);
+void shmfs_passthrough_unbind(struct shmfs_passthrough *, struct shmfs_inode *);
+
+/* fuse_reply_open() and fuse_reply_create() with a binding; non-zero: not taken. */
+int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_handle *,
+		     struct shmfs_bound);
+int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct fuse_file_info *,
+		       struct shmfs_handle *, struct shmfs_bound);
+
+#endif
