@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* Start and end: options, backends, mount, loop, and all of it back again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "fuse_fs.h"
+#include "fuse_reply.h"
+#include "shmfs/guard.h"
+#include "shmfs/log.h"
+#include "shmfs/options.h"
+#include "shmfs/posix.h"
+#include "shmfs/sysv.h"
+#include "shmfs/version.h"
+
+#define SHM_DIR "/dev/shm"
+#define PROC_DIR "/proc"
+#define FUSE_DEVICE "/dev/fuse"
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct shmfs_fs *fs = userdata;
+
+	/* Names are looked up, never listed with attributes: fuse_dir.c. */
+	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
+	shmfs_passthrough_init(&fs->passthrough, conn);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = on_init,
+	.lookup = shmfs_fuse_lookup,
+	.forget = shmfs_fuse_forget,
+	.forget_multi = shmfs_fuse_forget_multi,
+	.getattr = shmfs_fuse_getattr,
+	.setattr = shmfs_fuse_setattr,
+	.create = shmfs_fuse_create,
+	.mknod = shmfs_fuse_mknod,
+	.mkdir = shmfs_fuse_mkdir,
+	.symlink = shmfs_fuse_symlink,
+	.link = shmfs_fuse_link,
+	.unlink = shmfs_fuse_unlink,
+	.rmdir = shmfs_fuse_rmdir,
+	.rename = shmfs_fuse_rename,
+	.open = shmfs_fuse_open,
+	.read = shmfs_fuse_read,
+	.write = shmfs_fuse_write,
+	.flush = shmfs_fuse_flush,
+	.release = shmfs_fuse_release,
+	.fallocate = shmfs_fuse_fallocate,
+	.lseek = shmfs_fuse_lseek,
+	.copy_file_range = shmfs_fuse_copy_file_range,
+	.opendir = shmfs_fuse_opendir,
+	.readdir = shmfs_fuse_readdir,
+	.releasedir = shmfs_fuse_releasedir,
+	.statfs = shmfs_fuse_statfs,
+};
+
+/* --- messages --- */
+
+/* libfuse writes lines in pieces, some of them with its own prefix. */
+static void on_libfuse_log(enum fuse_log_level level, const char *format, va_list args)
+{
+	static _Thread_local char line[512];
+	size_t used = strlen(line);
+	char *text = line;
+
+	vsnprintf(line + used, sizeof(line) - used, format, args);
+	if (!strchr(line, '\n') && strlen(line) < sizeof(line) - 1)
+		return;
+	line[strcspn(line, "\n")] = '\0';
+	if (strncmp(text, "fuse: ", 6) == 0)
+		text += 6;
+	shmfs_log((int)level, "%s", text);
+	line[0] = '\0';
+}
+
+static void show_version(void)
+{
+	printf("shmfs %s\nlibfuse %s\n", SHMFS_VERSION, fuse_pkgversion());
+}
+
+static void show_help(const char *program)
+{
+	shmfs_options_help(stdout, program);
+	printf("Options that every FUSE filesystem has:\n");
+	fuse_cmdline_help();
+	fuse_lowlevel_help();
+}
+
+/* --- the filesystem --- */
+
+static void fs_clear(struct shmfs_fs *fs)
+{
+	if (fs->inodes.buckets)
+		shmfs_inode_table_destroy(&fs->inodes);
+	if (fs->tree.sysv)
+		shmfs_sysv_free(fs->tree.sysv);
+	if (fs->tree.posix)
+		shmfs_posix_free(fs->tree.posix);
+}
+
+static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
+{
+	const struct shmfs_sysv_config config = {
+		.min_size = options->size,
+		.proc_dir = PROC_DIR,
+		.may_block = shmfs_loop_may_block,
+	};
+	int err = shmfs_posix_new(SHM_DIR, &fs->tree.posix);
+
+	if (err) {
+		shmfs_log(LOG_ERR, "cannot open %s: %s", SHM_DIR, strerror(-err));
+		return err;
+	}
+	err = shmfs_sysv_new(&config, &fs->tree.sysv);
+	if (err) {
+		shmfs_log(LOG_ERR, "cannot read %s/sysvipc/shm: %s", PROC_DIR, strerror(-err));
+		return err;
+	}
+	fs->tree.keys = options->keys;
+	fs->tree.uid = getuid();
+	fs->tree.gid = getgid();
+	fs->passthrough.wanted = !options->nopassthrough;
+	return shmfs_inode_table_init(&fs->inodes);
+}
+
+/* What would fail in the middle of mounting, said before it begins. */
+static int check_mount(const char *mountpoint)
+{
+	struct stat st;
+
+	if (stat(mountpoint, &st) != 0) {
+		shmfs_log(LOG_ERR, "mount point %s: %s; make it with mkdir", mountpoint,
+			  strerror(errno));
+		return -EINVAL;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		shmfs_log(LOG_ERR, "mount point %s is not a directory", mountpoint);
+		return -EINVAL;
+	}
+	if (access(FUSE_DEVICE, F_OK) != 0) {
+		shmfs_log(LOG_ERR, "%s: %s; try: modprobe fuse", FUSE_DEVICE, strerror(errno));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Root's mount is everybody's, with the kernel checking modes; a user's is his own. */
+static int add_mount_options(struct fuse_args *args)
+{
+	const char *common = "-ofsname=shmfs,subtype=shmfs,default_permissions";
+
+	/* First, so that what the user says of the same comes later and counts. */
+	if (fuse_opt_insert_arg(args, 1, common) != 0)
+		return -ENOMEM;
+	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Signals that end the daemon are read from a descriptor; see fuse_loop.c. */
+static int block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGIO, SIG_IGN); /* a lease that is wanted back: sysv_segment.c */
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int serve(struct fuse_session *session, const struct shmfs_options *options)
+{
+	int signal_fd = block_signals();
+	int err;
+
+	if (signal_fd < 0)
+		return -errno;
+	err = shmfs_guard_install();
+	if (!err)
+		err = shmfs_loop_run(session, signal_fd, options->single_thread);
+	if (err)
+		shmfs_log(LOG_ERR, "serving requests: %s", strerror(-err));
+	close(signal_fd);
+	return err;
+}
+
+static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
+			   const struct shmfs_options *options)
+{
+	struct fuse_session *session;
+	int err = check_mount(options->mountpoint);
+
+	if (err)
+		return err;
+	/* These two say themselves, through the log, what is wrong. */
+	session = fuse_session_new(args, &operations, sizeof(operations), fs);
+	if (!session)
+		return -EINVAL;
+	fs->session = session;
+	err = fuse_session_mount(session, options->mountpoint) == 0 ? 0 : -EIO;
+	if (!err) {
+		err = shmfs_passthrough_start(fs, session);
+		if (!err && !options->foreground)
+			shmfs_log_to_syslog();
+		if (!err && fuse_daemonize(options->foreground) != 0)
+			err = -EIO;
+		if (!err)
+			err = serve(session, options);
+		fuse_session_unmount(session);
+	}
+	fuse_session_destroy(session);
+	return err;
+}
+
+static int run(struct fuse_args *args, const struct shmfs_options *options)
+{
+	struct shmfs_fs fs = { 0 };
+	int err = fs_init(&fs, options);
+
+	if (!err)
+		err = add_mount_options(args);
+	if (!err)
+		err = mount_and_serve(&fs, args, options);
+	fs_clear(&fs);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct shmfs_options options;
+	int err;
+
+	fuse_set_log_func(on_libfuse_log);
+	umask(0);
+	err = shmfs_options_parse(&args, &options);
+	if (!err && options.show_help)
+		show_help(argv[0]);
+	else if (!err && options.show_version)
+		show_version();
+	else if (!err)
+		err = run(&args, &options);
+	shmfs_options_clear(&options);
+	fuse_opt_free_args(&args);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmfs/options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fuse_lowlevel.h>
+
+#include "shmfs/log.h"
+#include "shmfs/size.h"
+
+/* Options as text, before their values are looked at. */
+struct raw_options {
+	char *size;
+	char *keys;
+	int nopassthrough;
+};
+
+#define RAW(templ, field) \
+	{ \
+		templ, offsetof(struct raw_options, field), 1 \
+	}
+
+static const struct fuse_opt option_table[] = {
+	RAW("size=%s", size),
+	RAW("keys=%s", keys),
+	RAW("nopassthrough", nopassthrough),
+	FUSE_OPT_END,
+};
+
+void shmfs_options_help(FILE *out, const char *program)
+{
+	fprintf(out,
+		"usage: %s [options] MOUNTPOINT\n"
+		"\n"
+		"Shows the System V segments and POSIX objects of this host as files.\n"
+		"\n"
+		"    -o size=BYTES          least size of a segment made by writing to a new\n"
+		"                           key; suffixes K, M, G (default: one page)\n"
+		"    -o keys=dec|hex        list keys as 3148 or as 0x00000c4c (default: dec)\n"
+		"    -o nopassthrough       serve all reads and writes through the daemon\n"
+		"\n",
+		program);
+}
+
+static int parse_size(const char *text, uint64_t *size)
+{
+	int err;
+
+	if (!text) {
+		*size = (uint64_t)sysconf(_SC_PAGESIZE);
+		return 0;
+	}
+	err = shmfs_size_parse(text, size);
+	if (err == -ERANGE)
+		shmfs_log(LOG_ERR, "size=%s is larger than a file can be", text);
+	else if (err)
+		shmfs_log(LOG_ERR,
+			  "size=%s is no size: give a number of bytes over 0, such as 4096 or 64K",
+			  text);
+	return err ? -EINVAL : 0;
+}
+
+static int parse_keys(const char *text, enum shmfs_key_format *keys)
+{
+	if (!text || strcmp(text, "dec") == 0)
+		*keys = SHMFS_KEYS_DEC;
+	else if (strcmp(text, "hex") == 0)
+		*keys = SHMFS_KEYS_HEX;
+	else {
+		shmfs_log(LOG_ERR, "keys=%s is not known: give keys=dec or keys=hex", text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_values(const struct raw_options *raw, struct shmfs_options *options)
+{
+	int err = parse_size(raw->size, &options->size);
+
+	if (!err)
+		err = parse_keys(raw->keys, &options->keys);
+	options->nopassthrough = raw->nopassthrough;
+	return err;
+}
+
+/* -f, -d, -s, -h, -V and the mount point are the same for every filesystem. */
+static int parse_cmdline(struct fuse_args *args, struct shmfs_options *options)
+{
+	struct fuse_cmdline_opts opts;
+
+	/* Prints its own line when it fails. */
+	if (fuse_parse_cmdline(args, &opts) != 0)
+		return -EINVAL;
+	options->mountpoint = opts.mountpoint;
+	options->foreground = opts.foreground || opts.debug;
+	options->debug = opts.debug;
+	options->single_thread = opts.singlethread;
+	options->show_help = opts.show_help;
+	options->show_version = opts.show_version;
+	if (options->mountpoint || options->show_help || options->show_version)
+		return 0;
+	shmfs_log(LOG_ERR, "no mount point given; try: shmfs /mnt/shm");
+	return -EINVAL;
+}
+
+int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
+{
+	struct raw_options raw = { 0 };
+	int err = -EINVAL;
+
+	*options = (struct shmfs_options){ 0 };
+	if (fuse_opt_parse(args, &raw, option_table, NULL) == 0)
+		err = parse_values(&raw, options);
+	if (!err)
+		err = parse_cmdline(args, options);
+	free(raw.size);
+	free(raw.keys);
+	return err;
+}
+
+void shmfs_options_clear(struct shmfs_options *options)
+{
+	free(options->mountpoint);
+	options->mountpoint = NULL;
+}
