@@ -72,6 +72,8 @@ static inline void reply_error(fuse_req_t req, int err)
 
 /* --- fuse_ops.c --- */
 
+extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
+
 /* The caller's groups cost a look into /proc: only for calls that act as him. */
 struct request_caller caller_of(fuse_req_t req);
 void caller_clear(struct request_caller *);
@@ -135,5 +137,9 @@ int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
  * for the next request meanwhile.
  */
 void shmfs_loop_may_block(void);
+/* The same, but only if the next request is waiting. */
+void shmfs_loop_share(void);
+/* A buffer of the calling thread of the loop, or NULL: no memory. */
+char *shmfs_loop_scratch(size_t size);
 
 #endif

@@ -13,22 +13,33 @@
 
 #include "shmfs/guard.h"
 
-/* Above this a request is worth a thread of its own. */
+/* Above this a request is worth asking whether another waits. */
 #define LONG_IO ((size_t)64 << 10)
 
 static void reply_span(fuse_req_t req, const struct shmfs_span *span)
 {
-	struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(span->len);
+	char *mem = span->mem;
+	ssize_t n = (ssize_t)span->len;
 
-	if (span->fd < 0 || span->len == 0) {
-		/* writev(2) reads the memory: what is missing is its error, no signal. */
-		fuse_reply_buf(req, span->mem, span->len);
-		return;
+	/* From memory writev(2) takes it: what is missing is its error, no signal. */
+	if (span->fd >= 0) {
+		mem = shmfs_loop_scratch(span->len);
+		n = mem ? pread(span->fd, mem, span->len, span->pos) : -1;
 	}
-	bytes.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	bytes.buf[0].fd = span->fd;
-	bytes.buf[0].pos = span->pos;
-	fuse_reply_data(req, &bytes, 0);
+	if (n < 0)
+		reply_error(req, mem ? -errno : -ENOMEM);
+	else
+		fuse_reply_buf(req, mem, (size_t)n);
+}
+
+/*
+ * Is this a read into the kernel's page cache?  read(2) says whose files table
+ * it comes from; what fills pages, for sendfile(2) and private mappings, has
+ * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).
+ */
+static bool fills_page(const struct fuse_file_info *fi)
+{
+	return fi->lock_owner == 0;
 }
 
 void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -40,8 +51,17 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int err;
 
 	(void)ino;
+	/*
+	 * The kernel keeps such a page and would serve it stale later; there is
+	 * no telling it not to.  EINVAL is how sendfile(2) says that a file
+	 * cannot do it, whereupon programs read.
+	 */
+	if (fills_page(fi)) {
+		reply_error(req, -EINVAL);
+		return;
+	}
 	if (size > LONG_IO)
-		shmfs_loop_may_block();
+		shmfs_loop_share();
 	err = ops->read_begin(handle, off, size, &span);
 	if (err) {
 		reply_error(req, err);
@@ -77,7 +97,7 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 
 	(void)ino;
 	if (size > LONG_IO)
-		shmfs_loop_may_block();
+		shmfs_loop_share();
 	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &caller, &span);
 	if (n == 0) {
 		n = store(&span, from);

@@ -55,6 +55,12 @@ struct loop {
 /* What a thread of the loop knows of itself. */
 static _Thread_local struct loop *leading;
 
+/* Its buffer for bytes that have to be copied on their way; owned. */
+static _Thread_local struct {
+	char *mem;
+	size_t size;
+} scratch;
+
 static void *work(void *arg);
 
 static uint64_t now_ns(void)
@@ -89,6 +95,31 @@ void shmfs_loop_may_block(void)
 		pthread_cond_signal(&loop->changed);
 	}
 	pthread_mutex_unlock(&loop->lock);
+}
+
+void shmfs_loop_share(void)
+{
+	struct loop *loop = leading;
+	struct pollfd next;
+
+	if (!loop)
+		return;
+	next = (struct pollfd){ .fd = loop->fd, .events = POLLIN };
+	if (poll(&next, 1, 0) > 0)
+		shmfs_loop_may_block();
+}
+
+char *shmfs_loop_scratch(size_t size)
+{
+	if (scratch.size < size) {
+		char *mem = realloc(scratch.mem, size);
+
+		if (!mem)
+			return NULL;
+		scratch.mem = mem;
+		scratch.size = size;
+	}
+	return scratch.mem;
 }
 
 static void stop(struct loop *loop, int error)
@@ -183,6 +214,7 @@ static void *work(void *arg)
 		}
 	}
 	free(buf.mem);
+	free(scratch.mem);
 	return NULL;
 }
 

@@ -133,19 +133,10 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
 				struct shmfs_handle *handle)
 {
-	struct shmfs_bound bound = { .binding = SHMFS_SERVED };
-	int fd = -1;
-
 	atomic_fetch_add(&inode->nopen, 1);
 	if (!fs->passthrough.on)
-		return bound;
-	bound.binding = ops_of(handle->object)->binding(handle, &fd);
-	if (bound.binding != SHMFS_SERVED)
-		bound.backing_id = shmfs_passthrough_bind(&fs->passthrough, inode, fd);
-	if (bound.backing_id == 0)
-		bound.binding = SHMFS_SERVED;
-	handle->bound = bound.binding != SHMFS_SERVED;
-	return bound;
+		return (struct shmfs_bound){ .binding = SHMFS_SERVED };
+	return shmfs_passthrough_bind(&fs->passthrough, inode, handle);
 }
 
 void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle)
@@ -194,3 +185,41 @@ void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	leave_handle(fs_of(req), inode_of(ino), handle_of(fi));
 	reply_error(req, 0);
 }
+
+/* --- the table --- */
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct shmfs_fs *fs = userdata;
+
+	shmfs_passthrough_init(&fs->passthrough, conn);
+}
+
+const struct fuse_lowlevel_ops shmfs_fuse_operations = {
+	.init = on_init,
+	.lookup = shmfs_fuse_lookup,
+	.forget = shmfs_fuse_forget,
+	.forget_multi = shmfs_fuse_forget_multi,
+	.getattr = shmfs_fuse_getattr,
+	.setattr = shmfs_fuse_setattr,
+	.create = shmfs_fuse_create,
+	.mknod = shmfs_fuse_mknod,
+	.mkdir = shmfs_fuse_mkdir,
+	.symlink = shmfs_fuse_symlink,
+	.link = shmfs_fuse_link,
+	.unlink = shmfs_fuse_unlink,
+	.rmdir = shmfs_fuse_rmdir,
+	.rename = shmfs_fuse_rename,
+	.open = shmfs_fuse_open,
+	.read = shmfs_fuse_read,
+	.write = shmfs_fuse_write,
+	.flush = shmfs_fuse_flush,
+	.release = shmfs_fuse_release,
+	.fallocate = shmfs_fuse_fallocate,
+	.lseek = shmfs_fuse_lseek,
+	.copy_file_range = shmfs_fuse_copy_file_range,
+	.opendir = shmfs_fuse_opendir,
+	.readdir = shmfs_fuse_readdir,
+	.releasedir = shmfs_fuse_releasedir,
+	.statfs = shmfs_fuse_statfs,
+};

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LIBFUSE_HAS_PASSTHROUGH (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
@@ -36,6 +37,9 @@ struct backing_map {
 };
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+/* How long a reply takes to be taken, at most but for an overloaded machine. */
+#define SETTLE_NS 10000000
 
 #if !LIBFUSE_HAS_PASSTHROUGH
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
@@ -178,21 +182,63 @@ void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_c
 
 /* --- bindings --- */
 
-int shmfs_passthrough_bind(struct shmfs_passthrough *passthrough, struct shmfs_inode *inode, int fd)
+static uint64_t now_ns(void)
 {
-	struct backing_map map = { .fd = fd };
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * The kernel refuses, with EIO, an open that is not bound on an inode that is
+ * (fuse_file_io_open()).  It looks when it takes the reply, so of two opens
+ * that are answered in one order it may take the replies in the other.  Before
+ * the first binding let a served open of a moment ago get through.
+ * inode->backing_lock is held.
+ */
+static void let_served_through(struct shmfs_inode *inode)
+{
+	while (inode->backing_users == 0 && atomic_load(&inode->nopen) > 1 &&
+	       now_ns() - inode->served_at < SETTLE_NS) {
+		const struct timespec moment = { .tv_nsec = SETTLE_NS / 10 };
+
+		pthread_mutex_unlock(&inode->backing_lock);
+		shmfs_loop_may_block();
+		nanosleep(&moment, NULL);
+		pthread_mutex_lock(&inode->backing_lock);
+	}
+}
+
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
+					  struct shmfs_inode *inode, struct shmfs_handle *handle)
+{
+	struct backing_map map = { .fd = -1 };
+	struct shmfs_bound bound = {
+		.binding = ops_of(handle->object)->binding(handle, &map.fd),
+	};
 	int id;
 
 	pthread_mutex_lock(&inode->backing_lock);
-	if (inode->backing_users == 0) {
+	if (bound.binding != SHMFS_SERVED)
+		let_served_through(inode);
+	if (inode->backing_users == 0 && bound.binding != SHMFS_SERVED) {
 		id = ioctl(passthrough->device, BACKING_OPEN, &map);
 		inode->backing_id = id > 0 ? id : 0;
 	}
-	id = inode->backing_id;
-	if (id)
+	if (inode->backing_id == 0) {
+		bound.binding = SHMFS_SERVED;
+		inode->served_at = now_ns();
+	} else {
+		/* Bound in name, for the kernel's sake: reads and writes are served. */
+		if (bound.binding == SHMFS_SERVED)
+			bound.binding = SHMFS_BOUND_MAPPED;
+		bound.backing_id = inode->backing_id;
 		inode->backing_users++;
+		handle->bound = true;
+	}
 	pthread_mutex_unlock(&inode->backing_lock);
-	return id;
+	return bound;
 }
 
 void shmfs_passthrough_unbind(struct shmfs_passthrough *passthrough, struct shmfs_inode *inode)

@@ -15,11 +15,12 @@ int shmfs_passthrough_start(struct shmfs_fs *, struct fuse_session *);
 void shmfs_passthrough_init(struct shmfs_passthrough *, struct fuse_conn_info *);
 
 /*
- * Bind one more handle of an inode to descriptor `fd`, of which the kernel
- * keeps a reference of its own.  Returns the backing id, or 0 when the kernel
- * would not: the daemon serves then.  unbind() undoes it.
+ * Bind a handle to the descriptor that its backend names, of which the kernel
+ * keeps a reference of its own, and say how it is bound.  SHMFS_SERVED: the
+ * backend does not want it or the kernel would not.  unbind() undoes the rest.
  */
-int shmfs_passthrough_bind(struct shmfs_passthrough *, struct shmfs_inode *, int fd);
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *, struct shmfs_inode *,
+					  struct shmfs_handle *);
 void shmfs_passthrough_unbind(struct shmfs_passthrough *, struct shmfs_inode *);
 
 /* fuse_reply_open() and fuse_reply_create() with a binding; non-zero: not taken. */

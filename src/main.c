@@ -21,44 +21,6 @@
 #define PROC_DIR "/proc"
 #define FUSE_DEVICE "/dev/fuse"
 
-static void on_init(void *userdata, struct fuse_conn_info *conn)
-{
-	struct shmfs_fs *fs = userdata;
-
-	/* Names are looked up, never listed with attributes: fuse_dir.c. */
-	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
-	shmfs_passthrough_init(&fs->passthrough, conn);
-}
-
-static const struct fuse_lowlevel_ops operations = {
-	.init = on_init,
-	.lookup = shmfs_fuse_lookup,
-	.forget = shmfs_fuse_forget,
-	.forget_multi = shmfs_fuse_forget_multi,
-	.getattr = shmfs_fuse_getattr,
-	.setattr = shmfs_fuse_setattr,
-	.create = shmfs_fuse_create,
-	.mknod = shmfs_fuse_mknod,
-	.mkdir = shmfs_fuse_mkdir,
-	.symlink = shmfs_fuse_symlink,
-	.link = shmfs_fuse_link,
-	.unlink = shmfs_fuse_unlink,
-	.rmdir = shmfs_fuse_rmdir,
-	.rename = shmfs_fuse_rename,
-	.open = shmfs_fuse_open,
-	.read = shmfs_fuse_read,
-	.write = shmfs_fuse_write,
-	.flush = shmfs_fuse_flush,
-	.release = shmfs_fuse_release,
-	.fallocate = shmfs_fuse_fallocate,
-	.lseek = shmfs_fuse_lseek,
-	.copy_file_range = shmfs_fuse_copy_file_range,
-	.opendir = shmfs_fuse_opendir,
-	.readdir = shmfs_fuse_readdir,
-	.releasedir = shmfs_fuse_releasedir,
-	.statfs = shmfs_fuse_statfs,
-};
-
 /* --- messages --- */
 
 /* libfuse writes lines in pieces, some of them with its own prefix. */
@@ -203,7 +165,7 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 	if (err)
 		return err;
 	/* These two say themselves, through the log, what is wrong. */
-	session = fuse_session_new(args, &operations, sizeof(operations), fs);
+	session = fuse_session_new(args, &shmfs_fuse_operations, sizeof(shmfs_fuse_operations), fs);
 	if (!session)
 		return -EINVAL;
 	fs->session = session;

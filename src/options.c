@@ -91,12 +91,13 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 /* -f, -d, -s, -h, -V and the mount point are the same for every filesystem. */
 static int parse_cmdline(struct fuse_args *args, struct shmfs_options *options)
 {
-	struct fuse_cmdline_opts opts;
+	struct fuse_cmdline_opts opts = { 0 };
+	/* Prints its own line when it fails, and may have found a mount point before. */
+	int failed = fuse_parse_cmdline(args, &opts);
 
-	/* Prints its own line when it fails. */
-	if (fuse_parse_cmdline(args, &opts) != 0)
-		return -EINVAL;
 	options->mountpoint = opts.mountpoint;
+	if (failed)
+		return -EINVAL;
 	options->foreground = opts.foreground || opts.debug;
 	options->debug = opts.debug;
 	options->single_thread = opts.singlethread;

@@ -12,6 +12,11 @@
 
 #include <errno.h>
 
+/* A growing segment gets room for that many times its size. */
+#define GROWTH 64
+/* Less room than this is not worth asking for. */
+#define LEAST_SPARE ((uint64_t)64 << 10)
+
 /* The object's segment, or one opened for the purpose.  Put it back. */
 static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
 {
@@ -86,19 +91,26 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 }
 
 /*
- * Rule 4: make room for a write that ends at `end`.  Each step is eight times
- * the last, so that all of them together copy a seventh of what is written;
- * where that is more than the limits allow, as much as is needed.
+ * Rule 4: make room for a write that ends at `end`.
+ *
+ * Memory comes page by page as it is written, so a larger segment costs
+ * nothing but the copy, and each step is many times the last: all copies
+ * together are a fraction of what is written.  Where the limits do not allow
+ * a large step, a smaller one.
  */
 int sysv_grow(struct sysv_object *obj, struct shmfs_handle *h, uint64_t end,
 	      const struct shmfs_caller *caller)
 {
 	uint64_t size = obj->segment->size;
-	uint64_t step = size <= INT64_MAX / 8 && size * 8 > end ? size * 8 : end;
-	int err = sysv_resize(obj, h, step, caller);
+	uint64_t spare = size <= (INT64_MAX - end) / GROWTH ? size * GROWTH : 0;
+	int err;
 
-	if (err && err != -EBUSY && err != -EPERM && err != -EEXIST && step > end)
-		err = sysv_resize(obj, h, end, caller);
+	for (;;) {
+		err = sysv_resize(obj, h, end + spare, caller);
+		if (spare == 0 || (err != -EFBIG && err != -ENOSPC && err != -ENOMEM))
+			break;
+		spare = spare < LEAST_SPARE ? 0 : spare / 4;
+	}
 	if (err)
 		return err;
 	pthread_mutex_lock(&obj->lock);

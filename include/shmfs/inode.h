@@ -20,9 +20,10 @@ struct shmfs_inode {
 	atomic_uint nopen;	     /* open handles */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
-	pthread_mutex_t backing_lock; /* protects the two below; held for one ioctl(2) */
+	pthread_mutex_t backing_lock; /* protects all below; held for one ioctl(2) */
 	int backing_id;		      /* the kernel's number for it, 0: none */
 	unsigned backing_users;	      /* handles that are bound to it */
+	uint64_t served_at;	      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 
 struct shmfs_inode_table {
