@@ -81,6 +81,7 @@ void caller_clear(struct request_caller *);
 
 void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
+void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
 void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);

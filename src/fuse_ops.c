@@ -128,6 +128,17 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 		reply_attr(req, ino);
 }
 
+/*
+ * There are no extended attributes.  EOPNOTSUPP says so; ENOSYS, which would
+ * save the question, makes the kernel say "no ACL on this file" instead
+ * (fs/fuse/acl.c), and ls(1) then walks to every file a second time to ask.
+ */
+void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	(void)ino, (void)name, (void)size;
+	reply_error(req, -EOPNOTSUPP);
+}
+
 /* --- open and close --- */
 
 struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
@@ -151,9 +162,10 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct shmfs_inode *inode = inode_of(ino);
+	const struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
 	struct shmfs_handle *handle;
 	struct shmfs_bound bound;
-	int err = ops_of(inode->object)->open(inode->object, fi->flags, &handle);
+	int err = ops_of(inode->object)->open(inode->object, fi->flags, &caller, &handle);
 
 	if (err) {
 		reply_error(req, err);
@@ -202,6 +214,7 @@ const struct fuse_lowlevel_ops shmfs_fuse_operations = {
 	.forget_multi = shmfs_fuse_forget_multi,
 	.getattr = shmfs_fuse_getattr,
 	.setattr = shmfs_fuse_setattr,
+	.getxattr = shmfs_fuse_getxattr,
 	.create = shmfs_fuse_create,
 	.mknod = shmfs_fuse_mknod,
 	.mkdir = shmfs_fuse_mkdir,

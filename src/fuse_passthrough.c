@@ -14,6 +14,10 @@
  * write(2) fails with EFAULT.  libfuse would leave the caller waiting; we
  * answer with an error.
  *
+ * INIT has one thing more to say.  A filesystem that answers GETXATTR at all is
+ * asked for security.capability before every write, unless it says that it
+ * drops privileges itself (HANDLE_KILLPRIV_V2), which libfuse 3.14 cannot.
+ *
  * The kernel's side: fs/fuse/passthrough.c, fs/fuse/iomode.c (Linux 6.9).
  */
 #include "fuse_reply.h"
@@ -44,6 +48,7 @@ struct backing_map {
 #if !LIBFUSE_HAS_PASSTHROUGH
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
 #define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
+#define INIT_KILLPRIV_V2 (1u << 28)
 #define OPEN_PARALLEL_WRITES (1u << 6)
 #define OPEN_PASSTHROUGH (1u << 7)
 
@@ -87,6 +92,7 @@ static void see_request(struct shmfs_passthrough *passthrough, const void *reque
 		return;
 	passthrough->asked = true;
 	passthrough->offered = (init->flags & INIT_EXT) && (init->flags2 & INIT2_PASSTHROUGH);
+	passthrough->killpriv_offered = init->flags & INIT_KILLPRIV_V2;
 	passthrough->init_unique = header->unique;
 }
 
@@ -98,10 +104,13 @@ static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec 
 	if (passthrough->settled || header->unique != passthrough->init_unique)
 		return;
 	passthrough->settled = true;
-	if (!passthrough->wanted || !passthrough->offered || header->error || count < 2 ||
-	    iov[1].iov_len < sizeof(*init))
+	if (header->error || count < 2 || iov[1].iov_len < sizeof(*init))
 		return;
 	init = iov[1].iov_base;
+	if (passthrough->killpriv_offered)
+		init->flags |= INIT_KILLPRIV_V2;
+	if (!passthrough->wanted || !passthrough->offered)
+		return;
 	init->flags |= INIT_EXT;
 	init->flags2 |= INIT2_PASSTHROUGH;
 	init->max_stack_depth = 1;
@@ -171,6 +180,7 @@ int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
 void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
 {
 #if LIBFUSE_HAS_PASSTHROUGH
+	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	if (passthrough->wanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
 		conn->max_backing_stack_depth = 1;
 		passthrough->on = true;

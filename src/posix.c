@@ -340,15 +340,28 @@ static int posix_utimens(struct shmfs_object *base, const struct timespec times[
 	return err;
 }
 
+/*
+ * Writing takes set-user-ID and set-group-ID bits away unless root writes, and
+ * what the daemon or the kernel writes for others they write as root: do it
+ * when they come to write.  (The kernel leaves it to us: HANDLE_KILLPRIV.)
+ */
+static void drop_setid(int fd, const struct shmfs_caller *caller)
+{
+	struct stat st;
+
+	if (caller->uid != 0 && fstat(fd, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)))
+		fchmod(fd, st.st_mode & 01777);
+}
+
 static int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 			  const struct shmfs_caller *caller)
 {
 	int fd = h ? handle(h)->fd : open_object(object(base), O_WRONLY);
 	int err;
 
-	(void)caller;
 	if (fd < 0)
 		return fd;
+	drop_setid(fd, caller);
 	err = ftruncate(fd, size) == 0 ? 0 : -errno;
 	if (!h)
 		close(fd);
@@ -422,7 +435,8 @@ static int posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 	return 0;
 }
 
-static int posix_open(struct shmfs_object *base, int flags, struct shmfs_handle **out)
+static int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
+		      struct shmfs_handle **out)
 {
 	struct posix_object *obj = object(base);
 	struct posix_handle *h = new_handle(flags);
@@ -436,6 +450,8 @@ static int posix_open(struct shmfs_object *base, int flags, struct shmfs_handle 
 		free(h);
 		return err;
 	}
+	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
+		drop_setid(h->fd, caller);
 	add_handle(obj, h);
 	*out = &h->base;
 	return 0;

@@ -141,12 +141,14 @@ static int need_segment(struct sysv_object *obj, bool writable)
 	return 0;
 }
 
-int sysv_open(struct shmfs_object *base, int flags, struct shmfs_handle **out)
+int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
+	      struct shmfs_handle **out)
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
 	int err = new_handle(flags, &h);
 
+	(void)caller;
 	if (err)
 		return err;
 	h->base.object = base;

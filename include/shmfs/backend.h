@@ -127,7 +127,8 @@ struct shmfs_backend_ops {
 	/* --- handles ----------------------------------------------------- */
 
 	/* Open with the flags of open(2); O_TRUNC is carried out. */
-	int (*open)(struct shmfs_object *, int flags, struct shmfs_handle **);
+	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
+		    struct shmfs_handle **);
 	/* Tie a handle that create() made to its object; frees it on failure. */
 	int (*adopt)(struct shmfs_handle *, struct shmfs_object *);
 	/* The file has been closed once (it may be open elsewhere still). */

@@ -17,10 +17,11 @@ struct shmfs_passthrough {
 	int device;  /* borrowed: the session's /dev/fuse */
 
 	/* The INIT exchange, where libfuse leaves it to us (before 3.17). */
-	bool asked;	      /* the kernel's request was seen */
-	bool offered;	      /* and had passthrough in it */
-	bool settled;	      /* the reply was sent */
-	uint64_t init_unique; /* the request's number */
+	bool asked;	       /* the kernel's request was seen */
+	bool offered;	       /* and had passthrough in it */
+	bool killpriv_offered; /* and HANDLE_KILLPRIV_V2 */
+	bool settled;	       /* the reply was sent */
+	uint64_t init_unique;  /* the request's number */
 };
 
 /* What an open reply says of a handle. */
