@@ -41,6 +41,7 @@ struct loop {
 	int fd;			      /* borrowed; /dev/fuse, non-blocking */
 	int signal_fd;		      /* borrowed */
 	int max_threads;
+	bool may_spin; /* on one processor it would keep the caller from it */
 
 	pthread_mutex_t lock; /* protects all below; held for moments */
 	pthread_cond_t changed;
@@ -186,7 +187,7 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 			continue;
 		if (size != -EAGAIN)
 			break;
-		if (pace->fast && now_ns() - pace->answered < SPIN_NS)
+		if (loop->may_spin && pace->fast && now_ns() - pace->answered < SPIN_NS)
 			continue;
 		if (!wait_for_request(loop, -1))
 			return 0;
@@ -218,6 +219,14 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* More than one, that we may run on? */
+static bool has_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
 int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thread)
 {
 	struct loop loop = {
@@ -225,6 +234,7 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 		.fd = fuse_session_fd(session),
 		.signal_fd = signal_fd,
 		.max_threads = single_thread ? 1 : MAX_THREADS,
+		.may_spin = has_processors(),
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
 	};
