@@ -158,6 +158,23 @@ static int taken(struct shmfs_backend *backend, const struct shmfs_name *name, i
 	return -ESTALE;
 }
 
+/* Among others who make and remove the same name, one more try may find it free. */
+static int create_object(struct shmfs_backend *backend, const struct shmfs_name *name, int flags,
+			 mode_t mode, const struct shmfs_caller *caller, uint64_t *identity,
+			 struct shmfs_handle **handle)
+{
+	int err = -EEXIST;
+
+	for (int i = 0; i < LOOKUP_TRIES && err == -EEXIST; i++) {
+		err = backend->ops->create(backend, name, flags, mode, caller, identity, handle);
+		if (err == -EEXIST)
+			err = taken(backend, name, flags);
+		if (flags & O_EXCL)
+			break;
+	}
+	return err;
+}
+
 /* Make the object and tie its first handle to its inode. */
 static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const char *text,
 		  mode_t mode, int flags, struct shmfs_inode **inode, struct shmfs_handle **handle,
@@ -173,9 +190,7 @@ static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const 
 		return -EPERM;
 	if (err)
 		return err;
-	err = backend->ops->create(backend, &name, flags, mode, &who.caller, &identity, handle);
-	if (err == -EEXIST)
-		return taken(backend, &name, flags);
+	err = create_object(backend, &name, flags, mode, &who.caller, &identity, handle);
 	if (err)
 		return err;
 	err = shmfs_inode_get(&fs->inodes, backend, identity, inode);

@@ -154,6 +154,7 @@ void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_h
 {
 	if (handle->bound)
 		shmfs_passthrough_unbind(&fs->passthrough, inode);
+	handle->bound = false;
 	ops_of(handle->object)->release(handle);
 	atomic_fetch_sub(&inode->nopen, 1);
 }
@@ -186,10 +187,9 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_handle *handle = handle_of(fi);
-	AS_CALLER who = caller_of(req);
 
 	(void)ino;
-	reply_error(req, ops_of(handle->object)->flush(handle, &who.caller));
+	reply_error(req, ops_of(handle->object)->flush(handle));
 }
 
 void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

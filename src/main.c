@@ -128,6 +128,7 @@ static int add_mount_options(struct fuse_args *args)
 static int block_signals(void)
 {
 	sigset_t set;
+	int fd;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -137,27 +138,23 @@ static int block_signals(void)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGIO, SIG_IGN); /* a lease that is wanted back: sysv_segment.c */
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
 }
 
-static int serve(struct fuse_session *session, const struct shmfs_options *options)
+static int serve(struct fuse_session *session, const struct shmfs_options *options, int signal_fd)
 {
-	int signal_fd = block_signals();
-	int err;
+	int err = shmfs_guard_install();
 
-	if (signal_fd < 0)
-		return -errno;
-	err = shmfs_guard_install();
 	if (!err)
 		err = shmfs_loop_run(session, signal_fd, options->single_thread);
 	if (err)
 		shmfs_log(LOG_ERR, "serving requests: %s", strerror(-err));
-	close(signal_fd);
 	return err;
 }
 
 static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
-			   const struct shmfs_options *options)
+			   const struct shmfs_options *options, int signal_fd)
 {
 	struct fuse_session *session;
 	int err = check_mount(options->mountpoint);
@@ -177,7 +174,7 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 		if (!err && fuse_daemonize(options->foreground) != 0)
 			err = -EIO;
 		if (!err)
-			err = serve(session, options);
+			err = serve(session, options, signal_fd);
 		fuse_session_unmount(session);
 	}
 	fuse_session_destroy(session);
@@ -187,13 +184,17 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 static int run(struct fuse_args *args, const struct shmfs_options *options)
 {
 	struct shmfs_fs fs = { 0 };
-	int err = fs_init(&fs, options);
+	/* Before mounting: a signal that comes then is seen as soon as we serve. */
+	int signal_fd = block_signals();
+	int err = signal_fd < 0 ? signal_fd : fs_init(&fs, options);
 
 	if (!err)
 		err = add_mount_options(args);
 	if (!err)
-		err = mount_and_serve(&fs, args, options);
+		err = mount_and_serve(&fs, args, options, signal_fd);
 	fs_clear(&fs);
+	if (signal_fd >= 0)
+		close(signal_fd);
 	return err;
 }
 

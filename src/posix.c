@@ -457,9 +457,9 @@ static int posix_open(struct shmfs_object *base, int flags, const struct shmfs_c
 	return 0;
 }
 
-static int posix_flush(struct shmfs_handle *h, const struct shmfs_caller *caller)
+static int posix_flush(struct shmfs_handle *h)
 {
-	(void)h, (void)caller;
+	(void)h;
 	return 0;
 }
 

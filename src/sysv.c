@@ -64,6 +64,24 @@ void sysv_wait_read(struct sysv_object *obj)
 
 /* --- names --- */
 
+/* Is the object's segment just being replaced, and was its key this one? */
+static bool replaces(const struct sysv_object *obj, uint32_t key)
+{
+	return obj->replacing && (uint32_t)obj->last.shm_perm.__key == key;
+}
+
+bool sysv_is_replacing(struct sysv_backend *be, uint32_t key)
+{
+	bool found = false;
+
+	for (struct sysv_object *obj = be->moved; obj && !found; obj = obj->next_moved) {
+		pthread_mutex_lock(&obj->lock);
+		found = replaces(obj, key);
+		pthread_mutex_unlock(&obj->lock);
+	}
+	return found;
+}
+
 /*
  * Has an object's segment been replaced by `id`, or is `key` without one just
  * now because it is being replaced?  Then the name leads to that object.
@@ -77,10 +95,7 @@ static bool find_moved(struct sysv_backend *be, uint32_t key, int id, uint64_t *
 	pthread_mutex_lock(&be->lock);
 	for (struct sysv_object *obj = be->moved; obj && !found; obj = obj->next_moved) {
 		pthread_mutex_lock(&obj->lock);
-		if (obj->replacing)
-			found = (uint32_t)obj->last.shm_perm.__key == key;
-		else
-			found = obj->id == id;
+		found = replaces(obj, key) || (!obj->replacing && obj->id == id);
 		pthread_mutex_unlock(&obj->lock);
 		if (found)
 			*identity = obj->base.identity;

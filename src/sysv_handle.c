@@ -13,14 +13,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-/* Whoever grew a segment was allowed to; cutting it to size needs no asking. */
-static const struct shmfs_caller daemon_itself;
+#define TRIM_TRIES 20
 
 static struct sysv_object *object(struct shmfs_object *base)
 {
@@ -53,9 +53,17 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 
 	if (id)
 		return id;
-	id = shmget((key_t)key, be->config.min_size, IPC_CREAT | IPC_EXCL | (int)(first & 0777));
-	if (id < 0)
-		id = errno == EINVAL ? -EFBIG : -errno;
+	/* A key without a segment may be between two of them: not ours to take. */
+	pthread_mutex_lock(&be->lock);
+	if (sysv_is_replacing(be, key)) {
+		id = -EEXIST;
+	} else {
+		id = shmget((key_t)key, be->config.min_size,
+			    IPC_CREAT | IPC_EXCL | (int)(first & 0777));
+		if (id < 0)
+			id = errno == EINVAL ? -EFBIG : -errno;
+	}
+	pthread_mutex_unlock(&be->lock);
 	shmfs_caller_drop();
 	return id;
 }
@@ -175,15 +183,30 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	return err;
 }
 
-int sysv_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
+/*
+ * Cut a grown segment to its content with its last handle.  The file that the
+ * kernel had bound to another one may go a moment after that one.
+ */
+static int trim_patiently(struct sysv_object *obj, struct shmfs_handle *base)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	int err = sysv_trim(obj, base);
+
+	for (int i = 1; i < TRIM_TRIES && err == -EBUSY; i++) {
+		nanosleep(&moment, NULL);
+		err = sysv_trim(obj, base);
+	}
+	return err;
+}
+
+int sysv_flush(struct shmfs_handle *base)
 {
 	struct sysv_object *obj = object(base->object);
 	int err = 0;
 
 	sysv_wait_write(obj);
-	/* With other handles open the last of them cuts it. */
 	if (obj->handles == 1)
-		err = sysv_trim(obj, base, caller);
+		err = trim_patiently(obj, base);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
@@ -196,7 +219,7 @@ void sysv_release(struct shmfs_handle *base)
 
 	sysv_wait_write(obj);
 	if (obj->handles == 1)
-		sysv_trim(obj, base, &daemon_itself);
+		trim_patiently(obj, base);
 	pthread_mutex_lock(&obj->lock);
 	if (h->created)
 		obj->fresh = false;

@@ -15,7 +15,8 @@
  *                  whoever replaces the segment.  It may be held for as long
  *                  as copying the segment takes, so waiting for it goes
  *                  through sysv_wait_*(), which lets other requests run on.
- *   backend->lock  the lists of replaced segments; held for list work only
+ *   backend->lock  the list of replaced segments; held for list work, and
+ *                  while a key is taken
  *   object->lock   the object's fields; held for a system call or two
  *   backend->attach_lock, usage->lock   innermost
  */
@@ -78,7 +79,7 @@ struct sysv_backend {
 	struct sysv_usage usage;
 	bool by_descriptor; /* segments are reached through descriptors */
 
-	pthread_mutex_t lock;	   /* protects `moved` and its links */
+	pthread_mutex_t lock;	   /* protects `moved` and its links; held by who takes a key */
 	struct sysv_object *moved; /* objects whose segment is being or was replaced */
 	atomic_int nmoved;	   /* their number; 0 spares the lock */
 
@@ -185,7 +186,7 @@ int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
  * Replace the object's segment by one of `size` bytes under the same key.
  * `object->io` is held for writing.  `handle` is the one that asks, or NULL.
  * -EBUSY when others use the segment, -EPERM when the caller may not remove
- * it, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
+ * it or it has no key, -EIDRM when it was removed already, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
  * has changed then.  -EEXIST when the key was lost on the way: the log says
  * where the bytes are.
  */
@@ -203,7 +204,7 @@ int sysv_clear(struct sysv_object *);
 int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
 	      const struct shmfs_caller *);
 /* Cut a grown segment to its content; `object->io` is held for writing. */
-int sysv_trim(struct sysv_object *, struct shmfs_handle *, const struct shmfs_caller *);
+int sysv_trim(struct sysv_object *, struct shmfs_handle *);
 
 /* --- sysv_handle.c --- */
 
@@ -212,7 +213,7 @@ int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mo
 int sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
 int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
-int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
+int sysv_flush(struct shmfs_handle *);
 void sysv_release(struct shmfs_handle *);
 enum shmfs_binding sysv_binding(struct shmfs_handle *, int *fd);
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
@@ -226,6 +227,8 @@ off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 /* --- sysv.c --- */
 
 struct sysv_backend *sysv_backend_of(struct sysv_object *);
+/* Is a segment of this key just being replaced?  backend->lock is held. */
+bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
 void sysv_wait_write(struct sysv_object *);
 void sysv_wait_read(struct sysv_object *);
 /* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */

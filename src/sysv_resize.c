@@ -137,14 +137,12 @@ static int make(const struct replacement *r, key_t key, uint64_t size, struct sy
 		err = -errno;
 	if (!err)
 		err = set_perm(id, &r->ds, r->ds.shm_perm.mode);
-	/* Removed by somebody already: that is what they wanted. */
-	if (err == -EINVAL || err == -EIDRM)
-		err = 0;
 	if (err) {
 		shmctl(id, IPC_RMID, NULL);
 		sysv_segment_empty(out);
 	}
-	return err;
+	/* Somebody removed it already: then that is what becomes of the key. */
+	return err == -EINVAL ? -EIDRM : err;
 }
 
 /* The new one could not be made: bring the old content to where it is found. */
@@ -155,8 +153,10 @@ static void restore(struct replacement *r)
 
 		if (!err)
 			return;
-		if (err == -EEXIST)
+		if (err == -EEXIST || err == -EIDRM)
 			r->err = err;
+		if (err == -EIDRM)
+			return;
 	}
 	make(r, IPC_PRIVATE, r->old->size, r->rescued);
 }
@@ -192,7 +192,7 @@ static int guard(void *arg)
 		return 0;
 	r->removed = true;
 	r->err = make(r, r->ds.shm_perm.__key, r->size, r->made);
-	if (r->err)
+	if (r->err && r->err != -EIDRM)
 		restore(r);
 	return 0;
 }
@@ -231,7 +231,9 @@ static bool may_remove(const struct shmid_ds *ds, const struct shmfs_caller *cal
 static int check(const struct sysv_object *obj, const struct shmfs_handle *handle,
 		 const struct replacement *r, uint64_t others, const struct shmfs_caller *caller)
 {
-	if (!obj->by_key || (r->ds.shm_perm.mode & SYSV_MODE_DEST) || r->ds.shm_perm.__key == 0)
+	if (r->ds.shm_perm.mode & SYSV_MODE_DEST)
+		return -EIDRM;
+	if (!obj->by_key || r->ds.shm_perm.__key == 0)
 		return -EPERM;
 	if (!may_remove(&r->ds, caller))
 		return -EPERM;
@@ -313,7 +315,7 @@ static int replace(struct sysv_object *obj, struct replacement *r)
 	if (!err)
 		err = r->err;
 	end(obj, r);
-	if (r->removed && !is_filled(r->made))
+	if (r->removed && err != -EIDRM && !is_filled(r->made))
 		report_loss(r);
 	sysv_detach(r->backend, r->old->id, map);
 	return err;

@@ -132,7 +132,7 @@ struct shmfs_backend_ops {
 	/* Tie a handle that create() made to its object; frees it on failure. */
 	int (*adopt)(struct shmfs_handle *, struct shmfs_object *);
 	/* The file has been closed once (it may be open elsewhere still). */
-	int (*flush)(struct shmfs_handle *, const struct shmfs_caller *);
+	int (*flush)(struct shmfs_handle *);
 	void (*release)(struct shmfs_handle *);
 
 	/* How may the kernel serve this handle, and from which descriptor? */
