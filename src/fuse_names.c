@@ -143,39 +143,68 @@ void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 
 /* --- creating --- */
 
-/*
- * The name was free when the kernel looked it up and is taken now.  O_EXCL
- * wants to know that; else -ESTALE makes the kernel look again and open what
- * is there, with the checks that opening takes.  Something that is there and
- * is no object, such as a directory in /dev/shm, will not be found then.
- */
-static int taken(struct shmfs_backend *backend, const struct shmfs_name *name, int flags)
+/* May the caller open it by the owner's bits?  Root may; for others: unknown. */
+static bool owner_may_open(const struct stat *st, const struct shmfs_caller *caller, int flags)
 {
-	uint64_t identity;
+	int mode = flags & O_ACCMODE;
+	mode_t need = (mode != O_WRONLY ? S_IRUSR : 0) |
+		      (mode != O_RDONLY || (flags & O_TRUNC) ? S_IWUSR : 0);
 
-	if ((flags & O_EXCL) || backend->ops->find(backend, name, &identity) == -ENOENT)
-		return -EEXIST;
-	return -ESTALE;
+	return caller->uid == 0 || (caller->uid == st->st_uid && (st->st_mode & need) == need);
 }
 
-/* Among others who make and remove the same name, one more try may find it free. */
-static int create_object(struct shmfs_backend *backend, const struct shmfs_name *name, int flags,
-			 mode_t mode, const struct shmfs_caller *caller, uint64_t *identity,
-			 struct shmfs_handle **handle)
+/*
+ * The name was free when the kernel looked it up and is taken now, without
+ * O_EXCL: open what is there.  The kernel has not checked whether the caller
+ * may; where that takes more than a look at the owner, -ESTALE makes it look
+ * the name up again.
+ */
+static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
+		      const struct shmfs_name *name, int flags, const struct shmfs_caller *caller,
+		      struct shmfs_inode **inode, struct shmfs_handle **handle, struct stat *st)
 {
-	int err = -EEXIST;
+	uint64_t identity;
+	int err = backend->ops->find(backend, name, &identity);
 
-	for (int i = 0; i < LOOKUP_TRIES && err == -EEXIST; i++) {
-		err = backend->ops->create(backend, name, flags, mode, caller, identity, handle);
-		if (err == -EEXIST)
-			err = taken(backend, name, flags);
-		if (flags & O_EXCL)
-			break;
+	if (!err)
+		err = look_up(fs, backend, name, identity, inode, st);
+	if (err)
+		return err;
+	err = -ESTALE;
+	if (owner_may_open(st, caller, flags))
+		err = backend->ops->open((*inode)->object, flags, caller, handle);
+	if (err)
+		shmfs_inode_forget(&fs->inodes, *inode, 1);
+	return err;
+}
+
+/* Count a lookup of what was just made, and tie its handle to it. */
+static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
+		     const struct shmfs_name *name, uint64_t identity, struct shmfs_inode **inode,
+		     struct shmfs_handle *handle, struct stat *st)
+{
+	int err = shmfs_inode_get(&fs->inodes, backend, identity, inode);
+
+	if (err) {
+		backend->ops->release(handle);
+		return err;
+	}
+	backend->ops->adopt(handle, (*inode)->object);
+	err = backend->ops->named((*inode)->object, name);
+	if (!err)
+		err = backend->ops->getattr((*inode)->object, st);
+	if (err) {
+		backend->ops->release(handle);
+		shmfs_inode_forget(&fs->inodes, *inode, 1);
 	}
 	return err;
 }
 
-/* Make the object and tie its first handle to its inode. */
+/*
+ * Make the object, or without O_EXCL open the one that others have made since
+ * the kernel found none.  While they make and remove it, it takes a few tries.
+ * What is there but never found is no object, such as a directory.
+ */
 static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const char *text,
 		  mode_t mode, int flags, struct shmfs_inode **inode, struct shmfs_handle **handle,
 		  struct stat *st)
@@ -190,23 +219,18 @@ static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const 
 		return -EPERM;
 	if (err)
 		return err;
-	err = create_object(backend, &name, flags, mode, &who.caller, &identity, handle);
-	if (err)
-		return err;
-	err = shmfs_inode_get(&fs->inodes, backend, identity, inode);
-	if (err) {
-		backend->ops->release(*handle);
-		return err;
+	for (int i = 0; i < LOOKUP_TRIES; i++) {
+		err = backend->ops->create(backend, &name, flags, mode, &who.caller, &identity,
+					   handle);
+		if (!err)
+			return enter_new(fs, backend, &name, identity, inode, *handle, st);
+		if (err != -EEXIST || (flags & O_EXCL))
+			return err;
+		err = open_taken(fs, backend, &name, flags, &who.caller, inode, handle, st);
+		if (err != -ENOENT && err != -ESTALE)
+			return err;
 	}
-	backend->ops->adopt(*handle, (*inode)->object);
-	err = backend->ops->named((*inode)->object, &name);
-	if (!err)
-		err = backend->ops->getattr((*inode)->object, st);
-	if (err) {
-		backend->ops->release(*handle);
-		shmfs_inode_forget(&fs->inodes, *inode, 1);
-	}
-	return err;
+	return err == -ENOENT ? -EEXIST : err;
 }
 
 void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,

@@ -379,6 +379,17 @@ static void add_handle(struct posix_object *obj, struct posix_handle *h)
 	pthread_mutex_unlock(&obj->lock);
 }
 
+static void remove_handle(struct posix_object *obj, struct posix_handle *h)
+{
+	struct posix_handle **link = &obj->handles;
+
+	pthread_mutex_lock(&obj->lock);
+	while (*link != h)
+		link = &(*link)->next;
+	*link = h->next;
+	pthread_mutex_unlock(&obj->lock);
+}
+
 static struct posix_handle *new_handle(int flags)
 {
 	struct posix_handle *h = calloc(1, sizeof(*h));
@@ -429,10 +440,9 @@ static int posix_create(struct shmfs_backend *base, const struct shmfs_name *nam
 	return 0;
 }
 
-static int posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
+static void posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 {
 	add_handle(object(to), handle(base));
-	return 0;
 }
 
 static int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
@@ -465,15 +475,10 @@ static int posix_flush(struct shmfs_handle *h)
 
 static void posix_release(struct shmfs_handle *base)
 {
-	struct posix_object *obj = object(base->object);
 	struct posix_handle *h = handle(base);
-	struct posix_handle **link = &obj->handles;
 
-	pthread_mutex_lock(&obj->lock);
-	while (*link != h)
-		link = &(*link)->next;
-	*link = h->next;
-	pthread_mutex_unlock(&obj->lock);
+	if (base->object)
+		remove_handle(object(base->object), h);
 	close(h->fd);
 	free(h);
 }

@@ -108,7 +108,7 @@ int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int f
 	return 0;
 }
 
-int sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
+void sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 {
 	struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(to);
@@ -126,7 +126,6 @@ int sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 	pthread_mutex_unlock(&obj->lock);
 	sysv_segment_put(h->segment);
 	h->segment = NULL;
-	return 0;
 }
 
 /* Make sure that the object has its segment's memory.  obj->lock is held. */
@@ -217,6 +216,11 @@ void sysv_release(struct shmfs_handle *base)
 	struct sysv_object *obj = object(base->object);
 	struct sysv_segment *segment = NULL;
 
+	if (!obj) {
+		sysv_segment_put(h->segment);
+		free(h);
+		return;
+	}
 	sysv_wait_write(obj);
 	if (obj->handles == 1)
 		trim_patiently(obj, base);

@@ -210,7 +210,7 @@ int sysv_trim(struct sysv_object *, struct shmfs_handle *);
 
 int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
 		const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
-int sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
+void sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
 int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
 int sysv_flush(struct shmfs_handle *);

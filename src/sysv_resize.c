@@ -45,6 +45,7 @@ struct replacement {
 	struct sysv_segment *old; /* borrowed; kept attached or open throughout */
 	struct shmid_ds ds;	  /* of the old one, as it was */
 	uint64_t size;		  /* wanted */
+	uint64_t own;		  /* attachments of ours that the old one has */
 
 	int err;		       /* 0: made as wanted */
 	bool removed;		       /* the old one has lost its key */
@@ -165,15 +166,17 @@ static void restore(struct replacement *r)
 static int close_off(struct replacement *r)
 {
 	struct shmid_ds ds;
-	uint64_t others;
 	int err = set_perm(r->old->id, &r->ds, 0);
 
 	if (err)
 		return sysv_gone(err);
-	err = sysv_segment_stat(r->backend, r->old->id, &ds, &others);
-	if (!err && others)
+	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
+		return -ESTALE;
+	if (ds.shm_perm.mode & SYSV_MODE_DEST)
+		err = -EIDRM;
+	else if (ds.shm_nattch > r->own)
 		err = -EBUSY;
-	if (!err && shmctl(r->old->id, IPC_RMID, NULL) != 0)
+	else if (shmctl(r->old->id, IPC_RMID, NULL) != 0)
 		err = sysv_gone(-errno);
 	if (err)
 		set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
@@ -303,15 +306,19 @@ static void report_loss(struct replacement *r)
 /* All is checked and allocated: do it. */
 static int replace(struct sysv_object *obj, struct replacement *r)
 {
+	uint64_t others;
 	char *map;
 	/* Attached, the old one has an id until the new one is complete. */
 	int err = sysv_attach(r->backend, r->old->id, SHM_RDONLY, &map);
 
 	if (err)
 		return sysv_gone(err);
-	begin(obj, r);
+	err = sysv_segment_stat(r->backend, r->old->id, &r->ds, &others);
+	r->own = r->ds.shm_nattch - others;
 	r->err = -EIO; /* what is left when the guardian itself is killed */
-	err = run_guardian(r);
+	begin(obj, r);
+	if (!err)
+		err = run_guardian(r);
 	if (!err)
 		err = r->err;
 	end(obj, r);

@@ -129,11 +129,11 @@ struct shmfs_backend_ops {
 	/* Open with the flags of open(2); O_TRUNC is carried out. */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);
-	/* Tie a handle that create() made to its object; frees it on failure. */
-	int (*adopt)(struct shmfs_handle *, struct shmfs_object *);
+	/* Tie a handle that create() made to its object. */
+	void (*adopt)(struct shmfs_handle *, struct shmfs_object *);
 	/* The file has been closed once (it may be open elsewhere still). */
 	int (*flush)(struct shmfs_handle *);
-	void (*release)(struct shmfs_handle *);
+	void (*release)(struct shmfs_handle *); /* also of one that was not adopted */
 
 	/* How may the kernel serve this handle, and from which descriptor? */
 	enum shmfs_binding (*binding)(struct shmfs_handle *, int *fd);
