@@ -22,7 +22,7 @@ static void reply_span(fuse_req_t req, const struct shmfs_span *span)
 	ssize_t n = (ssize_t)span->len;
 
 	/* From memory writev(2) takes it: what is missing is its error, no signal. */
-	if (span->fd >= 0) {
+	if (span->fd >= 0 && span->len > 0) {
 		mem = shmfs_loop_scratch(span->len);
 		n = mem ? pread(span->fd, mem, span->len, span->pos) : -1;
 	}

@@ -49,7 +49,6 @@ struct backing_map {
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
 #define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
 #define INIT_KILLPRIV_V2 (1u << 28)
-#define OPEN_PARALLEL_WRITES (1u << 6)
 #define OPEN_PASSTHROUGH (1u << 7)
 
 struct init_in {
@@ -265,6 +264,12 @@ void shmfs_passthrough_unbind(struct shmfs_passthrough *passthrough, struct shmf
 
 /* --- replies --- */
 
+/*
+ * No FOPEN_PARALLEL_DIRECT_WRITES: a write in progress then keeps the inode
+ * bound after the last bound file was closed, and the next open fails with EIO
+ * (fs/fuse/iomode.c, fuse_inode_uncached_io_end()).
+ */
+
 #if LIBFUSE_HAS_PASSTHROUGH
 
 static void fill_reply(struct fuse_file_info *fi, struct shmfs_handle *handle,
@@ -272,7 +277,6 @@ static void fill_reply(struct fuse_file_info *fi, struct shmfs_handle *handle,
 {
 	fi->fh = (uintptr_t)handle;
 	fi->direct_io = bound.binding != SHMFS_BOUND;
-	fi->parallel_direct_writes = fi->direct_io;
 	fi->noflush = !handle->may_flush;
 	fi->backing_id = bound.backing_id;
 }
@@ -299,7 +303,7 @@ static struct open_out open_reply(struct shmfs_handle *handle, struct shmfs_boun
 	struct open_out out = { .fh = (uintptr_t)handle, .backing_id = bound.backing_id };
 
 	if (bound.binding != SHMFS_BOUND)
-		out.open_flags |= FOPEN_DIRECT_IO | OPEN_PARALLEL_WRITES;
+		out.open_flags |= FOPEN_DIRECT_IO;
 	if (bound.binding != SHMFS_SERVED)
 		out.open_flags |= OPEN_PASSTHROUGH;
 	if (!handle->may_flush)

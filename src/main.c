@@ -137,7 +137,8 @@ static int block_signals(void)
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGIO, SIG_IGN); /* a lease that is wanted back: sysv_segment.c */
+	signal(SIGXFSZ, SIG_IGN); /* EFBIG is the writer's to hear of */
+	signal(SIGIO, SIG_IGN);	  /* a lease that is wanted back: sysv_segment.c */
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
