@@ -7,18 +7,28 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The plain calls of 32-bit architectures that are old enough take 16-bit ids. */
+#ifdef SYS_setresuid32
+#define SET_UID SYS_setresuid32
+#define SET_GID SYS_setresgid32
+#define SET_GROUPS SYS_setgroups32
+#else
+#define SET_UID SYS_setresuid
+#define SET_GID SYS_setresgid
+#define SET_GROUPS SYS_setgroups
+#endif
+
 /*
  * The order matters both ways: groups and gid can be changed only while the
- * effective uid is still, or again, 0.  SYS_setgroups and its kin take 32-bit
- * ids on every architecture that is not a 32-bit relic (setgroups(2), NOTES).
+ * effective uid is still, or again, 0.
  */
 static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 {
-	if (syscall(SYS_setgroups, ngroups, groups) != 0)
+	if (syscall(SET_GROUPS, ngroups, groups) != 0)
 		return -errno;
-	if (syscall(SYS_setresgid, (gid_t)-1, gid, (gid_t)-1) != 0)
+	if (syscall(SET_GID, (gid_t)-1, gid, (gid_t)-1) != 0)
 		return -errno;
-	if (syscall(SYS_setresuid, (uid_t)-1, uid, (uid_t)-1) != 0)
+	if (syscall(SET_UID, (uid_t)-1, uid, (uid_t)-1) != 0)
 		return -errno;
 	return 0;
 }
@@ -31,11 +41,14 @@ static bool is_self(const struct shmfs_caller *caller)
 
 int shmfs_caller_assume(const struct shmfs_caller *caller)
 {
+	const gid_t *groups = NULL;
+	size_t ngroups;
 	int err;
 
 	if (is_self(caller))
 		return 0;
-	err = set_ids(caller->uid, caller->gid, caller->ngroups, caller->groups);
+	ngroups = caller->groups ? caller->groups(caller, &groups) : 0;
+	err = set_ids(caller->uid, caller->gid, ngroups, groups);
 	if (err)
 		shmfs_caller_drop();
 	return err;
@@ -46,6 +59,6 @@ void shmfs_caller_drop(void)
 	if (geteuid() == getuid() && getegid() == getgid())
 		return;
 	/* A thread that stays somebody else must not serve the next request. */
-	if (syscall(SYS_setresuid, (uid_t)-1, 0, (uid_t)-1) != 0 || set_ids(0, getgid(), 0, NULL))
+	if (syscall(SET_UID, (uid_t)-1, 0, (uid_t)-1) != 0 || set_ids(0, getgid(), 0, NULL))
 		abort();
 }

@@ -32,10 +32,11 @@ struct shmfs_fs {
 	struct fuse_session *session; /* borrowed */
 };
 
-/* Who asks, with the groups that /proc tells; `groups` is owned. */
+/* Who asks.  `caller` comes first: its groups() finds the rest. */
 struct request_caller {
 	struct shmfs_caller caller;
-	gid_t *groups;
+	fuse_req_t req;
+	gid_t *groups; /* owned */
 };
 
 static inline struct shmfs_fs *fs_of(fuse_req_t req)
@@ -74,7 +75,6 @@ static inline void reply_error(fuse_req_t req, int err)
 
 extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
 
-/* The caller's groups cost a look into /proc: only for calls that act as him. */
 struct request_caller caller_of(fuse_req_t req);
 void caller_clear(struct request_caller *);
 #define AS_CALLER __attribute__((cleanup(caller_clear))) struct request_caller
@@ -135,9 +135,10 @@ int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
 
 /*
  * To be called before anything that may take long: lets another thread wait
- * for the next request meanwhile.
+ * for the next request meanwhile.  False when there is none to do that (`-s`):
+ * what waits for a later request must not be done then.
  */
-void shmfs_loop_may_block(void);
+bool shmfs_loop_may_block(void);
 /* The same, but only if the next request is waiting. */
 void shmfs_loop_share(void);
 /* A buffer of the calling thread of the loop, or NULL: no memory. */

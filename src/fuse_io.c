@@ -35,7 +35,9 @@ static void reply_span(fuse_req_t req, const struct shmfs_span *span)
 /*
  * Is this a read into the kernel's page cache?  read(2) says whose files table
  * it comes from; what fills pages, for sendfile(2) and private mappings, has
- * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).
+ * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).  Such a
+ * page is dropped as soon as it was delivered, lest the next sendfile(2) on the
+ * same open file be served an old one.
  */
 static bool fills_page(const struct fuse_file_info *fi)
 {
@@ -47,19 +49,14 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct shmfs_handle *handle = handle_of(fi);
 	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct fuse_session *session = fs_of(req)->session;
+	bool drop = fills_page(fi);
 	struct shmfs_span span;
 	int err;
 
-	(void)ino;
-	/*
-	 * The kernel keeps such a page and would serve it stale later; there is
-	 * no telling it not to.  EINVAL is how sendfile(2) says that a file
-	 * cannot do it, whereupon programs read.
-	 */
-	if (fills_page(fi)) {
-		reply_error(req, -EINVAL);
-		return;
-	}
+	/* Dropping a page waits for who fills it again, which another thread must serve. */
+	if (drop)
+		drop = shmfs_loop_may_block();
 	if (size > LONG_IO)
 		shmfs_loop_share();
 	err = ops->read_begin(handle, off, size, &span);
@@ -69,6 +66,8 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	reply_span(req, &span);
 	ops->read_end(handle, &span);
+	if (drop)
+		fuse_lowlevel_notify_inval_inode(session, ino, off, (off_t)size);
 }
 
 /* How many bytes went to where the span is, or a negative errno. */
@@ -91,14 +90,14 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 {
 	struct shmfs_handle *handle = handle_of(fi);
 	const struct shmfs_backend_ops *ops = ops_of(handle->object);
-	struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
+	AS_CALLER who = caller_of(req);
 	struct shmfs_span span;
 	ssize_t n;
 
 	(void)ino;
 	if (size > LONG_IO)
 		shmfs_loop_share();
-	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &caller, &span);
+	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &span);
 	if (n == 0) {
 		n = store(&span, from);
 		ops->write_end(handle, &span, n < 0 ? 0 : (size_t)n);
@@ -139,7 +138,7 @@ void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 static ssize_t copy_through_buffer(const struct shmfs_span *to, const struct shmfs_span *from)
 {
 	size_t len = to->len < LONG_IO ? to->len : LONG_IO;
-	char *buffer = malloc(len);
+	char *buffer = shmfs_loop_scratch(len);
 	ssize_t n;
 
 	if (!buffer)
@@ -147,10 +146,7 @@ static ssize_t copy_through_buffer(const struct shmfs_span *to, const struct shm
 	n = pread(from->fd, buffer, len, from->pos);
 	if (n > 0)
 		n = pwrite(to->fd, buffer, (size_t)n, to->pos);
-	if (n < 0)
-		n = -errno;
-	free(buffer);
-	return n;
+	return n < 0 ? -errno : n;
 }
 
 /* Copy to->len bytes or fewer; both spans are at least that long. */
@@ -201,7 +197,7 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
 				struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
+	AS_CALLER who = caller_of(req);
 	size_t done = 0;
 	ssize_t n = 0;
 
@@ -209,7 +205,7 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	shmfs_loop_may_block();
 	while (done < len) {
 		n = copy_once(handle_of(fi_out), off_out + (off_t)done, handle_of(fi_in),
-			      off_in + (off_t)done, len - done, &caller);
+			      off_in + (off_t)done, len - done, &who.caller);
 		if (n <= 0)
 			break;
 		done += (size_t)n;

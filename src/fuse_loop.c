@@ -24,10 +24,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "shmfs/log.h"
+#include "shmfs/clock.h"
 
 /* Requests that are under way at once; the kernel queues more. */
 #define MAX_THREADS 10
@@ -64,14 +63,6 @@ static _Thread_local struct {
 
 static void *work(void *arg);
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* loop->lock is held. */
 static int add_thread(struct loop *loop)
 {
@@ -82,12 +73,12 @@ static int add_thread(struct loop *loop)
 	return -err;
 }
 
-void shmfs_loop_may_block(void)
+bool shmfs_loop_may_block(void)
 {
 	struct loop *loop = leading;
 
 	if (!loop)
-		return;
+		return true;
 	pthread_mutex_lock(&loop->lock);
 	/* Somebody has to be there to lead; if nobody can, we go on as we are. */
 	if (loop->idle > 0 || (loop->threads < loop->max_threads && add_thread(loop) == 0)) {
@@ -96,6 +87,7 @@ void shmfs_loop_may_block(void)
 		pthread_cond_signal(&loop->changed);
 	}
 	pthread_mutex_unlock(&loop->lock);
+	return !leading;
 }
 
 void shmfs_loop_share(void)
@@ -187,12 +179,12 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 			continue;
 		if (size != -EAGAIN)
 			break;
-		if (loop->may_spin && pace->fast && now_ns() - pace->answered < SPIN_NS)
+		if (loop->may_spin && pace->fast && shmfs_now_ns() - pace->answered < SPIN_NS)
 			continue;
 		if (!wait_for_request(loop, -1))
 			return 0;
 	}
-	pace->fast = now_ns() - pace->answered < SPIN_NS;
+	pace->fast = shmfs_now_ns() - pace->answered < SPIN_NS;
 	return size;
 }
 
@@ -211,7 +203,7 @@ static void *work(void *arg)
 				break;
 			}
 			fuse_session_process_buf(loop->session, &buf);
-			pace.answered = now_ns();
+			pace.answered = shmfs_now_ns();
 		}
 	}
 	free(buf.mem);
@@ -225,6 +217,24 @@ static bool has_processors(void)
 	cpu_set_t set;
 
 	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+/* Threads are added by threads: the last of them is known when all ended. */
+static void join(struct loop *loop)
+{
+	for (int i = 0;; i++) {
+		pthread_t id;
+		bool more;
+
+		pthread_mutex_lock(&loop->lock);
+		more = i < loop->threads;
+		if (more)
+			id = loop->ids[i];
+		pthread_mutex_unlock(&loop->lock);
+		if (!more)
+			break;
+		pthread_join(id, NULL);
+	}
 }
 
 int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thread)
@@ -247,8 +257,6 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 	pthread_mutex_unlock(&loop.lock);
 	if (err)
 		return err;
-	/* Threads are added by threads: the last of them is there when all ended. */
-	for (int i = 0; i < loop.threads; i++)
-		pthread_join(loop.ids[i], NULL);
+	join(&loop);
 	return loop.error;
 }

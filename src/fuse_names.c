@@ -52,6 +52,9 @@ static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
 	err = backend->ops->named(inode->object, name);
 	if (!err)
 		err = backend->ops->getattr(inode->object, st);
+	/* Gone, and its identity may be another's by now. */
+	if (err == -ESTALE)
+		shmfs_inode_retire(&fs->inodes, inode);
 	if (err)
 		shmfs_inode_forget(&fs->inodes, inode, 1);
 	else

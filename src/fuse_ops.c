@@ -11,28 +11,34 @@
 
 /*
  * The groups come from /proc, as they are now: FUSE sends one only.  Who
- * cannot be seen there (another PID namespace) has none.  Root needs none, and
- * in an ordinary user's mount the kernel checks as that user.
+ * cannot be seen there (another PID namespace) has none.
  */
+static size_t load_groups(const struct shmfs_caller *caller, const gid_t **list)
+{
+	struct request_caller *who = (struct request_caller *)caller;
+	int count = fuse_req_getgroups(who->req, 0, NULL);
+
+	if (count <= 0 || who->groups)
+		return 0;
+	who->groups = calloc((size_t)count, sizeof(*who->groups));
+	/* They can have changed since they were counted: then it is none. */
+	if (!who->groups || fuse_req_getgroups(who->req, count, who->groups) != count)
+		return 0;
+	*list = who->groups;
+	return (size_t)count;
+}
+
 struct request_caller caller_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct request_caller who = { .caller = { .uid = ctx->uid, .gid = ctx->gid } };
-	int count;
 
-	if (getuid() != 0 || ctx->uid == 0)
-		return who;
-	count = fuse_req_getgroups(req, 0, NULL);
-	if (count <= 0)
-		return who;
-	who.groups = calloc((size_t)count, sizeof(*who.groups));
-	if (!who.groups)
-		return who;
-	who.caller.groups = who.groups;
-	/* They can have changed since they were counted: what fits. */
-	if (fuse_req_getgroups(req, count, who.groups) >= count)
-		who.caller.ngroups = (size_t)count;
-	return who;
+	return (struct request_caller){
+		.caller = { .uid = ctx->uid,
+			    .gid = ctx->gid,
+			    .pid = ctx->pid,
+			    .groups = load_groups },
+		.req = req,
+	};
 }
 
 void caller_clear(struct request_caller *who)
@@ -163,10 +169,10 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct shmfs_inode *inode = inode_of(ino);
-	const struct shmfs_caller caller = { .uid = fuse_req_ctx(req)->uid };
+	AS_CALLER who = caller_of(req);
 	struct shmfs_handle *handle;
 	struct shmfs_bound bound;
-	int err = ops_of(inode->object)->open(inode->object, fi->flags, &caller, &handle);
+	int err = ops_of(inode->object)->open(inode->object, fi->flags, &who.caller, &handle);
 
 	if (err) {
 		reply_error(req, err);
@@ -187,9 +193,10 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_handle *handle = handle_of(fi);
+	AS_CALLER who = caller_of(req);
 
 	(void)ino;
-	reply_error(req, ops_of(handle->object)->flush(handle));
+	reply_error(req, ops_of(handle->object)->flush(handle, &who.caller));
 }
 
 void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -204,6 +211,8 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct shmfs_fs *fs = userdata;
 
+	/* Pages do not stay in the kernel's cache: read none ahead (fuse_io.c). */
+	conn->max_readahead = 0;
 	shmfs_passthrough_init(&fs->passthrough, conn);
 }
 

@@ -9,11 +9,6 @@
  * to the device, which fuse_session_custom_io() lets us stand in, and write
  * open replies ourselves.
  *
- * Standing there serves another purpose with every libfuse: a reply can be
- * made of a segment's mapped memory, and should a page of that be missing,
- * write(2) fails with EFAULT.  libfuse would leave the caller waiting; we
- * answer with an error.
- *
  * INIT has one thing more to say.  A filesystem that answers GETXATTR at all is
  * asked for security.capability before every write, unless it says that it
  * drops privileges itself (HANDLE_KILLPRIV_V2), which libfuse 3.14 cannot.
@@ -28,8 +23,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "shmfs/clock.h"
 
 #define LIBFUSE_HAS_PASSTHROUGH (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17))
 
@@ -115,66 +111,39 @@ static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec 
 	init->max_stack_depth = 1;
 	passthrough->on = true;
 }
-#endif
 
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
 	ssize_t n = read(fd, buf, len);
 
-#if LIBFUSE_HAS_PASSTHROUGH
-	(void)userdata;
-#else
 	if (n > 0)
 		see_request(&((struct shmfs_fs *)userdata)->passthrough, buf, n);
-#endif
 	return n;
 }
 
 static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
-	struct fuse_out_header header;
-	ssize_t n;
-
-#if LIBFUSE_HAS_PASSTHROUGH
-	(void)userdata;
-#else
 	see_reply(&((struct shmfs_fs *)userdata)->passthrough, iov, count);
-#endif
-	n = writev(fd, iov, count);
-	if (n >= 0 || errno != EFAULT)
-		return n;
-	memcpy(&header, iov[0].iov_base, sizeof(header));
-	header.len = sizeof(header);
-	header.error = -EIO;
-	return write(fd, &header, sizeof(header));
-}
-
-static ssize_t device_splice_receive(int fdin, off_t *offin, int fdout, off_t *offout, size_t len,
-				     unsigned flags, void *userdata)
-{
-	(void)userdata;
-	return splice(fdin, offin, fdout, offout, len, flags);
-}
-
-static ssize_t device_splice_send(int fdin, off_t *offin, int fdout, off_t *offout, size_t len,
-				  unsigned flags, void *userdata)
-{
-	(void)userdata;
-	return splice(fdin, offin, fdout, offout, len, flags);
+	return writev(fd, iov, count);
 }
 
 int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
 {
-	static const struct fuse_custom_io io = {
-		.read = device_read,
-		.writev = device_writev,
-		.splice_receive = device_splice_receive,
-		.splice_send = device_splice_send,
-	};
+	static const struct fuse_custom_io io = { .read = device_read, .writev = device_writev };
 
 	fs->passthrough.device = fuse_session_fd(session);
 	return fuse_session_custom_io(session, &io, fs->passthrough.device);
 }
+
+#else
+
+int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
+{
+	fs->passthrough.device = fuse_session_fd(session);
+	return 0;
+}
+
+#endif
 
 void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
 {
@@ -191,14 +160,6 @@ void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_c
 
 /* --- bindings --- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /*
  * The kernel refuses, with EIO, an open that is not bound on an inode that is
  * (fuse_file_io_open()).  It looks when it takes the reply, so of two opens
@@ -209,7 +170,7 @@ static uint64_t now_ns(void)
 static void let_served_through(struct shmfs_inode *inode)
 {
 	while (inode->backing_users == 0 && atomic_load(&inode->nopen) > 1 &&
-	       now_ns() - inode->served_at < SETTLE_NS) {
+	       shmfs_now_ns() - inode->served_at < SETTLE_NS) {
 		const struct timespec moment = { .tv_nsec = SETTLE_NS / 10 };
 
 		pthread_mutex_unlock(&inode->backing_lock);
@@ -237,7 +198,7 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
 	}
 	if (inode->backing_id == 0) {
 		bound.binding = SHMFS_SERVED;
-		inode->served_at = now_ns();
+		inode->served_at = shmfs_now_ns();
 	} else {
 		/* Bound in name, for the kernel's sake: reads and writes are served. */
 		if (bound.binding == SHMFS_SERVED)

@@ -84,6 +84,21 @@ static void grow(struct shmfs_inode_table *table)
 	table->nbuckets = nbuckets;
 }
 
+/* table->lock is held. */
+static void put_in(struct shmfs_inode_table *table, struct shmfs_inode *inode)
+{
+	struct shmfs_inode **bucket;
+
+	if (table->count >= table->nbuckets)
+		grow(table);
+	bucket = &table->buckets[bucket_of(inode->object->backend, inode->object->identity,
+					   table->nbuckets)];
+	inode->next = *bucket;
+	*bucket = inode;
+	inode->retired = false;
+	table->count++;
+}
+
 static struct shmfs_inode *new_inode(struct shmfs_backend *backend, uint64_t identity)
 {
 	struct shmfs_inode *inode = calloc(1, sizeof(*inode));
@@ -107,12 +122,8 @@ int shmfs_inode_get(struct shmfs_inode_table *table, struct shmfs_backend *backe
 	inode = *find_link(table, backend, identity);
 	if (!inode) {
 		inode = new_inode(backend, identity);
-		if (inode) {
-			if (table->count >= table->nbuckets)
-				grow(table);
-			*find_link(table, backend, identity) = inode;
-			table->count++;
-		}
+		if (inode)
+			put_in(table, inode);
 	}
 	if (inode)
 		inode->nlookup++;
@@ -123,6 +134,49 @@ int shmfs_inode_get(struct shmfs_inode_table *table, struct shmfs_backend *backe
 	return 0;
 }
 
+/* table->lock is held. */
+static void take_out(struct shmfs_inode_table *table, struct shmfs_inode *inode)
+{
+	struct shmfs_inode **link = &table->buckets[bucket_of(
+		inode->object->backend, inode->object->identity, table->nbuckets)];
+
+	if (inode->retired)
+		return;
+	while (*link != inode)
+		link = &(*link)->next;
+	*link = inode->next;
+	inode->retired = true;
+	table->count--;
+}
+
+void shmfs_inode_retire(struct shmfs_inode_table *table, struct shmfs_inode *inode)
+{
+	pthread_mutex_lock(&table->lock);
+	take_out(table, inode);
+	pthread_mutex_unlock(&table->lock);
+}
+
+void shmfs_inode_renumber(void *arg, struct shmfs_object *object, uint64_t identity)
+{
+	struct shmfs_inode_table *table = arg;
+	struct shmfs_inode *inode;
+	struct shmfs_inode *other;
+
+	pthread_mutex_lock(&table->lock);
+	inode = *find_link(table, object->backend, object->identity);
+	if (inode && inode->object == object) {
+		other = *find_link(table, object->backend, identity);
+		if (other)
+			take_out(table, other);
+		take_out(table, inode);
+		object->identity = identity;
+		put_in(table, inode);
+	} else {
+		object->identity = identity;
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
 void shmfs_inode_forget(struct shmfs_inode_table *table, struct shmfs_inode *inode,
 			uint64_t nlookup)
 {
@@ -131,10 +185,8 @@ void shmfs_inode_forget(struct shmfs_inode_table *table, struct shmfs_inode *ino
 	pthread_mutex_lock(&table->lock);
 	inode->nlookup -= nlookup;
 	last = inode->nlookup == 0;
-	if (last) {
-		*find_link(table, inode->object->backend, inode->object->identity) = inode->next;
-		table->count--;
-	}
+	if (last)
+		take_out(table, inode);
 	pthread_mutex_unlock(&table->lock);
 	if (last)
 		free_inode(inode);

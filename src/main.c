@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #define SHM_DIR "/dev/shm"
 #define PROC_DIR "/proc"
 #define FUSE_DEVICE "/dev/fuse"
+#define RESERVED_DESCRIPTORS 64
 
 /* --- messages --- */
 
@@ -86,6 +88,8 @@ static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 	fs->tree.keys = options->keys;
 	fs->tree.uid = getuid();
 	fs->tree.gid = getgid();
+	fs->tree.sysv->renumber = shmfs_inode_renumber;
+	fs->tree.sysv->renumber_arg = &fs->inodes;
 	fs->passthrough.wanted = !options->nopassthrough;
 	return shmfs_inode_table_init(&fs->inodes);
 }
@@ -143,6 +147,23 @@ static int block_signals(void)
 	return fd < 0 ? -errno : fd;
 }
 
+/*
+ * Every open file of a mount is a descriptor here, and the soft limit is meant
+ * for one program.  A few stay in reserve: the guardian of a resize may use
+ * them (sysv_resize.c).
+ */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= RESERVED_DESCRIPTORS)
+		return;
+	if (limit.rlim_cur < limit.rlim_max - RESERVED_DESCRIPTORS) {
+		limit.rlim_cur = limit.rlim_max - RESERVED_DESCRIPTORS;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static int serve(struct fuse_session *session, const struct shmfs_options *options, int signal_fd)
 {
 	int err = shmfs_guard_install();
@@ -189,6 +210,7 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	int signal_fd = block_signals();
 	int err = signal_fd < 0 ? signal_fd : fs_init(&fs, options);
 
+	raise_descriptor_limit();
 	if (!err)
 		err = add_mount_options(args);
 	if (!err)

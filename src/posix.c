@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 struct posix_backend {
@@ -353,6 +354,31 @@ static void drop_setid(int fd, const struct shmfs_caller *caller)
 		fchmod(fd, st.st_mode & 01777);
 }
 
+/*
+ * The kernel has checked the mode, and where there is an ACL the mode is not
+ * the whole answer: let it be given on the object itself, to the caller.
+ */
+static int check_acl(int fd, int flags, const struct shmfs_caller *caller)
+{
+	char path[32];
+	int again;
+	int err;
+
+	if (getuid() != 0 || caller->uid == 0 ||
+	    fgetxattr(fd, "system.posix_acl_access", NULL, 0) <= 0)
+		return 0;
+	proc_path(fd, path);
+	err = shmfs_caller_assume(caller);
+	if (err)
+		return err;
+	again = open(path, (flags & O_ACCMODE) | O_CLOEXEC);
+	err = again < 0 ? -errno : 0;
+	shmfs_caller_drop();
+	if (!err)
+		close(again);
+	return err;
+}
+
 static int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 			  const struct shmfs_caller *caller)
 {
@@ -361,8 +387,11 @@ static int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off
 
 	if (fd < 0)
 		return fd;
-	drop_setid(fd, caller);
-	err = ftruncate(fd, size) == 0 ? 0 : -errno;
+	err = h ? 0 : check_acl(fd, O_WRONLY, caller);
+	if (!err) {
+		drop_setid(fd, caller);
+		err = ftruncate(fd, size) == 0 ? 0 : -errno;
+	}
 	if (!h)
 		close(fd);
 	return err;
@@ -403,11 +432,12 @@ static struct posix_handle *new_handle(int flags)
 
 /*
  * Those of open(2) that mean something here; the rest is the kernel's affair.
- * O_APPEND comes with each write, for fcntl(2) can change it.
+ * O_APPEND comes with each write, for fcntl(2) can change it; O_TRUNC is
+ * carried out when it is sure what was opened.
  */
 static int open_flags(int flags)
 {
-	return (flags & (O_ACCMODE | O_TRUNC)) | O_CLOEXEC | O_NOFOLLOW;
+	return (flags & O_ACCMODE) | O_CLOEXEC | O_NOFOLLOW;
 }
 
 static int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags,
@@ -449,27 +479,33 @@ static int posix_open(struct shmfs_object *base, int flags, const struct shmfs_c
 		      struct shmfs_handle **out)
 {
 	struct posix_object *obj = object(base);
+	bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 	struct posix_handle *h = new_handle(flags);
+	int err;
 
 	if (!h)
 		return -ENOMEM;
-	h->fd = open_object(obj, open_flags(flags));
-	if (h->fd < 0) {
-		int err = h->fd;
-
+	/* Truncating takes a descriptor that may write, whatever the file was opened for. */
+	h->fd = open_object(obj, open_flags(writes && !(flags & O_ACCMODE) ? O_RDWR : flags));
+	err = h->fd < 0 ? h->fd : check_acl(h->fd, flags, caller);
+	if (!err && writes)
+		drop_setid(h->fd, caller);
+	if (!err && (flags & O_TRUNC) && ftruncate(h->fd, 0) != 0)
+		err = -errno;
+	if (err) {
+		if (h->fd >= 0)
+			close(h->fd);
 		free(h);
 		return err;
 	}
-	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
-		drop_setid(h->fd, caller);
 	add_handle(obj, h);
 	*out = &h->base;
 	return 0;
 }
 
-static int posix_flush(struct shmfs_handle *h)
+static int posix_flush(struct shmfs_handle *h, const struct shmfs_caller *caller)
 {
-	(void)h;
+	(void)h, (void)caller;
 	return 0;
 }
 

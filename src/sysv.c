@@ -8,8 +8,9 @@
  * knows its shmid, and its memory only while handles are open.
  *
  * The one complication is that resizing means replacing (sysv_resize.c): the
- * object stays and its shmid changes.  Its identity, which is the shmid that
- * it was first met under, does not; `moved` translates.
+ * object stays, its shmid changes, and its identity with it.  While that is
+ * going on the key may have no segment, or one that is not complete; the list
+ * `replacing` says which object it leads to.
  */
 #include "sysv_internal.h"
 
@@ -64,44 +65,40 @@ void sysv_wait_read(struct sysv_object *obj)
 
 /* --- names --- */
 
-/* Is the object's segment just being replaced, and was its key this one? */
-static bool replaces(const struct sysv_object *obj, uint32_t key)
+/* The object that a key leads to while its segment is being replaced. */
+static struct sysv_object *find_replacing(struct sysv_backend *be, uint32_t key)
 {
-	return obj->replacing && (uint32_t)obj->last.shm_perm.__key == key;
+	struct sysv_object *obj = be->replacing;
+
+	for (; obj; obj = obj->next_replacing) {
+		bool found;
+
+		pthread_mutex_lock(&obj->lock);
+		found = (uint32_t)obj->last.shm_perm.__key == key;
+		pthread_mutex_unlock(&obj->lock);
+		if (found)
+			break;
+	}
+	return obj;
 }
 
 bool sysv_is_replacing(struct sysv_backend *be, uint32_t key)
 {
-	bool found = false;
-
-	for (struct sysv_object *obj = be->moved; obj && !found; obj = obj->next_moved) {
-		pthread_mutex_lock(&obj->lock);
-		found = replaces(obj, key);
-		pthread_mutex_unlock(&obj->lock);
-	}
-	return found;
+	return find_replacing(be, key) != NULL;
 }
 
-/*
- * Has an object's segment been replaced by `id`, or is `key` without one just
- * now because it is being replaced?  Then the name leads to that object.
- */
-static bool find_moved(struct sysv_backend *be, uint32_t key, int id, uint64_t *identity)
+static bool replacing_identity(struct sysv_backend *be, uint32_t key, uint64_t *identity)
 {
-	bool found = false;
+	const struct sysv_object *obj;
 
-	if (atomic_load(&be->nmoved) == 0)
+	if (atomic_load(&be->nreplacing) == 0)
 		return false;
 	pthread_mutex_lock(&be->lock);
-	for (struct sysv_object *obj = be->moved; obj && !found; obj = obj->next_moved) {
-		pthread_mutex_lock(&obj->lock);
-		found = replaces(obj, key) || (!obj->replacing && obj->id == id);
-		pthread_mutex_unlock(&obj->lock);
-		if (found)
-			*identity = obj->base.identity;
-	}
+	obj = find_replacing(be, key);
+	if (obj)
+		*identity = obj->base.identity;
 	pthread_mutex_unlock(&be->lock);
-	return found;
+	return obj != NULL;
 }
 
 static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
@@ -121,13 +118,20 @@ static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
 static int sysv_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
 {
 	struct sysv_backend *be = backend(base);
-	int id = find_id(be, name);
+	bool by_key = name->space == SHMFS_SPACE_KEY;
+	unsigned nreplaced;
+	int id;
 
-	if (name->space == SHMFS_SPACE_KEY && find_moved(be, name->number, id, identity))
-		return 0;
+	do {
+		nreplaced = atomic_load(&be->nreplaced);
+		id = find_id(be, name);
+		if (by_key && replacing_identity(be, name->number, identity))
+			return 0;
+		/* A replacement that has just ended may have had the key. */
+	} while (id < 0 && nreplaced != atomic_load(&be->nreplaced));
 	if (id < 0)
 		return id;
-	*identity = (uint64_t)id | (name->space == SHMFS_SPACE_KEY ? 0 : BY_ID);
+	*identity = (uint64_t)id | (by_key ? 0 : BY_ID);
 	return 0;
 }
 
@@ -223,21 +227,43 @@ static int sysv_object_new(struct shmfs_backend *base, uint64_t identity, struct
 static void sysv_object_free(struct shmfs_object *base)
 {
 	struct sysv_object *obj = object(base);
-	struct sysv_backend *be = sysv_backend_of(obj);
 
-	if (obj->moved) {
-		struct sysv_object **link = &be->moved;
-
-		pthread_mutex_lock(&be->lock);
-		while (*link != obj)
-			link = &(*link)->next_moved;
-		*link = obj->next_moved;
-		atomic_fetch_sub(&be->nmoved, 1);
-		pthread_mutex_unlock(&be->lock);
-	}
 	pthread_rwlock_destroy(&obj->io);
 	pthread_mutex_destroy(&obj->lock);
 	free(obj);
+}
+
+/* What no call changes of a segment. */
+static bool is_same(const struct shmid_ds *a, const struct shmid_ds *b)
+{
+	return a->shm_perm.cuid == b->shm_perm.cuid && a->shm_perm.cgid == b->shm_perm.cgid &&
+	       a->shm_cpid == b->shm_cpid && a->shm_segsz == b->shm_segsz;
+}
+
+int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
+{
+	struct shmid_ds ds;
+	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, others);
+
+	if (!err && obj->known && !is_same(&ds, &obj->last))
+		err = -ESTALE;
+	if (!err) {
+		obj->last = ds;
+		obj->known = true;
+	}
+	return err;
+}
+
+int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
+{
+	int err;
+
+	pthread_mutex_lock(&obj->lock);
+	err = sysv_object_stat(obj, others);
+	if (!err)
+		*ds = obj->last;
+	pthread_mutex_unlock(&obj->lock);
+	return err;
 }
 
 static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
@@ -276,7 +302,7 @@ static int sysv_getattr(struct shmfs_object *base, struct stat *st)
 
 	pthread_mutex_lock(&obj->lock);
 	if (!obj->replacing)
-		gone = sysv_segment_stat(be, obj->id, &obj->last, &others) != 0;
+		gone = sysv_object_stat(obj, &others) != 0;
 	if (!gone || obj->segment)
 		fill_stat(&obj->last, obj->id, others, gone, st);
 	if (obj->segment)
@@ -305,7 +331,7 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 	int err;
 
 	sysv_wait_read(obj);
-	err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+	err = sysv_object_stat_now(obj, &ds, NULL);
 	if (!err)
 		err = shmfs_caller_assume(caller);
 	if (!err) {
@@ -313,9 +339,9 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 			ds.shm_perm.uid = uid;
 		if (gid != (gid_t)-1)
 			ds.shm_perm.gid = gid;
-		if (mode != (mode_t)-1)
-			ds.shm_perm.mode = (unsigned short)(mode & 0777);
-		err = shmctl(obj->id, IPC_SET, &ds) == 0 ? 0 : sysv_gone(-errno);
+		if (mode == (mode_t)-1)
+			mode = ds.shm_perm.mode;
+		err = sysv_gone(sysv_set_perm(obj->id, &ds, mode));
 		shmfs_caller_drop();
 	}
 	pthread_rwlock_unlock(&obj->io);

@@ -11,16 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
-
-#define TRIM_TRIES 20
 
 static struct sysv_object *object(struct shmfs_object *base)
 {
@@ -32,13 +30,14 @@ static struct sysv_handle *handle(struct shmfs_handle *base)
 	return (struct sysv_handle *)base;
 }
 
-static int new_handle(int flags, struct sysv_handle **out)
+static int new_handle(int flags, pid_t opener, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
 	h->base.flags = flags;
+	h->opener = opener;
 	h->base.may_flush = (flags & O_ACCMODE) != O_RDONLY;
 	*out = h;
 	return 0;
@@ -68,34 +67,25 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 	return id;
 }
 
-static int set_mode(int id, mode_t mode)
-{
-	struct shmid_ds ds;
-
-	if (shmctl(id, IPC_STAT, &ds) != 0)
-		return -errno;
-	ds.shm_perm.mode = (unsigned short)(mode & 0777);
-	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
-}
-
 int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
 		const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
 {
 	struct sysv_backend *be = (struct sysv_backend *)base;
 	struct sysv_handle *h;
+	struct shmid_ds ds;
 	int err;
 	int id;
 
 	if (name->space != SHMFS_SPACE_KEY)
 		return -EPERM;
-	err = new_handle(flags, &h);
+	err = new_handle(flags, caller->pid, &h);
 	if (err)
 		return err;
 	h->created = true;
 	id = make_segment(be, name->number, mode, caller);
 	err = id < 0 ? id : sysv_segment_open(be, id, be->config.min_size, true, &h->segment);
-	if (!err && !be->by_descriptor)
-		err = set_mode(id, mode);
+	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0)
+		err = sysv_set_perm(id, &ds, mode);
 	if (err) {
 		if (id >= 0)
 			shmctl(id, IPC_RMID, NULL);
@@ -132,12 +122,11 @@ void sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 static int need_segment(struct sysv_object *obj, bool writable)
 {
 	struct sysv_segment *segment;
-	uint64_t others;
 	int err;
 
 	if (obj->segment && (obj->segment->writable || !writable))
 		return 0;
-	err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &obj->last, &others);
+	err = sysv_object_stat(obj, NULL);
 	if (!err)
 		err = sysv_segment_open(sysv_backend_of(obj), obj->id, obj->last.shm_segsz,
 					writable, &segment);
@@ -148,14 +137,30 @@ static int need_segment(struct sysv_object *obj, bool writable)
 	return 0;
 }
 
+/* One handle less; with the last the memory goes, and the size is final. */
+static void drop_handle(struct sysv_object *obj, bool created)
+{
+	struct sysv_segment *segment = NULL;
+
+	pthread_mutex_lock(&obj->lock);
+	if (created)
+		obj->fresh = false;
+	if (--obj->handles == 0) {
+		obj->growing = false;
+		segment = obj->segment;
+		obj->segment = NULL;
+	}
+	pthread_mutex_unlock(&obj->lock);
+	sysv_segment_put(segment);
+}
+
 int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	      struct shmfs_handle **out)
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
-	int err = new_handle(flags, &h);
+	int err = new_handle(flags, caller->pid, &h);
 
-	(void)caller;
 	if (err)
 		return err;
 	h->base.object = base;
@@ -168,11 +173,8 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	if (!err && (flags & O_TRUNC)) {
 		h->cleared = true;
 		err = sysv_clear(obj);
-		if (err) {
-			pthread_mutex_lock(&obj->lock);
-			obj->handles--;
-			pthread_mutex_unlock(&obj->lock);
-		}
+		if (err)
+			drop_handle(obj, false);
 	}
 	pthread_rwlock_unlock(&obj->io);
 	if (err)
@@ -183,29 +185,29 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 }
 
 /*
- * Cut a grown segment to its content with its last handle.  The file that the
- * kernel had bound to another one may go a moment after that one.
+ * A handle that several processes share is closed by each of them.  Cutting
+ * the segment to size every time would copy it every time: the process that
+ * opened the file does it, and where that is not the last, release().
  */
-static int trim_patiently(struct sysv_object *obj, struct shmfs_handle *base)
+static bool is_opener(const struct sysv_backend *be, const struct sysv_handle *h, pid_t pid)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
-	int err = sysv_trim(obj, base);
+	char path[128];
 
-	for (int i = 1; i < TRIM_TRIES && err == -EBUSY; i++) {
-		nanosleep(&moment, NULL);
-		err = sysv_trim(obj, base);
-	}
-	return err;
+	if (pid == h->opener)
+		return true;
+	snprintf(path, sizeof(path), "%s/%d/task/%d", be->config.proc_dir, h->opener, pid);
+	return access(path, F_OK) == 0;
 }
 
-int sysv_flush(struct shmfs_handle *base)
+int sysv_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = object(base->object);
 	int err = 0;
 
 	sysv_wait_write(obj);
-	if (obj->handles == 1)
-		err = trim_patiently(obj, base);
+	if (obj->handles == 1 && obj->growing &&
+	    is_opener(sysv_backend_of(obj), handle(base), caller->pid))
+		err = sysv_trim_patiently(obj, base);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
@@ -214,7 +216,6 @@ void sysv_release(struct shmfs_handle *base)
 {
 	struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(base->object);
-	struct sysv_segment *segment = NULL;
 
 	if (!obj) {
 		sysv_segment_put(h->segment);
@@ -223,17 +224,9 @@ void sysv_release(struct shmfs_handle *base)
 	}
 	sysv_wait_write(obj);
 	if (obj->handles == 1)
-		trim_patiently(obj, base);
-	pthread_mutex_lock(&obj->lock);
-	if (h->created)
-		obj->fresh = false;
-	if (--obj->handles == 0) {
-		segment = obj->segment;
-		obj->segment = NULL;
-	}
-	pthread_mutex_unlock(&obj->lock);
+		sysv_trim_patiently(obj, base);
+	drop_handle(obj, h->created);
 	pthread_rwlock_unlock(&obj->io);
-	sysv_segment_put(segment);
 	if (atomic_load(&h->wrote))
 		sysv_usage_stale(&sysv_backend_of(obj)->usage);
 	free(h);

@@ -15,8 +15,8 @@
  *                  whoever replaces the segment.  It may be held for as long
  *                  as copying the segment takes, so waiting for it goes
  *                  through sysv_wait_*(), which lets other requests run on.
- *   backend->lock  the list of replaced segments; held for list work, and
- *                  while a key is taken
+ *   backend->lock  the list of objects that are being replaced; held for list
+ *                  work, and while a key is taken
  *   object->lock   the object's fields; held for a system call or two
  *   backend->attach_lock, usage->lock   innermost
  */
@@ -79,9 +79,10 @@ struct sysv_backend {
 	struct sysv_usage usage;
 	bool by_descriptor; /* segments are reached through descriptors */
 
-	pthread_mutex_t lock;	   /* protects `moved` and its links; held by who takes a key */
-	struct sysv_object *moved; /* objects whose segment is being or was replaced */
-	atomic_int nmoved;	   /* their number; 0 spares the lock */
+	pthread_mutex_t lock; /* protects `replacing` and its links; held by who takes a key */
+	struct sysv_object *replacing; /* objects whose segment is being replaced */
+	atomic_int nreplacing;	       /* their number; 0 spares the lock */
+	atomic_uint nreplaced;	       /* how often that has ended */
 
 	/*
 	 * Our own attachments, which nattch counts and st_nlink must not.  Held
@@ -101,8 +102,7 @@ struct sysv_attachment {
 struct sysv_object {
 	struct shmfs_object base;
 	bool by_key; /* reached by its key, hence resizable; else by its shmid */
-	struct sysv_object *next_moved;
-	bool moved; /* in backend->moved */
+	struct sysv_object *next_replacing;
 
 	pthread_rwlock_t io;
 
@@ -112,6 +112,7 @@ struct sysv_object {
 	struct sysv_segment *segment; /* owned reference, while handles are open */
 	int handles;
 	struct shmid_ds last; /* as last seen */
+	bool known;	      /* `last` is valid */
 
 	/*
 	 * Growth.  A segment that a writer outgrew is larger than its content
@@ -127,6 +128,7 @@ struct sysv_object {
 struct sysv_handle {
 	struct shmfs_handle base;
 	struct sysv_segment *segment; /* owned, from create() until adopt() */
+	pid_t opener;		      /* the thread that opened it */
 	bool created;
 	bool cleared; /* truncated by its open */
 	atomic_bool wrote;
@@ -163,6 +165,8 @@ bool sysv_segment_is_shared(struct sysv_segment *);
  * it has.  Needs no permission, changes nothing.  -ESTALE when it is gone.
  */
 int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
+/* IPC_SET: owner and group as in `like`, and a mode. */
+int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 /* shmat(2) and shmdt(2) with our own attachments counted. */
 int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
 void sysv_detach(struct sysv_backend *, int id, char *map);
@@ -185,9 +189,10 @@ int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
 /*
  * Replace the object's segment by one of `size` bytes under the same key.
  * `object->io` is held for writing.  `handle` is the one that asks, or NULL.
- * -EBUSY when others use the segment, -EPERM when the caller may not remove
- * it or it has no key, -EIDRM when it was removed already, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
- * has changed then.  -EEXIST when the key was lost on the way: the log says
+ * -EBUSY when others use the segment, -EAGAIN when somebody has its file open,
+ * -EPERM when the caller may not remove it or it has no key, -ESTALE when it
+ * was removed already, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
+ * has changed then.  -EIDRM when it was removed meanwhile; -EEXIST when the key was lost on the way: the log says
  * where the bytes are.
  */
 int sysv_resize(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
@@ -205,6 +210,8 @@ int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
 	      const struct shmfs_caller *);
 /* Cut a grown segment to its content; `object->io` is held for writing. */
 int sysv_trim(struct sysv_object *, struct shmfs_handle *);
+/* The same, waiting a little for what the kernel is about to close. */
+int sysv_trim_patiently(struct sysv_object *, struct shmfs_handle *);
 
 /* --- sysv_handle.c --- */
 
@@ -213,7 +220,7 @@ int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mo
 void sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
 int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
-int sysv_flush(struct shmfs_handle *);
+int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
 enum shmfs_binding sysv_binding(struct shmfs_handle *, int *fd);
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
@@ -227,6 +234,14 @@ off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 /* --- sysv.c --- */
 
 struct sysv_backend *sysv_backend_of(struct sysv_object *);
+/*
+ * sysv_segment_stat() of the object's segment into object->last; the lock is
+ * held.  shmids are used again in the end: what has the id now must be what
+ * had it before, else -ESTALE.
+ */
+int sysv_object_stat(struct sysv_object *, uint64_t *others);
+/* The same with the lock taken for it, into *ds. */
+int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
 /* Is a segment of this key just being replaced?  backend->lock is held. */
 bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
 void sysv_wait_write(struct sysv_object *);

@@ -8,8 +8,9 @@
  * key and would be lost with the process that still holds it attached, were
  * that killed.  So the change is made by a process of its own, the guardian,
  * that shares the daemon's memory and descriptors (CLONE_VM, CLONE_FILES) but
- * not its fate: a SIGKILL to the daemon leaves the guardian running until the
- * key is whole again.  The calling thread is stopped until then
+ * not its process id: a SIGKILL to the daemon leaves the guardian running until
+ * the key is whole again, and one to the guardian leaves the daemon to send a
+ * second.  (Who kills both at once, as a cgroup's end does, can lose the key.)  The calling thread is stopped until then
  * (CLONE_VFORK), which lets the guardian use its stack, and the other threads
  * run on.  What the guardian does must not depend on them: it takes no lock
  * and allocates nothing, for a lock may be held for ever by a thread that was
@@ -30,7 +31,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,15 +51,12 @@ struct replacement {
 
 	int err;		       /* 0: made as wanted */
 	bool removed;		       /* the old one has lost its key */
-	struct sysv_segment *made;     /* owned; filled when the key leads to it */
-	struct sysv_segment *rescued;  /* owned; filled when the content had to go there */
+	bool complete;		       /* the key leads to `made` */
+	bool safe;		       /* the content is in `rescued` */
+	struct sysv_segment *made;     /* owned */
+	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
 };
-
-static bool is_filled(const struct sysv_segment *segment)
-{
-	return segment->size > 0;
-}
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -96,14 +95,6 @@ static int probe(const struct replacement *r)
 	return 0;
 }
 
-static int set_perm(int id, const struct shmid_ds *like, unsigned mode)
-{
-	struct shmid_ds ds = *like;
-
-	ds.shm_perm.mode = (unsigned short)(mode & 0777);
-	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
-}
-
 /* shmget(2) as the creator of the old segment, so that the new one has the same. */
 static int get_as_creator(const struct replacement *r, key_t key, uint64_t size)
 {
@@ -123,7 +114,32 @@ static int get_as_creator(const struct replacement *r, key_t key, uint64_t size)
 	return id;
 }
 
-/* Make a segment, fill it from the old one, and only then open it to others. */
+static bool was_removed(int id)
+{
+	struct shmid_ds ds;
+
+	return shmctl(id, SHM_STAT_ANY, &ds) != id || (ds.shm_perm.mode & SYSV_MODE_DEST);
+}
+
+/*
+ * Lock the new one as the old one was; the two together may be over the limit.
+ * What is brought back counts for more than that it stays in memory.
+ */
+static int move_lock(const struct replacement *r, int id)
+{
+	if (!(r->ds.shm_perm.mode & SYSV_MODE_LOCKED))
+		return 0;
+	shmctl(r->old->id, SHM_UNLOCK, NULL);
+	if (shmctl(id, SHM_LOCK, NULL) == 0 || r->err)
+		return 0;
+	return -errno;
+}
+
+/*
+ * Make a segment, fill it from the old one, and only then open it to others.
+ * -EIDRM when somebody removed it before it was complete: then that is what
+ * becomes of the key.
+ */
 static int make(const struct replacement *r, key_t key, uint64_t size, struct sysv_segment *out)
 {
 	int id = get_as_creator(r, key, size);
@@ -134,39 +150,42 @@ static int make(const struct replacement *r, key_t key, uint64_t size, struct sy
 	err = sysv_segment_fill(out, id, size);
 	if (!err)
 		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size));
-	if (!err && (r->ds.shm_perm.mode & SYSV_MODE_LOCKED) && shmctl(id, SHM_LOCK, NULL) != 0)
-		err = -errno;
 	if (!err)
-		err = set_perm(id, &r->ds, r->ds.shm_perm.mode);
-	if (err) {
+		err = move_lock(r, id);
+	if (!err)
+		err = sysv_set_perm(id, &r->ds, r->ds.shm_perm.mode);
+	if (!err)
+		return 0;
+	if (was_removed(id))
+		err = -EIDRM;
+	else
 		shmctl(id, IPC_RMID, NULL);
-		sysv_segment_empty(out);
-	}
-	/* Somebody removed it already: then that is what becomes of the key. */
-	return err == -EINVAL ? -EIDRM : err;
+	sysv_segment_empty(out);
+	return err;
 }
 
 /* The new one could not be made: bring the old content to where it is found. */
-static void restore(struct replacement *r)
+static int restore(void *arg)
 {
-	if (r->err != -EEXIST) {
-		int err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
+	struct replacement *r = arg;
+	int err = -EEXIST;
 
-		if (!err)
-			return;
-		if (err == -EEXIST || err == -EIDRM)
-			r->err = err;
-		if (err == -EIDRM)
-			return;
-	}
-	make(r, IPC_PRIVATE, r->old->size, r->rescued);
+	if (r->err != -EEXIST)
+		err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
+	if (!err)
+		r->complete = true;
+	else if (err == -EEXIST || err == -EIDRM)
+		r->err = err;
+	if (err && err != -EIDRM)
+		r->safe = make(r, IPC_PRIVATE, r->old->size, r->rescued) == 0;
+	return 0;
 }
 
 /* Nobody else attached, counted while nobody can attach. */
 static int close_off(struct replacement *r)
 {
 	struct shmid_ds ds;
-	int err = set_perm(r->old->id, &r->ds, 0);
+	int err = sysv_set_perm(r->old->id, &r->ds, 0);
 
 	if (err)
 		return sysv_gone(err);
@@ -179,30 +198,57 @@ static int close_off(struct replacement *r)
 	else if (shmctl(r->old->id, IPC_RMID, NULL) != 0)
 		err = sysv_gone(-errno);
 	if (err)
-		set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
+		sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	return err;
 }
 
 /* The guardian's whole life. */
-static int guard(void *arg)
+static int replace(void *arg)
 {
 	struct replacement *r = arg;
+	int err = close_off(r);
 
-	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
-	setsid();
-	r->err = close_off(r);
-	if (r->err)
+	if (err) {
+		r->err = err;
 		return 0;
+	}
 	r->removed = true;
+	r->err = 0; /* make() looks at it: nothing has failed yet */
 	r->err = make(r, r->ds.shm_perm.__key, r->size, r->made);
+	r->complete = !r->err;
 	if (r->err && r->err != -EIDRM)
 		restore(r);
 	return 0;
 }
 
-/* Run guard() in a process of its own that no signal to the daemon ends. */
-static int run_guardian(struct replacement *r)
+struct guardian {
+	int (*run)(void *);
+	struct replacement *replacement;
+};
+
+static int be_guardian(void *arg)
 {
+	const struct guardian *guardian = arg;
+	struct rlimit limit;
+
+	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
+	setsid();
+	prctl(PR_SET_NAME, "shm-guardian");
+	/* The daemon stays below its hard limit so that there is some room here. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return guardian->run(guardian->replacement);
+}
+
+/*
+ * Run a function in a process of its own that no signal to the daemon ends.
+ * SIGBUS is its own affair: guard.h.
+ */
+static int run_guardian(int (*run)(void *), struct replacement *r)
+{
+	struct guardian guardian = { .run = run, .replacement = r };
 	char *stack = malloc(GUARDIAN_STACK);
 	sigset_t all, before;
 	pid_t pid;
@@ -211,9 +257,10 @@ static int run_guardian(struct replacement *r)
 	if (!stack)
 		return -ENOMEM;
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(guard, stack + GUARDIAN_STACK, CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD,
-		    r);
+	pid = clone(be_guardian, stack + GUARDIAN_STACK,
+		    CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &guardian);
 	if (pid < 0)
 		err = -errno;
 	else
@@ -222,6 +269,20 @@ static int run_guardian(struct replacement *r)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	free(stack);
 	return err;
+}
+
+/* The guardian itself was killed in the middle: a second one brings back what was. */
+static void recover(struct replacement *r)
+{
+	if (!r->removed || r->complete || r->safe || r->err == -EIDRM)
+		return;
+	if (r->made->size) {
+		shmctl(r->made->id, IPC_RMID, NULL);
+		sysv_segment_empty(r->made);
+	}
+	if (!r->err)
+		r->err = -EIO;
+	run_guardian(restore, r);
 }
 
 /* May the caller remove the segment (ipc/util.c, ipcctl_obtain_check())? */
@@ -235,28 +296,28 @@ static int check(const struct sysv_object *obj, const struct shmfs_handle *handl
 		 const struct replacement *r, uint64_t others, const struct shmfs_caller *caller)
 {
 	if (r->ds.shm_perm.mode & SYSV_MODE_DEST)
-		return -EIDRM;
+		return -ESTALE;
 	if (!obj->by_key || r->ds.shm_perm.__key == 0)
 		return -EPERM;
 	if (!may_remove(&r->ds, caller))
 		return -EPERM;
-	if (others || obj->handles > (handle ? 1 : 0) || (handle && handle->bound))
+	/* Attachments of ours that are not the object's are those of its `.by-id`. */
+	if (others || r->ds.shm_nattch > (obj->segment && obj->segment->fd < 0 ? 1 : 0))
 		return -EBUSY;
-	return sysv_segment_is_shared(r->old) ? -EBUSY : 0;
+	if (obj->handles > (handle ? 1 : 0) || (handle && handle->bound))
+		return -EBUSY;
+	return sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
 
-/* Names lead to the object from here on, whatever becomes of its key. */
+/* The key leads to the object from here on, whatever segment has it. */
 static void begin(struct sysv_object *obj, struct replacement *r)
 {
 	struct sysv_backend *be = r->backend;
 
 	pthread_mutex_lock(&be->lock);
-	if (!obj->moved) {
-		obj->moved = true;
-		obj->next_moved = be->moved;
-		be->moved = obj;
-		atomic_fetch_add(&be->nmoved, 1);
-	}
+	obj->next_replacing = be->replacing;
+	be->replacing = obj;
+	atomic_fetch_add(&be->nreplacing, 1);
 	pthread_mutex_lock(&obj->lock);
 	obj->replacing = true;
 	obj->last = r->ds;
@@ -264,19 +325,39 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 	pthread_mutex_unlock(&be->lock);
 }
 
+/* From here on the object is what the key leads to, if that is ours. */
+static void adopt(struct sysv_object *obj, struct replacement *r)
+{
+	struct shmfs_backend *base = &r->backend->base;
+
+	sysv_segment_count(r->made, &r->spare);
+	obj->id = r->made->id;
+	obj->known = false;
+	if (obj->segment) {
+		sysv_segment_put(obj->segment);
+		obj->segment = sysv_segment_get(r->made);
+	}
+	if (base->renumber)
+		base->renumber(base->renumber_arg, &obj->base, (uint64_t)obj->id);
+}
+
 static void end(struct sysv_object *obj, struct replacement *r)
 {
+	struct sysv_backend *be = r->backend;
+	struct sysv_object **link = &be->replacing;
+
+	pthread_mutex_lock(&be->lock);
 	pthread_mutex_lock(&obj->lock);
 	obj->replacing = false;
-	if (is_filled(r->made)) {
-		sysv_segment_count(r->made, &r->spare);
-		obj->id = r->made->id;
-		if (obj->segment) {
-			sysv_segment_put(obj->segment);
-			obj->segment = sysv_segment_get(r->made);
-		}
-	}
+	if (r->complete)
+		adopt(obj, r);
 	pthread_mutex_unlock(&obj->lock);
+	atomic_fetch_add(&be->nreplaced, 1);
+	while (*link != obj)
+		link = &(*link)->next_replacing;
+	*link = obj->next_replacing;
+	atomic_fetch_sub(&be->nreplacing, 1);
+	pthread_mutex_unlock(&be->lock);
 }
 
 /*
@@ -288,7 +369,7 @@ static void report_loss(struct replacement *r)
 	unsigned key = (unsigned)r->ds.shm_perm.__key;
 	char *map;
 
-	if (is_filled(r->rescued)) {
+	if (r->safe) {
 		shmfs_log(LOG_ERR,
 			  "key 0x%08x was taken while its segment was resized; its content is "
 			  "kept under shmid %d",
@@ -304,7 +385,7 @@ static void report_loss(struct replacement *r)
 }
 
 /* All is checked and allocated: do it. */
-static int replace(struct sysv_object *obj, struct replacement *r)
+static int commit(struct sysv_object *obj, struct replacement *r)
 {
 	uint64_t others;
 	char *map;
@@ -313,16 +394,18 @@ static int replace(struct sysv_object *obj, struct replacement *r)
 
 	if (err)
 		return sysv_gone(err);
-	err = sysv_segment_stat(r->backend, r->old->id, &r->ds, &others);
+	err = sysv_object_stat_now(obj, &r->ds, &others);
 	r->own = r->ds.shm_nattch - others;
-	r->err = -EIO; /* what is left when the guardian itself is killed */
+	r->err = -EIO; /* what it is when the guardian is killed before it began */
 	begin(obj, r);
 	if (!err)
-		err = run_guardian(r);
-	if (!err)
+		err = run_guardian(replace, r);
+	if (!err) {
+		recover(r);
 		err = r->err;
+	}
 	end(obj, r);
-	if (r->removed && err != -EIDRM && !is_filled(r->made))
+	if (r->removed && err != -EIDRM && !r->complete)
 		report_loss(r);
 	sysv_detach(r->backend, r->old->id, map);
 	return err;
@@ -348,7 +431,7 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 {
 	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
 	uint64_t others;
-	int err = sysv_segment_stat(r.backend, obj->id, &r.ds, &others);
+	int err = sysv_object_stat_now(obj, &r.ds, &others);
 
 	if (err)
 		return err;
@@ -360,7 +443,7 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	if (!err)
 		err = probe(&r);
 	if (!err)
-		err = replace(obj, &r);
+		err = commit(obj, &r);
 	free(r.spare);
 	sysv_segment_put(r.old);
 	if (r.rescued)

@@ -156,6 +156,14 @@ void sysv_segment_count(struct sysv_segment *segment, struct sysv_attachment **s
 	pthread_mutex_unlock(&segment->backend->attach_lock);
 }
 
+int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode)
+{
+	struct shmid_ds ds = *like;
+
+	ds.shm_perm.mode = (unsigned short)(mode & 0777);
+	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
+}
+
 void sysv_detach(struct sysv_backend *be, int id, char *map)
 {
 	struct sysv_attachment **link;

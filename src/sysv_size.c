@@ -11,26 +11,27 @@
 #include "sysv_internal.h"
 
 #include <errno.h>
+#include <time.h>
 
 /* A growing segment gets room for that many times its size. */
 #define GROWTH 64
 /* Less room than this is not worth asking for. */
 #define LEAST_SPARE ((uint64_t)64 << 10)
+#define TRIM_TRIES 20
 
 /* The object's segment, or one opened for the purpose.  Put it back. */
 static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
 {
-	struct shmid_ds ds;
 	int err = 0;
 
 	pthread_mutex_lock(&obj->lock);
 	if (obj->segment && obj->segment->writable) {
 		*out = sysv_segment_get(obj->segment);
 	} else {
-		err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+		err = sysv_object_stat(obj, NULL);
 		if (!err)
-			err = sysv_segment_open(sysv_backend_of(obj), obj->id, ds.shm_segsz, true,
-						out);
+			err = sysv_segment_open(sysv_backend_of(obj), obj->id, obj->last.shm_segsz,
+						true, out);
 	}
 	pthread_mutex_unlock(&obj->lock);
 	return sysv_gone(err);
@@ -58,15 +59,16 @@ int sysv_set_size(struct sysv_object *obj, struct shmfs_handle *h, uint64_t size
 		  const struct shmfs_caller *caller)
 {
 	struct shmid_ds ds;
-	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, NULL);
+	int err = sysv_object_stat_now(obj, &ds, NULL);
 
 	if (err)
 		return err;
 	if (size != ds.shm_segsz)
 		err = sysv_resize(obj, h, size, caller);
 	if (err)
-		return err;
+		return err == -EAGAIN ? -EBUSY : err;
 	pthread_mutex_lock(&obj->lock);
+	obj->fresh = false;
 	obj->growing = false;
 	obj->floor = size;
 	if (obj->extent > size)
@@ -142,4 +144,17 @@ int sysv_trim(struct sysv_object *obj, struct shmfs_handle *h)
 		pthread_mutex_unlock(&obj->lock);
 	}
 	return err;
+}
+
+int sysv_trim_patiently(struct sysv_object *obj, struct shmfs_handle *h)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	int err = sysv_trim(obj, h);
+
+	/* The file that a handle was bound to goes a moment after the handle. */
+	for (int i = 1; i < TRIM_TRIES && err == -EAGAIN; i++) {
+		nanosleep(&moment, NULL);
+		err = sysv_trim(obj, h);
+	}
+	return err == -EAGAIN ? -EBUSY : err;
 }

@@ -16,8 +16,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "shmfs/clock.h"
 
 #define AGE_PER_COST 10
 
@@ -25,14 +26,6 @@ struct sysv_usage_row {
 	int id;
 	uint64_t bytes;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir)
 {
@@ -81,7 +74,7 @@ static int compare_rows(const void *a, const void *b)
 
 static void refresh(struct sysv_usage *usage)
 {
-	uint64_t start = now_ns();
+	uint64_t start = shmfs_now_ns();
 
 	if (usage->read_at && start - usage->read_at < AGE_PER_COST * usage->cost)
 		return;
@@ -89,7 +82,7 @@ static void refresh(struct sysv_usage *usage)
 	if (shmfs_sysv_table_read(usage->fd, add_row, usage) != 0)
 		usage->count = 0;
 	qsort(usage->rows, usage->count, sizeof(*usage->rows), compare_rows);
-	usage->read_at = now_ns();
+	usage->read_at = shmfs_now_ns();
 	usage->cost = usage->read_at - start;
 }
 

@@ -28,8 +28,16 @@
 #include "shmfs/caller.h"
 #include "shmfs/name.h"
 
+struct shmfs_object;
+
 struct shmfs_backend {
 	const struct shmfs_backend_ops *ops;
+	/*
+	 * Sets an object's identity anew, for whoever keeps objects by identity
+	 * and put this here; NULL: nobody does.
+	 */
+	void (*renumber)(void *arg, struct shmfs_object *, uint64_t identity);
+	void *renumber_arg;
 };
 
 /* The part of an object that is common; a backend's own object starts with it. */
@@ -132,7 +140,7 @@ struct shmfs_backend_ops {
 	/* Tie a handle that create() made to its object. */
 	void (*adopt)(struct shmfs_handle *, struct shmfs_object *);
 	/* The file has been closed once (it may be open elsewhere still). */
-	int (*flush)(struct shmfs_handle *);
+	int (*flush)(struct shmfs_handle *, const struct shmfs_caller *);
 	void (*release)(struct shmfs_handle *); /* also of one that was not adopted */
 
 	/* How may the kernel serve this handle, and from which descriptor? */

@@ -17,8 +17,13 @@
 struct shmfs_caller {
 	uid_t uid;
 	gid_t gid;
-	size_t ngroups;
-	const gid_t *groups; /* supplementary groups, borrowed */
+	pid_t pid; /* of the thread that asks; 0: not to be seen from here */
+	/*
+	 * Gives the supplementary groups, valid until the next call, and their
+	 * number.  Asked for only when they are put on, for it takes a look into
+	 * /proc.  NULL: none.
+	 */
+	size_t (*groups)(const struct shmfs_caller *, const gid_t **list);
 };
 
 /*

@@ -16,6 +16,7 @@
 struct shmfs_inode {
 	struct shmfs_inode *next;    /* in its bucket; the table's lock */
 	uint64_t nlookup;	     /* lookups that were not forgotten; the table's lock */
+	bool retired;		     /* not in the table any more; the table's lock */
 	struct shmfs_object *object; /* owned */
 	atomic_uint nopen;	     /* open handles */
 
@@ -44,6 +45,15 @@ void shmfs_inode_table_destroy(struct shmfs_inode_table *);
  */
 int shmfs_inode_get(struct shmfs_inode_table *, struct shmfs_backend *, uint64_t identity,
 		    struct shmfs_inode **out);
+
+/*
+ * The object is gone, though its inode may be in use: let the next that has
+ * its identity be another.
+ */
+void shmfs_inode_retire(struct shmfs_inode_table *, struct shmfs_inode *);
+
+/* An object's identity has changed: struct shmfs_backend.renumber. */
+void shmfs_inode_renumber(void *table, struct shmfs_object *, uint64_t identity);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
 void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);
