@@ -54,6 +54,14 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct shmfs_span span;
 	int err;
 
+	/*
+	 * Mappings of a bound file are the kernel's, so this is sendfile(2).
+	 * EINVAL tells it that this file cannot, whereupon programs read.
+	 */
+	if (drop && handle->bound) {
+		reply_error(req, -EINVAL);
+		return;
+	}
 	/* Dropping a page waits for who fills it again, which another thread must serve. */
 	if (drop)
 		drop = shmfs_loop_may_block();

@@ -291,6 +291,19 @@ static void fill_stat(const struct shmid_ds *ds, int id, uint64_t others, bool g
 	};
 }
 
+/*
+ * No more than there is: of huge pages the kernel's table tells too many times
+ * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
+ */
+static blkcnt_t usage_blocks(struct sysv_backend *be, const struct stat *st)
+{
+	uint64_t bytes = sysv_usage_of(&be->usage, (int)(st->st_ino & INT32_MAX));
+	uint64_t page = (uint64_t)st->st_blksize;
+	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
+
+	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
+}
+
 static int sysv_getattr(struct shmfs_object *base, struct stat *st)
 {
 	struct sysv_object *obj = object(base);
@@ -314,8 +327,7 @@ static int sysv_getattr(struct shmfs_object *base, struct stat *st)
 	if (segment && segment->fd >= 0 && fstat(segment->fd, &file) == 0)
 		st->st_blocks = file.st_blocks;
 	else
-		st->st_blocks =
-			(blkcnt_t)(sysv_usage_of(&be->usage, (int)(st->st_ino & INT32_MAX)) / 512);
+		st->st_blocks = usage_blocks(be, st);
 	sysv_segment_put(segment);
 	return 0;
 }
