@@ -15,6 +15,9 @@
 #include <stdlib.h>
 
 struct dir_handle {
+	struct dir_handle *next;  /* in fs->dirs; fs->open_lock */
+	struct dir_handle **link; /* what points here there */
+
 	pthread_mutex_t lock; /* protects the listing */
 	struct shmfs_listing listing;
 };
@@ -27,9 +30,39 @@ static struct dir_handle *dir_handle(const struct fuse_file_info *fi)
 	return (struct dir_handle *)(uintptr_t)fi->fh;
 }
 
+static void enter_dir(struct shmfs_fs *fs, struct dir_handle *dir)
+{
+	pthread_mutex_lock(&fs->open_lock);
+	dir->next = fs->dirs;
+	dir->link = &fs->dirs;
+	if (fs->dirs)
+		fs->dirs->link = &dir->next;
+	fs->dirs = dir;
+	pthread_mutex_unlock(&fs->open_lock);
+}
+
+static void leave_dir(struct shmfs_fs *fs, struct dir_handle *dir)
+{
+	pthread_mutex_lock(&fs->open_lock);
+	*dir->link = dir->next;
+	if (dir->next)
+		dir->next->link = dir->link;
+	pthread_mutex_unlock(&fs->open_lock);
+	shmfs_listing_clear(&dir->listing);
+	pthread_mutex_destroy(&dir->lock);
+	free(dir);
+}
+
+void close_dirs(struct shmfs_fs *fs)
+{
+	while (fs->dirs)
+		leave_dir(fs, fs->dirs);
+}
+
 void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct dir_handle *dir = calloc(1, sizeof(*dir));
+	struct shmfs_fs *fs = fs_of(req);
 
 	(void)ino;
 	if (!dir) {
@@ -37,9 +70,10 @@ void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		return;
 	}
 	pthread_mutex_init(&dir->lock, NULL);
+	enter_dir(fs, dir);
 	fi->fh = (uintptr_t)dir;
 	if (fuse_reply_open(req, fi) != 0)
-		free(dir);
+		leave_dir(fs, dir);
 }
 
 static size_t add_entry(fuse_req_t req, const struct dir_handle *dir, fuse_ino_t ino, off_t pos,
@@ -103,12 +137,8 @@ void shmfs_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos,
 
 void shmfs_fuse_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dir_handle *dir = dir_handle(fi);
-
 	(void)ino;
-	shmfs_listing_clear(&dir->listing);
-	pthread_mutex_destroy(&dir->lock);
-	free(dir);
+	leave_dir(fs_of(req), dir_handle(fi));
 	reply_error(req, 0);
 }
 

@@ -30,6 +30,10 @@ struct shmfs_fs {
 	struct shmfs_inode_table inodes;
 	struct shmfs_passthrough passthrough;
 	struct fuse_session *session; /* borrowed */
+
+	pthread_mutex_t open_lock; /* protects the lists of what is open */
+	struct shmfs_handle *open; /* files; owned from enter_handle() to leave_handle() */
+	struct dir_handle *dirs;   /* directories; owned */
 };
 
 /* Who asks.  `caller` comes first: its groups() finds the rest. */
@@ -89,6 +93,9 @@ void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 struct shmfs_bound enter_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
 void leave_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
 
+/* Close what the kernel left open when it went: nobody will release it. */
+void close_handles(struct shmfs_fs *);
+
 /* --- fuse_io.c --- */
 
 void shmfs_fuse_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
@@ -124,6 +131,8 @@ void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void shmfs_fuse_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
+/* As close_handles(), for directories. */
+void close_dirs(struct shmfs_fs *);
 
 /* --- fuse_loop.c --- */
 
@@ -135,10 +144,9 @@ int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
 
 /*
  * To be called before anything that may take long: lets another thread wait
- * for the next request meanwhile.  False when there is none to do that (`-s`):
- * what waits for a later request must not be done then.
+ * for the next request meanwhile.
  */
-bool shmfs_loop_may_block(void);
+void shmfs_loop_may_block(void);
 /* The same, but only if the next request is waiting. */
 void shmfs_loop_share(void);
 /* A buffer of the calling thread of the loop, or NULL: no memory. */

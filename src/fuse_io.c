@@ -35,9 +35,12 @@ static void reply_span(fuse_req_t req, const struct shmfs_span *span)
 /*
  * Is this a read into the kernel's page cache?  read(2) says whose files table
  * it comes from; what fills pages, for sendfile(2) and private mappings, has
- * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).  Such a
- * page is dropped as soon as it was delivered, lest the next sendfile(2) on the
- * same open file be served an old one.
+ * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).
+ *
+ * The kernel would keep such a page and serve it stale later, and there is no
+ * telling it not to.  So there are none: EINVAL is how sendfile(2) says that a
+ * file cannot do it, whereupon programs read; a private mapping, which cannot
+ * be refused when it is made, ends with SIGBUS when it is touched.
  */
 static bool fills_page(const struct fuse_file_info *fi)
 {
@@ -49,22 +52,14 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct shmfs_handle *handle = handle_of(fi);
 	const struct shmfs_backend_ops *ops = ops_of(handle->object);
-	struct fuse_session *session = fs_of(req)->session;
-	bool drop = fills_page(fi);
 	struct shmfs_span span;
 	int err;
 
-	/*
-	 * Mappings of a bound file are the kernel's, so this is sendfile(2).
-	 * EINVAL tells it that this file cannot, whereupon programs read.
-	 */
-	if (drop && handle->bound) {
+	(void)ino;
+	if (fills_page(fi)) {
 		reply_error(req, -EINVAL);
 		return;
 	}
-	/* Dropping a page waits for who fills it again, which another thread must serve. */
-	if (drop)
-		drop = shmfs_loop_may_block();
 	if (size > LONG_IO)
 		shmfs_loop_share();
 	err = ops->read_begin(handle, off, size, &span);
@@ -74,8 +69,6 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	reply_span(req, &span);
 	ops->read_end(handle, &span);
-	if (drop)
-		fuse_lowlevel_notify_inval_inode(session, ino, off, (off_t)size);
 }
 
 /* How many bytes went to where the span is, or a negative errno. */

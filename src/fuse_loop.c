@@ -73,12 +73,12 @@ static int add_thread(struct loop *loop)
 	return -err;
 }
 
-bool shmfs_loop_may_block(void)
+void shmfs_loop_may_block(void)
 {
 	struct loop *loop = leading;
 
 	if (!loop)
-		return true;
+		return;
 	pthread_mutex_lock(&loop->lock);
 	/* Somebody has to be there to lead; if nobody can, we go on as we are. */
 	if (loop->idle > 0 || (loop->threads < loop->max_threads && add_thread(loop) == 0)) {
@@ -87,7 +87,6 @@ bool shmfs_loop_may_block(void)
 		pthread_cond_signal(&loop->changed);
 	}
 	pthread_mutex_unlock(&loop->lock);
-	return !leading;
 }
 
 void shmfs_loop_share(void)

@@ -151,6 +151,13 @@ struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
 				struct shmfs_handle *handle)
 {
 	atomic_fetch_add(&inode->nopen, 1);
+	pthread_mutex_lock(&fs->open_lock);
+	handle->next = fs->open;
+	handle->link = &fs->open;
+	if (fs->open)
+		fs->open->link = &handle->next;
+	fs->open = handle;
+	pthread_mutex_unlock(&fs->open_lock);
 	if (!fs->passthrough.on)
 		return (struct shmfs_bound){ .binding = SHMFS_SERVED };
 	return shmfs_passthrough_bind(&fs->passthrough, inode, handle);
@@ -158,11 +165,27 @@ struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
 
 void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle)
 {
+	pthread_mutex_lock(&fs->open_lock);
+	*handle->link = handle->next;
+	if (handle->next)
+		handle->next->link = handle->link;
+	pthread_mutex_unlock(&fs->open_lock);
 	if (handle->bound)
 		shmfs_passthrough_unbind(&fs->passthrough, inode);
 	handle->bound = false;
 	ops_of(handle->object)->release(handle);
 	atomic_fetch_sub(&inode->nopen, 1);
+}
+
+void close_handles(struct shmfs_fs *fs)
+{
+	while (fs->open) {
+		struct shmfs_handle *handle = fs->open;
+
+		fs->open = handle->next;
+		handle->bound = false;
+		ops_of(handle->object)->release(handle);
+	}
 }
 
 void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -211,8 +234,6 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct shmfs_fs *fs = userdata;
 
-	/* Pages do not stay in the kernel's cache: read none ahead (fuse_io.c). */
-	conn->max_readahead = 0;
 	shmfs_passthrough_init(&fs->passthrough, conn);
 }
 

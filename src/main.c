@@ -59,6 +59,9 @@ static void show_help(const char *program)
 
 static void fs_clear(struct shmfs_fs *fs)
 {
+	close_dirs(fs);
+	close_handles(fs);
+	pthread_mutex_destroy(&fs->open_lock);
 	if (fs->inodes.buckets)
 		shmfs_inode_table_destroy(&fs->inodes);
 	if (fs->tree.sysv)
@@ -76,6 +79,7 @@ static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 	};
 	int err = shmfs_posix_new(SHM_DIR, &fs->tree.posix);
 
+	pthread_mutex_init(&fs->open_lock, NULL);
 	if (err) {
 		shmfs_log(LOG_ERR, "cannot open %s: %s", SHM_DIR, strerror(-err));
 		return err;
@@ -208,8 +212,10 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	struct shmfs_fs fs = { 0 };
 	/* Before mounting: a signal that comes then is seen as soon as we serve. */
 	int signal_fd = block_signals();
-	int err = signal_fd < 0 ? signal_fd : fs_init(&fs, options);
+	int err = fs_init(&fs, options);
 
+	if (!err && signal_fd < 0)
+		err = signal_fd;
 	raise_descriptor_limit();
 	if (!err)
 		err = add_mount_options(args);

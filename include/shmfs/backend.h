@@ -59,6 +59,8 @@ struct shmfs_handle {
 	int flags;		     /* of open(2) */
 	bool may_flush;		     /* close(2) has work to do: ask flush() */
 	bool bound;		     /* set by the caller once the kernel serves it */
+	struct shmfs_handle *next;   /* the caller's, for its list of open handles */
+	struct shmfs_handle **link;  /* what points here in that list */
 };
 
 /* `len` bytes at `fd`, offset `pos`, or, where fd is -1, at `mem`. */
