@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Preloaded into the daemon: what can go wrong between the removal of a
+ * segment and its re-creation under the same key, at exactly that moment.
+ *
+ * The environment variable SHMFS_RACE names a file.  While it exists, the
+ * first shmget(2) that creates a segment under a key after an IPC_RMID meets
+ * what the file says:
+ *
+ *   take       another program has just made a segment under the key
+ *   28, 12...  the call fails with this errno
+ *   28 always  so does every later one, for as long as the file exists
+ *
+ * The file is removed when that happens (but for `always`), so a test sees
+ * that the moment came.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+static atomic_bool removed; /* an IPC_RMID went before */
+
+typedef int shmget_fn(key_t key, size_t size, int flags);
+typedef int shmctl_fn(int id, int command, struct shmid_ds *data);
+
+/* The plan for this moment, or false when there is none. */
+static bool read_plan(char *plan, size_t size)
+{
+	const char *path = getenv("SHMFS_RACE");
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd == -1)
+		return false;
+	ssize_t count = read(fd, plan, size - 1);
+	close(fd);
+	if (count <= 0)
+		return false;
+	plan[count] = '\0';
+	if (!strstr(plan, "always"))
+		unlink(path);
+	return true;
+}
+
+int shmctl(int id, int command, struct shmid_ds *data)
+{
+	shmctl_fn *real = (shmctl_fn *)dlsym(RTLD_NEXT, "shmctl");
+	int result = real(id, command, data);
+
+	if (command == IPC_RMID && result == 0)
+		removed = true;
+	return result;
+}
+
+int shmget(key_t key, size_t size, int flags)
+{
+	shmget_fn *real = (shmget_fn *)dlsym(RTLD_NEXT, "shmget");
+	char plan[32];
+
+	if (key == IPC_PRIVATE || !(flags & IPC_CREAT) || !removed)
+		return real(key, size, flags);
+	if (!read_plan(plan, sizeof(plan)))
+		return real(key, size, flags);
+	if (!strstr(plan, "always"))
+		removed = false;
+	if (strncmp(plan, "take", 4) != 0) {
+		errno = atoi(plan);
+		return -1;
+	}
+	int id = real(key, 64, IPC_CREAT | IPC_EXCL | 0600);
+	char *text = shmat(id, NULL, 0);
+	if (text != (void *)-1) {
+		strcpy(text, "taken");
+		shmdt(text);
+	}
+	return real(key, size, flags);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking changes nothing: every field that the kernel shows stays as it was. */
+#include "harness.h"
+
+#include <sys/mman.h>
+#include <sys/xattr.h>
+
+enum { KEY = 3148, PAGE = 4096 };
+
+#define TABLE_SIZE 8192
+
+static void read_table(char table[TABLE_SIZE])
+{
+	int fd = must(open("/proc/sysvipc/shm", O_RDONLY | O_CLOEXEC));
+	ssize_t count, used = 0;
+	while ((count = read(fd, table + used, (size_t)(TABLE_SIZE - 1 - used))) > 0)
+		used += count;
+	table[used] = '\0';
+	close(fd);
+}
+
+/* Segments of all kinds, one of them in use. */
+static void make_segments(void)
+{
+	int id = segment_create(KEY, 10 * PAGE, 0600);
+	segment_put(id, 0, "resident", 8);
+	segment_create(5000, PAGE, 0644);
+	must(shmget(IPC_PRIVATE, PAGE, 0600));
+	void *memory = segment_attach(segment_create(5001, PAGE, 0600));
+	/* A child would attach it once more; the tear-down detaches it. */
+	must(madvise(memory, PAGE, MADV_DONTFORK));
+	object_create("frames", PAGE);
+}
+
+/* Run `command`, which only looks, a second after the last change. */
+static void assert_leaves_no_trace(const char *command)
+{
+	char before[TABLE_SIZE], after[TABLE_SIZE], output[8192];
+	make_segments();
+	usleep(1100000); /* a change would show in the times too */
+	read_table(before);
+	assert_int_equal(shell(output, sizeof(output), "%s", command), 0);
+	read_table(after);
+	assert_string_equal(after, before);
+	assert_non_null(strstr(output, "3148"));
+}
+
+static void ls_leaves_no_trace(void **state)
+{
+	(void)state;
+	assert_leaves_no_trace("cd " MNT " && ls -lai . .by-id .by-name && ls -lu && ls -ls");
+}
+
+static void stat_and_test_leave_no_trace(void **state)
+{
+	(void)state;
+	assert_leaves_no_trace("cd " MNT " && stat 3148 0xc4c 5000 5001 .by-id/* && test -r 3148"
+			       " && test -w 5000 && test ! -x 5001");
+}
+
+static void find_and_du_leave_no_trace(void **state)
+{
+	(void)state;
+	assert_leaves_no_trace("cd " MNT " && find . .by-id -size +0 -newermt 2000-01-01 -perm -u=r"
+			       " && du -a . && df . && df -i .");
+}
+
+static void listing_attributes_leaves_no_trace(void **state)
+{
+	(void)state;
+	char before[TABLE_SIZE], after[TABLE_SIZE], list[1024];
+	make_segments();
+	usleep(1100000);
+	read_table(before);
+	listxattr(MNT "/3148", list, sizeof(list));
+	getxattr(MNT "/3148", "user.shm.nattch", list, sizeof(list));
+	getxattr(MNT "/5001", "security.capability", list, sizeof(list));
+	read_table(after);
+	assert_string_equal(after, before);
+}
+
+static void opening_and_reading_leaves_no_attachment(void **state)
+{
+	(void)state;
+	char bytes[100];
+	int id = segment_create(KEY, PAGE, 0600);
+	for (int i = 0; i < 50; i++) {
+		int fd = must(open(MNT "/3148", O_RDWR));
+		assert_int_equal(read(fd, bytes, sizeof(bytes)), sizeof(bytes));
+		assert_int_equal(pwrite(fd, bytes, sizeof(bytes), 100), sizeof(bytes));
+		close(fd);
+	}
+	assert_true(eventually(segment_stat(id).shm_nattch == 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		mounted(ls_leaves_no_trace),
+		mounted(stat_and_test_leave_no_trace),
+		mounted(find_and_du_leave_no_trace),
+		mounted(listing_attributes_leaves_no_trace),
+		mounted(opening_and_reading_leaves_no_attachment),
+	};
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
