@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* Open POSIX objects: each handle is a descriptor of its own. */
+#include "posix_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static struct posix_object *object(struct shmfs_object *base)
+{
+	return (struct posix_object *)base;
+}
+
+static struct posix_handle *handle(struct shmfs_handle *base)
+{
+	return (struct posix_handle *)base;
+}
+
+/*
+ * Writing takes set-user-ID and set-group-ID bits away unless root writes, and
+ * what the daemon or the kernel writes for others they write as root: do it
+ * when they come to write.  (The kernel leaves it to us: HANDLE_KILLPRIV.)
+ */
+static void drop_setid(int fd, const struct shmfs_caller *caller)
+{
+	struct stat st;
+	mode_t drop = S_ISUID;
+
+	if (caller->uid == 0 || fstat(fd, &st) != 0)
+		return;
+	/* Without group execution set-group-ID means something else (inode(7)). */
+	if (st.st_mode & S_IXGRP)
+		drop |= S_ISGID;
+	if (st.st_mode & drop)
+		fchmod(fd, st.st_mode & 07777 & ~drop);
+}
+
+/*
+ * The kernel has checked the mode, and where there is an ACL the mode is not
+ * the whole answer: let it be given on the object itself, to the caller.
+ */
+static int check_acl(int fd, int flags, const struct shmfs_caller *caller)
+{
+	char path[POSIX_PROC_PATH];
+	int again;
+	int err;
+
+	if (getuid() != 0 || caller->uid == 0 ||
+	    fgetxattr(fd, "system.posix_acl_access", NULL, 0) <= 0)
+		return 0;
+	posix_proc_path(fd, path);
+	err = shmfs_caller_assume(caller);
+	if (err)
+		return err;
+	again = open(path, (flags & O_ACCMODE) | O_CLOEXEC);
+	err = again < 0 ? -errno : 0;
+	shmfs_caller_drop();
+	if (!err)
+		close(again);
+	return err;
+}
+
+int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
+		   const struct shmfs_caller *caller)
+{
+	int fd = h ? handle(h)->fd : posix_open_object(object(base), O_WRONLY);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = h ? 0 : check_acl(fd, O_WRONLY, caller);
+	if (!err) {
+		drop_setid(fd, caller);
+		err = ftruncate(fd, size) == 0 ? 0 : -errno;
+	}
+	if (!h)
+		close(fd);
+	return err;
+}
+
+static void add_handle(struct posix_object *obj, struct posix_handle *h)
+{
+	h->base.object = &obj->base;
+	pthread_mutex_lock(&obj->lock);
+	h->next = obj->handles;
+	obj->handles = h;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+static void remove_handle(struct posix_object *obj, struct posix_handle *h)
+{
+	struct posix_handle **link = &obj->handles;
+
+	pthread_mutex_lock(&obj->lock);
+	while (*link != h)
+		link = &(*link)->next;
+	*link = h->next;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+static struct posix_handle *new_handle(int flags)
+{
+	struct posix_handle *h = calloc(1, sizeof(*h));
+
+	if (h) {
+		h->base.flags = flags;
+		h->fd = -1;
+	}
+	return h;
+}
+
+/*
+ * Those of open(2) that mean something here; the rest is the kernel's affair.
+ * O_APPEND comes with each write, for fcntl(2) can change it; O_TRUNC is
+ * carried out when it is sure what was opened.
+ */
+static int open_flags(int flags)
+{
+	return (flags & O_ACCMODE) | O_CLOEXEC | O_NOFOLLOW;
+}
+
+int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
+		 const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
+{
+	struct posix_handle *h = new_handle(flags);
+	struct stat st;
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		h->fd = openat(((struct posix_backend *)base)->dir, name->text,
+			       open_flags(flags) | O_CREAT | O_EXCL, mode & 07777);
+		err = h->fd < 0 ? -errno : 0;
+		shmfs_caller_drop();
+	}
+	if (!err && fstat(h->fd, &st) != 0) {
+		err = -errno;
+		close(h->fd);
+	}
+	if (err) {
+		free(h);
+		return err;
+	}
+	*identity = st.st_ino;
+	*out = &h->base;
+	return 0;
+}
+
+void posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
+{
+	add_handle(object(to), handle(base));
+}
+
+int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
+	       struct shmfs_handle **out)
+{
+	struct posix_object *obj = object(base);
+	/* Truncating takes a descriptor that may write, whatever the file was opened for. */
+	int mode =
+		(flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) ? O_RDWR : flags & O_ACCMODE;
+	struct posix_handle *h = new_handle(flags);
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	h->fd = posix_open_object(obj, open_flags(mode));
+	err = h->fd < 0 ? h->fd : check_acl(h->fd, mode, caller);
+	if (!err && mode != O_RDONLY)
+		drop_setid(h->fd, caller);
+	if (!err && (flags & O_TRUNC) && ftruncate(h->fd, 0) != 0)
+		err = -errno;
+	if (err) {
+		if (h->fd >= 0)
+			close(h->fd);
+		free(h);
+		return err;
+	}
+	add_handle(obj, h);
+	*out = &h->base;
+	return 0;
+}
+
+int posix_flush(struct shmfs_handle *h, const struct shmfs_caller *caller)
+{
+	(void)h, (void)caller;
+	return 0;
+}
+
+void posix_release(struct shmfs_handle *base)
+{
+	struct posix_handle *h = handle(base);
+
+	if (base->object)
+		remove_handle(object(base->object), h);
+	close(h->fd);
+	free(h);
+}
+
+enum shmfs_binding posix_binding(struct shmfs_handle *base, int *fd)
+{
+	*fd = handle(base)->fd;
+	return SHMFS_BOUND;
+}
+
+/* --- bytes --- */
+
+int posix_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_span *span)
+{
+	*span = (struct shmfs_span){ .fd = handle(base)->fd, .pos = off, .len = len };
+	return 0;
+}
+
+void posix_read_end(struct shmfs_handle *base, struct shmfs_span *span)
+{
+	(void)base, (void)span;
+}
+
+int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
+		      const struct shmfs_caller *caller, struct shmfs_span *span)
+{
+	(void)caller;
+	*span = (struct shmfs_span){
+		.fd = handle(base)->fd,
+		.pos = off,
+		.len = len,
+		.append = append,
+	};
+	return 0;
+}
+
+void posix_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+{
+	(void)base, (void)span, (void)written;
+}
+
+int posix_allocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
+		   const struct shmfs_caller *caller)
+{
+	(void)caller;
+	return fallocate(handle(base)->fd, mode, off, len) == 0 ? 0 : -errno;
+}
+
+off_t posix_seek(struct shmfs_handle *base, off_t off, int whence)
+{
+	off_t pos = lseek(handle(base)->fd, off, whence);
+
+	return pos < 0 ? -errno : pos;
+}

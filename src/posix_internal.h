@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the two files of the POSIX backend share:
+ *
+ *   posix.c         names and attributes
+ *   posix_handle.c  open files: create, open, close, the bytes
+ */
+#ifndef SHMFS_POSIX_INTERNAL_H
+#define SHMFS_POSIX_INTERNAL_H
+
+#include <pthread.h>
+
+#include "shmfs/posix.h"
+
+struct posix_backend {
+	struct shmfs_backend base;
+	int dir; /* owned */
+};
+
+struct posix_handle {
+	struct shmfs_handle base;
+	struct posix_handle *next; /* in object->handles */
+	int fd;			   /* owned */
+};
+
+struct posix_object {
+	struct shmfs_object base;
+	pthread_mutex_t lock; /* protects all below */
+	char *name;	      /* owned; the last that led here */
+	struct posix_handle *handles;
+};
+
+/* Room for a path that proc_path() writes. */
+#define POSIX_PROC_PATH 32
+
+/* --- posix.c --- */
+
+/*
+ * A descriptor of the object itself for one call, with `flags` of open(2): by
+ * the name, if that still leads to it; else -ESTALE.
+ */
+int posix_open_object(struct posix_object *, int flags);
+/* Where the caller's rights meet a descriptor's inode and no name can intervene. */
+void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+
+/* --- posix_handle.c --- */
+
+int posix_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
+		 const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
+void posix_adopt(struct shmfs_handle *, struct shmfs_object *);
+int posix_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
+	       struct shmfs_handle **);
+int posix_truncate(struct shmfs_object *, struct shmfs_handle *, off_t,
+		   const struct shmfs_caller *);
+int posix_flush(struct shmfs_handle *, const struct shmfs_caller *);
+void posix_release(struct shmfs_handle *);
+enum shmfs_binding posix_binding(struct shmfs_handle *, int *fd);
+int posix_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
+void posix_read_end(struct shmfs_handle *, struct shmfs_span *);
+int posix_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
+		      const struct shmfs_caller *, struct shmfs_span *);
+void posix_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+int posix_allocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
+off_t posix_seek(struct shmfs_handle *, off_t, int whence);
+
+#endif
