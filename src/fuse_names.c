@@ -17,7 +17,7 @@
 #include "fuse_reply.h"
 
 /* An object can be replaced between finding and asking: look again. */
-#define LOOKUP_TRIES 3
+#define LOOKUP_TRIES 10
 
 double attr_timeout(const struct shmfs_inode *inode)
 {

@@ -266,10 +266,21 @@ int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t 
 	return err;
 }
 
+/*
+ * A lookup led here by the number alone, and that may be another segment's by
+ * now, while handles still hold the memory of the one that had it.
+ */
 static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
 {
-	(void)base, (void)name;
-	return 0;
+	struct sysv_object *obj = object(base);
+	int err = 0;
+
+	(void)name;
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing)
+		err = sysv_object_stat(obj, NULL);
+	pthread_mutex_unlock(&obj->lock);
+	return err;
 }
 
 static void fill_stat(const struct shmid_ds *ds, int id, uint64_t others, bool gone,

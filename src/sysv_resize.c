@@ -50,6 +50,9 @@ struct replacement {
 	uint64_t own;		  /* attachments of ours that the old one has */
 
 	int err;		       /* 0: made as wanted */
+	pid_t guardian;		       /* who did it */
+	bool ended;		       /* and lived to the end */
+	bool closing;		       /* the old one's mode was taken, or is about to be */
 	bool removed;		       /* the old one has lost its key */
 	bool complete;		       /* the key leads to `made` */
 	bool safe;		       /* the content is in `rescued` */
@@ -165,9 +168,8 @@ static int make(const struct replacement *r, key_t key, uint64_t size, struct sy
 }
 
 /* The new one could not be made: bring the old content to where it is found. */
-static int restore(void *arg)
+static void restore(struct replacement *r)
 {
-	struct replacement *r = arg;
 	int err = -EEXIST;
 
 	if (r->err != -EEXIST)
@@ -178,15 +180,16 @@ static int restore(void *arg)
 		r->err = err;
 	if (err && err != -EIDRM)
 		r->safe = make(r, IPC_PRIVATE, r->old->size, r->rescued) == 0;
-	return 0;
 }
 
 /* Nobody else attached, counted while nobody can attach. */
 static int close_off(struct replacement *r)
 {
 	struct shmid_ds ds;
-	int err = sysv_set_perm(r->old->id, &r->ds, 0);
+	int err;
 
+	r->closing = true;
+	err = sysv_set_perm(r->old->id, &r->ds, 0);
 	if (err)
 		return sysv_gone(err);
 	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
@@ -203,14 +206,13 @@ static int close_off(struct replacement *r)
 }
 
 /* The guardian's whole life. */
-static int replace(void *arg)
+static void replace(struct replacement *r)
 {
-	struct replacement *r = arg;
 	int err = close_off(r);
 
 	if (err) {
 		r->err = err;
-		return 0;
+		return;
 	}
 	r->removed = true;
 	r->err = 0; /* make() looks at it: nothing has failed yet */
@@ -218,11 +220,10 @@ static int replace(void *arg)
 	r->complete = !r->err;
 	if (r->err && r->err != -EIDRM)
 		restore(r);
-	return 0;
 }
 
 struct guardian {
-	int (*run)(void *);
+	void (*run)(struct replacement *);
 	struct replacement *replacement;
 };
 
@@ -239,49 +240,70 @@ static int be_guardian(void *arg)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	return guardian->run(guardian->replacement);
+	guardian->run(guardian->replacement);
+	guardian->replacement->ended = true;
+	return 0;
 }
 
 /*
  * Run a function in a process of its own that no signal to the daemon ends.
  * SIGBUS is its own affair: guard.h.
  */
-static int run_guardian(int (*run)(void *), struct replacement *r)
+static int run_guardian(void (*run)(struct replacement *), struct replacement *r)
 {
 	struct guardian guardian = { .run = run, .replacement = r };
 	char *stack = malloc(GUARDIAN_STACK);
 	sigset_t all, before;
-	pid_t pid;
 	int err = 0;
 
 	if (!stack)
 		return -ENOMEM;
+	r->ended = false;
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(be_guardian, stack + GUARDIAN_STACK,
-		    CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &guardian);
-	if (pid < 0)
+	r->guardian = clone(be_guardian, stack + GUARDIAN_STACK,
+			    CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &guardian);
+	if (r->guardian < 0)
 		err = -errno;
 	else
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		while (waitpid(r->guardian, NULL, 0) < 0 && errno == EINTR)
 			;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	free(stack);
 	return err;
 }
 
-/* The guardian itself was killed in the middle: a second one brings back what was. */
+/* Remove what the guardian had made under the key and not completed. */
+static void remove_half_made(const struct replacement *r)
+{
+	int id = shmget(r->ds.shm_perm.__key, 0, 0);
+	struct shmid_ds ds;
+
+	if (id >= 0 && shmctl(id, SHM_STAT_ANY, &ds) == id && ds.shm_cpid == r->guardian)
+		shmctl(id, IPC_RMID, NULL);
+}
+
+/*
+ * The guardian itself was killed.  Between what it did and what it noted of it
+ * the kernel knows better; a second one brings back what was.
+ */
 static void recover(struct replacement *r)
 {
-	if (!r->removed || r->complete || r->safe || r->err == -EIDRM)
+	struct shmid_ds ds;
+
+	if (r->ended || !r->closing)
 		return;
-	if (r->made->size) {
-		shmctl(r->made->id, IPC_RMID, NULL);
-		sysv_segment_empty(r->made);
+	r->err = -EIO;
+	if (!r->removed && shmctl(r->old->id, SHM_STAT_ANY, &ds) == r->old->id) {
+		r->removed = ds.shm_perm.mode & SYSV_MODE_DEST;
+		if (!r->removed)
+			sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	}
-	if (!r->err)
-		r->err = -EIO;
+	if (!r->removed || r->complete || r->safe)
+		return;
+	remove_half_made(r);
+	sysv_segment_empty(r->made);
 	run_guardian(restore, r);
 }
 

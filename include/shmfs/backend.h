@@ -119,7 +119,7 @@ struct shmfs_backend_ops {
 	int (*object_new)(struct shmfs_backend *, uint64_t identity, struct shmfs_object **);
 	void (*object_free)(struct shmfs_object *);
 
-	/* A lookup of `name` has just led to the object. */
+	/* A lookup of `name` has just led to the object; -ESTALE if not to this one. */
 	int (*named)(struct shmfs_object *, const struct shmfs_name *);
 
 	/* -ESTALE when the object is gone and no handle keeps it. */
