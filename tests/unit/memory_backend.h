@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A backend of plain memory, for tests of everything above the interface.
+ *
+ * It comes in both flavours, keys and shmids or POSIX names, does what
+ * backend.h says of each slot, and shows what a test wants to know: how often
+ * a slot was called, with what, and what has not been given back.  Any slot
+ * that can fail does so on demand.
+ */
+#ifndef MEMORY_BACKEND_H
+#define MEMORY_BACKEND_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shmfs/backend.h"
+
+enum memory_flavour {
+	MEMORY_SYSV,  /* names are keys; the identity of a segment is its shmid */
+	MEMORY_POSIX, /* names are text */
+};
+
+enum memory_slot {
+	MEMORY_FIND,
+	MEMORY_LIST,
+	MEMORY_CREATE,
+	MEMORY_REMOVE,
+	MEMORY_RENAME,
+	MEMORY_STATFS,
+	MEMORY_STAT_NAMES,
+	MEMORY_OBJECT_NEW,
+	MEMORY_OBJECT_FREE,
+	MEMORY_NAMED,
+	MEMORY_GETATTR,
+	MEMORY_CHMOD,
+	MEMORY_CHOWN,
+	MEMORY_UTIMENS,
+	MEMORY_TRUNCATE,
+	MEMORY_OPEN,
+	MEMORY_ADOPT,
+	MEMORY_FLUSH,
+	MEMORY_RELEASE,
+	MEMORY_BINDING,
+	MEMORY_READ_BEGIN,
+	MEMORY_READ_END,
+	MEMORY_WRITE_BEGIN,
+	MEMORY_WRITE_END,
+	MEMORY_FALLOCATE,
+	MEMORY_SEEK,
+	MEMORY_SLOTS,
+};
+
+/* Where the spans of reads and writes lie. */
+enum memory_spans {
+	MEMORY_MAPPED,	   /* in memory */
+	MEMORY_DESCRIPTOR, /* at a descriptor */
+	MEMORY_BROKEN,	   /* at a descriptor that is none: EBADF */
+};
+
+/* A file is at most this long; more is -ENOSPC. */
+#define MEMORY_FILE_MAX ((size_t)1 << 20)
+
+/* A segment or object of the host, as it were. */
+struct memory_file {
+	struct memory_file *next;
+	uint64_t identity;
+	bool linked;	   /* has its name */
+	uint32_t key;	   /* MEMORY_SYSV */
+	char name[256];	   /* MEMORY_POSIX */
+	unsigned nhandles; /* that keep it */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	off_t size;
+	struct timespec times[2]; /* as they were last set */
+	int fd;			  /* owned; a memfd with the bytes, -1 until there are any */
+	char *bytes;		  /* MEMORY_FILE_MAX of it, mapped */
+};
+
+/* What the last call that had it was given. */
+struct memory_seen {
+	uid_t uid; /* of the caller */
+	gid_t gid;
+	pid_t pid;
+	size_t ngroups; /* of create, if `want_groups` */
+	gid_t group;	/* the first of them */
+	int flags;	/* of create and open; of rename; mode of fallocate */
+	mode_t mode;	/* of create and chmod */
+	uid_t new_uid;
+	gid_t new_gid;
+	struct timespec times[2];
+	struct shmfs_handle *handle; /* of truncate */
+	off_t off;
+	off_t len;
+	int whence;
+	size_t written; /* of write_end */
+};
+
+struct memory_fault {
+	int err; /* negative errno, 0: none */
+	unsigned skip;
+	unsigned times;
+};
+
+struct memory_backend {
+	struct shmfs_backend base;
+	enum memory_flavour flavour;
+
+	/* To be set by the test. */
+	enum memory_spans spans;
+	enum shmfs_binding binding;
+	bool may_flush;
+	bool want_groups; /* create() asks for the caller's groups */
+	/* Called before the slot does anything, without the lock. */
+	void (*hook)(struct memory_backend *, enum memory_slot, void *arg);
+	void *hook_arg;
+
+	pthread_mutex_t lock;	   /* protects all below */
+	struct memory_file *files; /* owned; the newest first */
+	uint64_t last_identity;
+	struct memory_fault faults[MEMORY_SLOTS];
+	unsigned calls[MEMORY_SLOTS];
+	struct memory_seen seen;
+	int objects; /* that were made and not freed */
+	int handles;
+	int spans_held;
+};
+
+struct memory_backend *memory_backend_new(enum memory_flavour);
+/* Frees it with its files; false: objects, handles or spans were not given back. */
+bool memory_backend_free(struct memory_backend *);
+
+/* Let the next call of a slot fail with `err`, which is negative. */
+void memory_fail(struct memory_backend *, enum memory_slot, int err);
+/* Let `skip` calls succeed and the `times` after them fail. */
+void memory_fail_later(struct memory_backend *, enum memory_slot, unsigned skip, unsigned times,
+		       int err);
+
+/* Make a file as another process would; of the name, what the flavour needs. */
+struct memory_file *memory_add(struct memory_backend *, uint32_t key, const char *name);
+/* With these bytes in it. */
+struct memory_file *memory_add_bytes(struct memory_backend *, uint32_t key, const char *name,
+				     const void *bytes, size_t len);
+/* Take a file's name away as another process would. */
+void memory_unlink(struct memory_backend *, struct memory_file *);
+/* The memory of a file is gone from under it, though its size is not. */
+void memory_lose_pages(struct memory_file *);
+
+#endif

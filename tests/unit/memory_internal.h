@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What the two files of the memory backend share. */
+#ifndef MEMORY_INTERNAL_H
+#define MEMORY_INTERNAL_H
+
+#include "memory_backend.h"
+
+/* --- memory_backend.c --- */
+
+/* Count a call, and say whether it is to fail.  Leaves the lock held. */
+int memory_enter(struct memory_backend *, enum memory_slot);
+/* Give the lock back; returns `err`. */
+int memory_leave(struct memory_backend *, int err);
+void memory_see_caller(struct memory_backend *, const struct shmfs_caller *);
+
+/* As the interface has it: what has no name is reached as long as it is open. */
+struct memory_file *memory_by_object(const struct shmfs_object *);
+int memory_need_bytes(struct memory_file *);
+int memory_resize(struct memory_file *, off_t size);
+
+/* --- memory_handle.c --- */
+
+/* A handle that is not adopted yet, or NULL. */
+struct shmfs_handle *memory_add_handle(struct memory_backend *, struct memory_file *, int flags);
+
+int memory_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
+		struct shmfs_handle **);
+void memory_adopt(struct shmfs_handle *, struct shmfs_object *);
+int memory_flush(struct shmfs_handle *, const struct shmfs_caller *);
+void memory_release(struct shmfs_handle *);
+enum shmfs_binding memory_binding(struct shmfs_handle *, int *fd);
+int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
+void memory_read_end(struct shmfs_handle *, struct shmfs_span *);
+int memory_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
+		       const struct shmfs_caller *, struct shmfs_span *);
+void memory_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+int memory_fallocate(struct shmfs_handle *, int mode, off_t, off_t len,
+		     const struct shmfs_caller *);
+off_t memory_seek(struct shmfs_handle *, off_t, int whence);
+
+#endif

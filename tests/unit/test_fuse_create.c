@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests that make a name: create and mknod, and those that make nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ROOT SHMFS_DIR_ROOT
+
+static int create(struct kernel *k, const char *name, int flags)
+{
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+
+	return kernel_create(k, ROOT, name, flags, 0600, &entry, &file);
+}
+
+static int mknod_at(struct kernel *k, uint64_t dir, const char *name, mode_t mode,
+		    struct fuse_entry_out *entry)
+{
+	const struct fuse_mknod_in in = { .mode = mode };
+
+	return kernel_get(k, FUSE_MKNOD, dir, &in, sizeof(in), name, entry, sizeof(*entry));
+}
+
+/* --- create --- */
+
+static void create_makes_and_opens(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+	uint32_t written;
+
+	k->uid = 1000;
+	k->gid = 100;
+	assert_int_equal(kernel_create(k, ROOT, "3148", O_RDWR, 0640, &entry, &file), 0);
+	assert_int_equal(k->sysv->seen.mode & 07777, 0640);
+	assert_int_equal(k->sysv->seen.flags & O_ACCMODE, O_RDWR);
+	assert_int_equal(k->sysv->seen.uid, 1000);
+	assert_int_equal(k->sysv->seen.gid, 100);
+	assert_int_equal(entry.attr.mode, S_IFREG | 0640);
+	assert_int_equal(entry.attr.uid, 1000);
+	assert_int_equal(entry.attr.ino, k->sysv->last_identity);
+	assert_true(file.open_flags & FOPEN_DIRECT_IO);
+	assert_int_equal(file.backing_id, 0);
+	assert_int_equal(k->sysv->handles, 1);
+	assert_int_equal(k->sysv->objects, 1);
+
+	/* Its handle is one of that inode, for reading and writing. */
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), 0);
+	assert_int_equal(kernel_read(k, &file, 0, 100), 0);
+	assert_memory_equal(k->reply, "hi", 2);
+	assert_int_equal(kernel_find(k, ROOT, "0xc4c"), entry.nodeid);
+	kernel_forget(k, entry.nodeid, 1);
+	kernel_close(k, &file);
+}
+
+/* Somebody has it open: what is known of it is not kept. */
+static void what_was_created_is_not_kept(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+	struct fuse_attr_out attr;
+
+	assert_int_equal(kernel_create(k, ROOT, "frames", O_RDWR, 0600, &entry, &file), 0);
+	assert_int_equal(entry.entry_valid, 0);
+	assert_int_equal(entry.entry_valid_nsec, 0);
+	assert_int_equal(entry.attr_valid, 0);
+	assert_int_equal(entry.attr_valid_nsec, 0);
+	assert_int_equal(kernel_getattr(k, entry.nodeid, &attr), 0);
+	assert_int_equal(attr.attr_valid_nsec, 0);
+	kernel_release(k, &file);
+	assert_int_equal(kernel_getattr(k, entry.nodeid, &attr), 0);
+	assert_int_equal(attr.attr_valid_nsec, 1);
+	kernel_forget(k, entry.nodeid, 1);
+}
+
+/* The caller's groups come from /proc, where the caller is this process. */
+static void create_has_the_groups_of_the_caller(void **state)
+{
+	static const gid_t groups[] = { 4711, 4712, 4713 };
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+
+	if (setgroups(COUNT(groups), groups) != 0)
+		skip(); /* only root may */
+	k->uid = 1000;
+	k->sysv->want_groups = true;
+	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
+	setgroups(0, NULL);
+	assert_int_equal(k->sysv->seen.pid, getpid());
+	assert_int_equal(k->sysv->seen.ngroups, COUNT(groups));
+	assert_int_equal(k->sysv->seen.group, groups[0]);
+	kernel_close(k, &file);
+}
+
+struct refusal {
+	uint64_t dir;
+	const char *name;
+	int err;
+};
+
+static const struct refusal refusals[] = {
+	{ SHMFS_DIR_ROOT, "0", -EINVAL },     { SHMFS_DIR_ROOT, "0x0", -EINVAL },
+	{ SHMFS_DIR_ROOT, "sem.x", -EPERM },  { SHMFS_DIR_BY_NAME, "sem.x", -EPERM },
+	{ SHMFS_DIR_BY_ID, "65538", -EPERM }, { SHMFS_DIR_BY_ID, "x", -EPERM },
+};
+
+static void create_refuses_what_cannot_be(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+	char name[257] = "";
+
+	for (size_t i = 0; i < COUNT(refusals); i++) {
+		int err = kernel_create(k, refusals[i].dir, refusals[i].name, O_RDWR, 0600, &entry,
+					&file);
+
+		if (err != refusals[i].err)
+			fail_msg("%s: %d", refusals[i].name, err);
+		err = mknod_at(k, refusals[i].dir, refusals[i].name, S_IFREG | 0600, &entry);
+		if (err != refusals[i].err)
+			fail_msg("mknod %s: %d", refusals[i].name, err);
+	}
+	memset(name, 'x', 256);
+	assert_int_equal(create(k, name, O_RDWR), -ENAMETOOLONG);
+	assert_int_equal(create(k, ".by-id", O_RDWR), -EISDIR);
+	assert_int_equal(create(k, ".by-name", O_RDWR | O_EXCL), -EISDIR);
+	assert_null(k->posix->files);
+	assert_null(k->sysv->files);
+}
+
+/* --- create of what others have made since the kernel looked --- */
+
+static void a_taken_name_is_opened(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *segment = memory_add_bytes(k->sysv, 3148, NULL, "hello", 5);
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+
+	assert_int_equal(kernel_create(k, ROOT, "3148", O_RDWR, 0600, &entry, &file), 0);
+	assert_int_equal(entry.attr.ino, segment->identity);
+	assert_int_equal(entry.attr_valid_nsec, 0);
+	assert_int_equal(segment->size, 5);
+	assert_int_equal(segment->nhandles, 1);
+	assert_int_equal(kernel_find(k, ROOT, "3148"), entry.nodeid);
+	kernel_forget(k, entry.nodeid, 1);
+	kernel_close(k, &file);
+	assert_int_equal(k->sysv->objects, 0);
+
+	assert_int_equal(kernel_create(k, ROOT, "3148", O_WRONLY | O_TRUNC, 0600, &entry, &file),
+			 0);
+	assert_int_equal(segment->size, 0);
+	kernel_close(k, &file);
+}
+
+static const struct {
+	uid_t owner;
+	mode_t mode;
+	int flags;
+	int err;
+} rights[] = {
+	{ 1000, 0600, O_RDWR, 0 },
+	{ 1000, 0400, O_RDONLY, 0 },
+	{ 1000, 0200, O_WRONLY, 0 },
+	{ 1000, 0400, O_RDWR, -ESTALE },
+	{ 1000, 0400, O_WRONLY, -ESTALE },
+	{ 1000, 0200, O_RDONLY, -ESTALE },
+	{ 1000, 0400, O_RDONLY | O_TRUNC, -ESTALE },
+	{ 1000, 0066, O_RDWR, -ESTALE },
+	{ 1001, 0600, O_RDWR, -ESTALE },
+	{ 1001, 0666, O_RDWR, -ESTALE },
+	{ 0, 0600, O_RDONLY, -ESTALE },
+};
+
+/* ESTALE makes the kernel look again and open what is there, with its own checks. */
+static void who_may_not_for_certain_is_sent_to_look_again(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *segment = memory_add(k->sysv, 3148, NULL);
+
+	k->uid = 1000;
+	for (size_t i = 0; i < COUNT(rights); i++) {
+		struct fuse_entry_out entry;
+		struct kernel_file file;
+		int err;
+
+		segment->uid = rights[i].owner;
+		segment->mode = rights[i].mode;
+		err = kernel_create(k, ROOT, "3148", rights[i].flags, 0600, &entry, &file);
+		if (err != rights[i].err)
+			fail_msg("row %zu: %d", i, err);
+		if (!err)
+			kernel_close(k, &file);
+		assert_int_equal(k->sysv->handles, 0);
+		assert_int_equal(k->sysv->objects, 0);
+	}
+}
+
+static void a_failed_open_of_a_taken_name_leaves_nothing(void **state)
+{
+	static const enum memory_slot slots[] = {
+		MEMORY_FIND,
+		MEMORY_NAMED,
+		MEMORY_GETATTR,
+		MEMORY_OPEN,
+	};
+	struct kernel *k = *state;
+
+	memory_add(k->sysv, 3148, NULL);
+	for (size_t i = 0; i < COUNT(slots); i++) {
+		memory_fail(k->sysv, slots[i], -EBUSY);
+		assert_int_equal(create(k, "3148", O_RDWR), -EBUSY);
+		assert_int_equal(k->sysv->handles, 0);
+		assert_int_equal(k->sysv->objects, 0);
+	}
+}
+
+/* Made by somebody and removed again: then it is for us to make. */
+static void a_name_that_is_free_again_is_created(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+
+	memory_fail(k->posix, MEMORY_CREATE, -EEXIST);
+	assert_int_equal(kernel_create(k, ROOT, "frames", O_RDWR, 0600, &entry, &file), 0);
+	assert_int_equal(k->posix->calls[MEMORY_CREATE], 2);
+	kernel_close(k, &file);
+}
+
+static void a_taken_name_fails_an_exclusive_create(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+
+	memory_add(k->sysv, 3148, NULL);
+	assert_int_equal(create(k, "3148", O_RDWR | O_EXCL), -EEXIST);
+	assert_int_equal(mknod_at(k, ROOT, "3148", S_IFREG | 0600, &entry), -EEXIST);
+}
+
+/* A directory of somebody's in /dev/shm: taken, but no object and never found. */
+static void a_name_taken_by_no_object_is_an_error(void **state)
+{
+	struct kernel *k = *state;
+
+	memory_fail_later(k->posix, MEMORY_CREATE, 0, 1000, -EEXIST);
+	assert_int_equal(create(k, "somebody", O_RDWR), -EEXIST);
+	assert_int_equal(create(k, "somebody", O_RDWR | O_EXCL), -EEXIST);
+}
+
+/* --- create that fails in the middle --- */
+
+static const struct {
+	enum memory_slot slot;
+	int err;
+} failures[] = {
+	{ MEMORY_CREATE, -EACCES }, { MEMORY_CREATE, -ENOSPC },	 { MEMORY_OBJECT_NEW, -ENOMEM },
+	{ MEMORY_NAMED, -ENOMEM },  { MEMORY_GETATTR, -ESTALE },
+};
+
+static void a_failed_create_leaves_nothing_open(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	char name[] = "a";
+
+	for (size_t i = 0; i < COUNT(failures); i++, name[0]++) {
+		memory_fail(k->posix, failures[i].slot, failures[i].err);
+		assert_int_equal(create(k, name, O_RDWR), failures[i].err);
+		assert_int_equal(k->posix->handles, 0);
+		assert_int_equal(k->posix->objects, 0);
+		name[0]++;
+		memory_fail(k->posix, failures[i].slot, failures[i].err);
+		assert_int_equal(mknod_at(k, ROOT, name, S_IFREG | 0600, &entry), failures[i].err);
+		assert_int_equal(k->posix->handles, 0);
+		assert_int_equal(k->posix->objects, 0);
+	}
+}
+
+static void an_interrupted_create_leaves_nothing_open(void **state)
+{
+	struct kernel *k = *state;
+	const struct fuse_create_in in = { .flags = O_RDWR, .mode = S_IFREG | 0600 };
+	const struct kernel_part parts[] = { { &in, sizeof(in) }, { "frames", 7 } };
+
+	kernel_interrupt(1);
+	kernel_send(k, FUSE_CREATE, ROOT, parts, 2);
+	kernel_expect_silence(k);
+	assert_int_equal(k->posix->calls[MEMORY_CREATE], 1);
+	assert_int_equal(k->posix->handles, 0);
+	assert_int_equal(k->posix->objects, 0);
+}
+
+/* --- mknod --- */
+
+static void mknod_makes_without_opening(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+
+	assert_int_equal(mknod_at(k, ROOT, "3148", S_IFREG | 0640, &entry), 0);
+	assert_int_equal(entry.attr.mode, S_IFREG | 0640);
+	assert_int_equal(entry.entry_valid_nsec, 0);
+	assert_int_equal(entry.attr_valid_nsec, 1);
+	assert_int_equal(k->sysv->handles, 0);
+	assert_int_equal(kernel_find(k, ROOT, "3148"), entry.nodeid);
+	kernel_forget(k, entry.nodeid, 2);
+	assert_int_equal(k->sysv->objects, 0);
+}
+
+static void an_interrupted_mknod_counts_nothing(void **state)
+{
+	struct kernel *k = *state;
+	const struct fuse_mknod_in in = { .mode = S_IFREG | 0600 };
+	const struct kernel_part parts[] = { { &in, sizeof(in) }, { "frames", 7 } };
+
+	kernel_interrupt(1);
+	kernel_send(k, FUSE_MKNOD, ROOT, parts, 2);
+	kernel_expect_silence(k);
+	assert_int_equal(k->posix->objects, 0);
+}
+
+static void only_regular_files_are_made(void **state)
+{
+	static const mode_t types[] = { S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFDIR };
+	struct kernel *k = *state;
+	const struct fuse_mkdir_in directory = { .mode = 0700 };
+	const struct fuse_link_in link = { .oldnodeid = ROOT };
+	struct fuse_entry_out entry;
+
+	for (size_t i = 0; i < COUNT(types); i++)
+		assert_int_equal(mknod_at(k, ROOT, "x", types[i] | 0600, &entry), -EPERM);
+	assert_int_equal(kernel_ask(k, FUSE_MKDIR, ROOT, &directory, sizeof(directory), "x", 2),
+			 -EPERM);
+	assert_int_equal(kernel_ask(k, FUSE_SYMLINK, ROOT, "x", 2, "to", 3), -EPERM);
+	assert_int_equal(kernel_ask(k, FUSE_LINK, ROOT, &link, sizeof(link), "x", 2), -EPERM);
+	assert_int_equal(kernel_name(k, FUSE_RMDIR, ROOT, ".by-id"), -EPERM);
+	assert_int_equal(k->posix->calls[MEMORY_CREATE], 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KERNEL_TEST(create_makes_and_opens),
+		KERNEL_TEST(what_was_created_is_not_kept),
+		KERNEL_TEST(create_has_the_groups_of_the_caller),
+		KERNEL_TEST(create_refuses_what_cannot_be),
+		KERNEL_TEST(a_taken_name_is_opened),
+		KERNEL_TEST(who_may_not_for_certain_is_sent_to_look_again),
+		KERNEL_TEST(a_failed_open_of_a_taken_name_leaves_nothing),
+		KERNEL_TEST(a_name_that_is_free_again_is_created),
+		KERNEL_TEST(a_taken_name_fails_an_exclusive_create),
+		KERNEL_TEST(a_name_taken_by_no_object_is_an_error),
+		KERNEL_TEST(a_failed_create_leaves_nothing_open),
+		KERNEL_TEST(an_interrupted_create_leaves_nothing_open),
+		KERNEL_TEST(mknod_makes_without_opening),
+		KERNEL_TEST(an_interrupted_mknod_counts_nothing),
+		KERNEL_TEST(only_regular_files_are_made),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on bytes, wherever the backend says that they lie. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel.h"
+#include "shmfs/guard.h"
+#include "sigbus.h"
+
+#define ROOT SHMFS_DIR_ROOT
+
+static const char text[] = "There is no shared memory but mine.";
+
+/* An object of these bytes, opened. */
+static struct kernel_file opened(struct kernel *k, const char *name, const void *bytes, size_t len)
+{
+	struct kernel_file file;
+
+	memory_add_bytes(k->posix, 0, name, bytes, len);
+	assert_int_equal(kernel_open(k, kernel_find(k, ROOT, name), O_RDWR, &file), 0);
+	return file;
+}
+
+/* The newest file of the host: what opened() has just made. */
+static struct memory_file *newest(struct kernel *k)
+{
+	return k->posix->files;
+}
+
+/* --- read --- */
+
+static void expect_reads(struct kernel *k, const struct kernel_file *file)
+{
+	assert_int_equal(kernel_read(k, file, 0, 100), 0);
+	assert_int_equal(k->reply_len, sizeof(text));
+	assert_memory_equal(k->reply, text, sizeof(text));
+	assert_int_equal(kernel_read(k, file, 6, 5), 0);
+	assert_int_equal(k->reply_len, 5);
+	assert_memory_equal(k->reply, "is no", 5);
+	assert_int_equal(kernel_read(k, file, sizeof(text), 100), 0);
+	assert_int_equal(k->reply_len, 0);
+	assert_int_equal(kernel_read(k, file, (off_t)1 << 40, 100), 0);
+	assert_int_equal(k->reply_len, 0);
+	assert_int_equal(k->posix->spans_held, 0);
+}
+
+static void reads_from_memory(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+
+	expect_reads(k, &file);
+	kernel_close(k, &file);
+}
+
+static void reads_from_a_descriptor(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+
+	k->posix->spans = MEMORY_DESCRIPTOR;
+	expect_reads(k, &file);
+	kernel_close(k, &file);
+}
+
+static void reads_much_at_once(void **state)
+{
+	const size_t len = 128 << 10;
+	struct kernel *k = *state;
+	char *bytes = malloc(len);
+	struct kernel_file file;
+
+	assert_non_null(bytes);
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (char)(i * 7 + i / 4096);
+	file = opened(k, "a", bytes, len);
+	for (int spans = MEMORY_MAPPED; spans <= MEMORY_DESCRIPTOR; spans++) {
+		k->posix->spans = (enum memory_spans)spans;
+		assert_int_equal(kernel_read(k, &file, 0, len), 0);
+		assert_int_equal(k->reply_len, len);
+		assert_memory_equal(k->reply, bytes, len);
+	}
+	free(bytes);
+	kernel_close(k, &file);
+}
+
+static void read_errors_pass_through(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+
+	memory_fail(k->posix, MEMORY_READ_BEGIN, -ENXIO);
+	assert_int_equal(kernel_read(k, &file, 0, 10), -ENXIO);
+	assert_int_equal(k->posix->calls[MEMORY_READ_END], 0);
+	k->posix->spans = MEMORY_BROKEN;
+	assert_int_equal(kernel_read(k, &file, 0, 10), -EBADF);
+	assert_int_equal(k->posix->calls[MEMORY_READ_END], 1);
+	kernel_close(k, &file);
+}
+
+/* The reply is the memory itself: it is the kernel that finds it gone. */
+static void reading_memory_that_is_gone_is_an_error(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+
+	memory_lose_pages(newest(k));
+	assert_int_equal(kernel_read(k, &file, 0, 10), -EIO);
+	assert_int_equal(k->posix->spans_held, 0);
+	kernel_close(k, &file);
+}
+
+/* What fills the kernel's page cache has no owner; the page would be served stale. */
+static void pages_of_the_cache_are_not_filled(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	const struct fuse_read_in in = { .fh = file.fh, .size = 4096 };
+
+	assert_int_equal(kernel_ask(k, FUSE_READ, file.node, &in, sizeof(in), NULL, 0), -EINVAL);
+	assert_int_equal(k->posix->calls[MEMORY_READ_BEGIN], 0);
+	kernel_close(k, &file);
+}
+
+/* --- write --- */
+
+static void expect_writes(struct kernel *k)
+{
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	struct memory_file *object = newest(k);
+	uint32_t written = 0;
+
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 9, "NO", 2, &written), 0);
+	assert_int_equal(written, 2);
+	assert_memory_equal(object->bytes, "There is NO shared", 18);
+	assert_int_equal(object->size, sizeof(text));
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 100, "end", 3, &written), 0);
+	assert_int_equal(object->size, 103);
+	assert_memory_equal(object->bytes + 99, "\0end", 4);
+
+	/* At the end, wherever the kernel believes that to be. */
+	assert_int_equal(kernel_write(k, &file, O_RDWR | O_APPEND, 5, "more", 4, &written), 0);
+	assert_int_equal(written, 4);
+	assert_int_equal(object->size, 107);
+	assert_memory_equal(object->bytes + 100, "endmore", 7);
+	assert_memory_equal(object->bytes, "There is NO shared", 18);
+	assert_int_equal(k->posix->spans_held, 0);
+	kernel_close(k, &file);
+}
+
+static void writes_to_memory(void **state)
+{
+	expect_writes(*state);
+}
+
+static void writes_to_a_descriptor(void **state)
+{
+	struct kernel *k = *state;
+
+	k->posix->spans = MEMORY_DESCRIPTOR;
+	expect_writes(k);
+}
+
+static void writes_what_has_room(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	uint32_t written;
+
+	assert_int_equal(kernel_write(k, &file, O_RDWR, MEMORY_FILE_MAX - 2, "abcd", 4, &written),
+			 0);
+	assert_int_equal(written, 2);
+	assert_int_equal(k->posix->seen.written, 2);
+	assert_int_equal(kernel_write(k, &file, O_RDWR, MEMORY_FILE_MAX, "cd", 2, &written),
+			 -ENOSPC);
+	assert_int_equal(k->posix->calls[MEMORY_WRITE_END], 1);
+	kernel_close(k, &file);
+}
+
+static void write_errors_pass_through(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	uint32_t written;
+
+	memory_fail(k->posix, MEMORY_WRITE_BEGIN, -EBUSY);
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EBUSY);
+	assert_int_equal(k->posix->calls[MEMORY_WRITE_END], 0);
+	k->posix->spans = MEMORY_BROKEN;
+	k->posix->seen.written = 77;
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EBADF);
+	assert_int_equal(k->posix->seen.written, 0);
+	assert_int_equal(k->posix->spans_held, 0);
+	kernel_close(k, &file);
+}
+
+static void writing_memory_that_is_gone_is_an_error(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	uint32_t written;
+
+	/* Here, as cmocka handles SIGBUS itself between tests. */
+	assert_int_equal(shmfs_guard_install(), 0);
+	k->posix->seen.written = 77;
+	memory_lose_pages(newest(k));
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -ENOMEM);
+	sigbus_over();
+	assert_int_equal(k->posix->seen.written, 0);
+	assert_int_equal(k->posix->spans_held, 0);
+	kernel_close(k, &file);
+}
+
+/* --- fallocate, lseek --- */
+
+static void fallocate_passes_its_arguments(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	const struct fuse_fallocate_in in = {
+		.fh = file.fh,
+		.offset = 4096,
+		.length = 8192,
+		.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	};
+
+	k->uid = 1000;
+	assert_int_equal(kernel_ask(k, FUSE_FALLOCATE, file.node, &in, sizeof(in), NULL, 0), 0);
+	assert_int_equal(k->posix->seen.off, 4096);
+	assert_int_equal(k->posix->seen.len, 8192);
+	assert_int_equal(k->posix->seen.flags, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	assert_int_equal(k->posix->seen.uid, 1000);
+	memory_fail(k->posix, MEMORY_FALLOCATE, -EOPNOTSUPP);
+	assert_int_equal(kernel_ask(k, FUSE_FALLOCATE, file.node, &in, sizeof(in), NULL, 0),
+			 -EOPNOTSUPP);
+	kernel_close(k, &file);
+}
+
+static int seek(struct kernel *k, const struct kernel_file *file, uint64_t off, uint32_t whence,
+		uint64_t *pos)
+{
+	const struct fuse_lseek_in in = { .fh = file->fh, .offset = off, .whence = whence };
+	struct fuse_lseek_out out = { 0 };
+	int err = kernel_get(k, FUSE_LSEEK, file->node, &in, sizeof(in), NULL, &out, sizeof(out));
+
+	*pos = out.offset;
+	return err;
+}
+
+static void lseek_finds_data_and_holes(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file file = opened(k, "a", text, sizeof(text));
+	uint64_t pos;
+
+	assert_int_equal(seek(k, &file, 3, SEEK_DATA, &pos), 0);
+	assert_int_equal(pos, 3);
+	assert_int_equal(k->posix->seen.whence, SEEK_DATA);
+	assert_int_equal(seek(k, &file, 0, SEEK_HOLE, &pos), 0);
+	assert_int_equal(pos, sizeof(text));
+	assert_int_equal(seek(k, &file, sizeof(text), SEEK_DATA, &pos), -ENXIO);
+	memory_fail(k->posix, MEMORY_SEEK, -EINVAL);
+	assert_int_equal(seek(k, &file, 0, SEEK_DATA, &pos), -EINVAL);
+	kernel_close(k, &file);
+}
+
+/* --- copy_file_range: from a POSIX object to a segment --- */
+
+struct copy {
+	struct kernel_file from;
+	struct kernel_file to;
+	struct memory_file *source;
+	struct memory_file *segment;
+};
+
+static struct copy begin_copy(struct kernel *k, const void *bytes, size_t len)
+{
+	struct copy c;
+	struct fuse_entry_out entry;
+
+	c.from = opened(k, "from", bytes, len);
+	c.source = newest(k);
+	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &c.to), 0);
+	c.segment = k->sysv->files;
+	return c;
+}
+
+static void end_copy(struct kernel *k, const struct copy *c)
+{
+	assert_int_equal(k->posix->spans_held, 0);
+	assert_int_equal(k->sysv->spans_held, 0);
+	kernel_close(k, &c->from);
+	kernel_close(k, &c->to);
+}
+
+static int copy(struct kernel *k, const struct copy *c, uint64_t off_in, uint64_t off_out,
+		uint64_t len, uint32_t *copied)
+{
+	const struct fuse_copy_file_range_in in = {
+		.fh_in = c->from.fh,
+		.off_in = off_in,
+		.nodeid_out = c->to.node,
+		.fh_out = c->to.fh,
+		.off_out = off_out,
+		.len = len,
+	};
+	struct fuse_write_out out = { 0 };
+	int err = kernel_get(k, FUSE_COPY_FILE_RANGE, c->from.node, &in, sizeof(in), NULL, &out,
+			     sizeof(out));
+
+	*copied = out.size;
+	return err;
+}
+
+static void copies_between_all_kinds_of_spans(void **state)
+{
+	struct kernel *k = *state;
+	struct copy c = begin_copy(k, text, sizeof(text));
+	uint32_t copied;
+
+	for (unsigned i = 0; i < 4; i++) {
+		k->posix->spans = i & 1 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
+		k->sysv->spans = i & 2 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
+		if (c.segment->bytes)
+			memset(c.segment->bytes, 0, (size_t)c.segment->size);
+		assert_int_equal(copy(k, &c, 6, 10, 15, &copied), 0);
+		assert_int_equal(copied, 15);
+		assert_int_equal(c.segment->size, 25);
+		assert_memory_equal(c.segment->bytes + 10, text + 6, 15);
+		/* To the end of the file, and past it. */
+		assert_int_equal(copy(k, &c, 9, 0, 1000, &copied), 0);
+		assert_int_equal(copied, sizeof(text) - 9);
+		assert_memory_equal(c.segment->bytes, text + 9, sizeof(text) - 9);
+		assert_int_equal(copy(k, &c, sizeof(text), 0, 10, &copied), 0);
+		assert_int_equal(copied, 0);
+		assert_int_equal(ftruncate(c.segment->fd, 0), 0);
+		c.segment->size = 0;
+	}
+	end_copy(k, &c);
+}
+
+/* The copy goes in parts where the backend gives parts. */
+static void a_copy_says_how_far_it_came(void **state)
+{
+	struct kernel *k = *state;
+	struct copy c = begin_copy(k, text, sizeof(text));
+	uint32_t copied;
+
+	assert_int_equal(copy(k, &c, 0, MEMORY_FILE_MAX - 4, 10, &copied), 0);
+	assert_int_equal(copied, 4);
+	assert_memory_equal(c.segment->bytes + MEMORY_FILE_MAX - 4, text, 4);
+	assert_int_equal(copy(k, &c, 0, MEMORY_FILE_MAX, 10, &copied), -ENOSPC);
+	end_copy(k, &c);
+}
+
+static void copy_errors_pass_through(void **state)
+{
+	struct kernel *k = *state;
+	struct copy c = begin_copy(k, text, sizeof(text));
+	uint32_t copied;
+
+	memory_fail(k->posix, MEMORY_READ_BEGIN, -EACCES);
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EACCES);
+	memory_fail(k->sysv, MEMORY_WRITE_BEGIN, -EBUSY);
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBUSY);
+	assert_int_equal(k->posix->spans_held, 0);
+	k->posix->spans = MEMORY_BROKEN;
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBADF);
+	k->posix->spans = MEMORY_MAPPED;
+	k->sysv->spans = MEMORY_BROKEN;
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBADF);
+	assert_int_equal(k->sysv->seen.written, 0);
+	end_copy(k, &c);
+}
+
+static void copying_memory_that_is_gone_is_an_error(void **state)
+{
+	struct kernel *k = *state;
+	struct copy c = begin_copy(k, text, sizeof(text));
+	uint32_t copied;
+
+	assert_int_equal(shmfs_guard_install(), 0);
+	memory_lose_pages(c.source);
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -ENOMEM);
+	sigbus_over();
+	k->sysv->spans = MEMORY_DESCRIPTOR;
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EFAULT);
+	end_copy(k, &c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KERNEL_TEST(reads_from_memory),
+		KERNEL_TEST(reads_from_a_descriptor),
+		KERNEL_TEST(reads_much_at_once),
+		KERNEL_TEST(read_errors_pass_through),
+		KERNEL_TEST(reading_memory_that_is_gone_is_an_error),
+		KERNEL_TEST(pages_of_the_cache_are_not_filled),
+		KERNEL_TEST(writes_to_memory),
+		KERNEL_TEST(writes_to_a_descriptor),
+		KERNEL_TEST(writes_what_has_room),
+		KERNEL_TEST(write_errors_pass_through),
+		KERNEL_TEST(writing_memory_that_is_gone_is_an_error),
+		KERNEL_TEST(fallocate_passes_its_arguments),
+		KERNEL_TEST(lseek_finds_data_and_holes),
+		KERNEL_TEST(copies_between_all_kinds_of_spans),
+		KERNEL_TEST(a_copy_says_how_far_it_came),
+		KERNEL_TEST(copy_errors_pass_through),
+		KERNEL_TEST(copying_memory_that_is_gone_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/* How requests are handed to threads: what blocks, and what goes on meanwhile. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel.h"
+
+#define ROOT SHMFS_DIR_ROOT
+#define LOOP_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+/* Longer than anything takes that is not stuck, in ms. */
+#define LONG_TIME 10000
+/* Long enough for an answer that is not to come, in ms. */
+#define A_WHILE 50
+
+/* A session that runs in threads, and requests of it that wait at a gate. */
+struct fixture {
+	struct kernel *k;
+	struct kernel_file file;
+	int signal_fd; /* owned */
+	bool single_thread;
+	pthread_t thread;
+	int result;
+
+	enum memory_slot slot; /* whose calls wait */
+	sem_t arrived;	       /* one has come */
+	sem_t gate;	       /* one may go on */
+};
+
+static void wait_at_gate(struct memory_backend *be, enum memory_slot slot, void *arg)
+{
+	struct fixture *f = arg;
+
+	(void)be;
+	if (slot != f->slot)
+		return;
+	sem_post(&f->arrived);
+	sem_wait(&f->gate);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct fuse_entry_out entry;
+	void *kernel;
+
+	assert_non_null(f);
+	assert_int_equal(kernel_setup(&kernel), 0);
+	f->k = kernel;
+	f->signal_fd = eventfd(0, EFD_CLOEXEC);
+	sem_init(&f->arrived, 0, 0);
+	sem_init(&f->gate, 0, 0);
+	assert_int_equal(kernel_create(f->k, ROOT, "1", O_RDWR, 0600, &entry, &f->file), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	kernel_close(f->k, &f->file);
+	kernel_stop(f->k);
+	close(f->signal_fd);
+	sem_destroy(&f->arrived);
+	sem_destroy(&f->gate);
+	free(f);
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->result = shmfs_loop_run(f->k->session, f->signal_fd, f->single_thread);
+	return NULL;
+}
+
+static void start(struct fixture *f, enum memory_slot slot)
+{
+	f->slot = slot;
+	f->k->sysv->hook_arg = f;
+	f->k->sysv->hook = wait_at_gate;
+	assert_int_equal(pthread_create(&f->thread, NULL, run, f), 0);
+}
+
+static void stop(struct fixture *f)
+{
+	assert_int_equal(eventfd_write(f->signal_fd, 1), 0);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	assert_int_equal(f->result, 0);
+	f->k->sysv->hook = NULL;
+}
+
+/* --- requests; each returns its number --- */
+
+static uint64_t post_getattr(struct fixture *f)
+{
+	const struct fuse_getattr_in in = { 0 };
+	const struct kernel_part part = { &in, sizeof(in) };
+
+	kernel_post(f->k, FUSE_GETATTR, ROOT, &part, 1);
+	return f->k->unique;
+}
+
+static uint64_t post_fallocate(struct fixture *f)
+{
+	const struct fuse_fallocate_in in = { .fh = f->file.fh, .length = 1 };
+	const struct kernel_part part = { &in, sizeof(in) };
+
+	kernel_post(f->k, FUSE_FALLOCATE, f->file.node, &part, 1);
+	return f->k->unique;
+}
+
+static uint64_t post_read(struct fixture *f, uint32_t size)
+{
+	const struct fuse_read_in in = { .fh = f->file.fh, .size = size, .lock_owner = 1 };
+	const struct kernel_part part = { &in, sizeof(in) };
+
+	kernel_post(f->k, FUSE_READ, f->file.node, &part, 1);
+	return f->k->unique;
+}
+
+/* The number of the request that is answered next; 0: none is for that long. */
+static uint64_t answered(const struct fixture *f, int timeout_ms)
+{
+	struct pollfd fd = { .fd = f->k->device, .events = POLLIN };
+	struct fuse_out_header header;
+
+	if (poll(&fd, 1, timeout_ms) != 1)
+		return 0;
+	assert_true(recv(f->k->device, &header, sizeof(header), 0) > 0);
+	assert_int_equal(header.error, 0);
+	return header.unique;
+}
+
+static void let_through(struct fixture *f, int count)
+{
+	for (int i = 0; i < count; i++)
+		sem_post(&f->gate);
+}
+
+/* --- tests --- */
+
+static void serves_in_a_row_until_a_signal(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, MEMORY_SLOTS);
+	for (int i = 0; i < 1000; i++) {
+		uint64_t unique = post_getattr(f);
+
+		assert_int_equal(answered(f, LONG_TIME), unique);
+	}
+	stop(f);
+}
+
+static void what_blocks_does_not_block_others(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow;
+	uint64_t quick;
+
+	start(f, MEMORY_FALLOCATE);
+	slow = post_fallocate(f);
+	sem_wait(&f->arrived);
+	for (int i = 0; i < 100; i++) {
+		quick = post_getattr(f);
+		assert_int_equal(answered(f, LONG_TIME), quick);
+	}
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	stop(f);
+}
+
+/* More than there are threads: the last have to wait, and nothing gets stuck. */
+static void any_number_can_block(void **state)
+{
+	struct fixture *f = *state;
+	const int count = 25;
+	uint64_t sum = 0;
+
+	start(f, MEMORY_FALLOCATE);
+	for (int i = 0; i < count; i++)
+		sum += post_fallocate(f);
+	for (int i = 0; i < 5; i++)
+		sem_wait(&f->arrived);
+	sum += post_getattr(f);
+	let_through(f, count);
+	for (int i = 0; i < count + 1; i++) {
+		uint64_t unique = answered(f, LONG_TIME);
+
+		assert_int_not_equal(unique, 0);
+		sum -= unique;
+	}
+	assert_int_equal(sum, 0);
+	assert_int_equal(answered(f, 0), 0);
+	stop(f);
+}
+
+/* Threads that blocked once serve again. */
+static void threads_come_back(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, MEMORY_FALLOCATE);
+	let_through(f, 300);
+	for (int i = 0; i < 100; i++) {
+		uint64_t sum = 0;
+
+		for (int j = 0; j < 3; j++)
+			sum += post_fallocate(f);
+		for (int j = 0; j < 3; j++)
+			sum -= answered(f, LONG_TIME);
+		assert_int_equal(sum, 0);
+	}
+	stop(f);
+}
+
+static void a_single_thread_serves_one_after_the_other(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow;
+	uint64_t quick;
+
+	f->single_thread = true;
+	start(f, MEMORY_FALLOCATE);
+	slow = post_fallocate(f);
+	sem_wait(&f->arrived);
+	quick = post_getattr(f);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	stop(f);
+}
+
+static void a_long_read_lets_others_through(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow = post_read(f, 128 << 10);
+	uint64_t quick = post_getattr(f);
+
+	start(f, MEMORY_READ_BEGIN);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	stop(f);
+}
+
+/* Handing over costs time, which a read that nobody waits behind need not take. */
+static void a_long_read_that_is_alone_keeps_the_lead(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow = post_read(f, 128 << 10);
+	uint64_t quick;
+
+	start(f, MEMORY_READ_BEGIN);
+	sem_wait(&f->arrived);
+	quick = post_getattr(f);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	stop(f);
+}
+
+static void a_short_read_is_served_in_its_turn(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow = post_read(f, 4096);
+	uint64_t quick = post_getattr(f);
+
+	start(f, MEMORY_READ_BEGIN);
+	sem_wait(&f->arrived);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	stop(f);
+}
+
+/* What was begun is finished, and answered. */
+static void ends_when_the_last_request_is_done(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow;
+
+	start(f, MEMORY_FALLOCATE);
+	slow = post_fallocate(f);
+	sem_wait(&f->arrived);
+	assert_int_equal(eventfd_write(f->signal_fd, 1), 0);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	let_through(f, 1);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	assert_int_equal(f->result, 0);
+	assert_int_equal(answered(f, 0), slow);
+	f->k->sysv->hook = NULL;
+}
+
+/* As many requests as the device takes; FORGET has no reply. */
+static int fill_device(const struct kernel *k)
+{
+	const struct {
+		struct fuse_in_header header;
+		struct fuse_forget_in in;
+	} request = {
+		.header = { .len = sizeof(request), .opcode = FUSE_FORGET, .nodeid = ROOT },
+		.in = { .nlookup = 1 },
+	};
+	const int size = 1 << 20;
+	int count = 0;
+
+	setsockopt(k->device, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	while (send(k->device, &request, sizeof(request), MSG_DONTWAIT) > 0)
+		count++;
+	return count;
+}
+
+/* Take what nobody has served. */
+static int drain_device(struct kernel *k)
+{
+	struct pollfd fd = { .fd = fuse_session_fd(k->session), .events = POLLIN };
+	int count = 0;
+
+	while (poll(&fd, 1, 0) == 1) {
+		assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
+		count++;
+	}
+	return count;
+}
+
+static void a_stream_of_requests_hides_no_signal(void **state)
+{
+	struct fixture *f = *state;
+	int count = fill_device(f->k);
+
+	assert_true(count > 260);
+	assert_int_equal(eventfd_write(f->signal_fd, 1), 0);
+	start(f, MEMORY_SLOTS);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	assert_int_equal(f->result, 0);
+	f->k->sysv->hook = NULL;
+	assert_in_range(drain_device(f->k), 1, count);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LOOP_TEST(serves_in_a_row_until_a_signal),
+		LOOP_TEST(what_blocks_does_not_block_others),
+		LOOP_TEST(any_number_can_block),
+		LOOP_TEST(threads_come_back),
+		LOOP_TEST(a_single_thread_serves_one_after_the_other),
+		LOOP_TEST(a_long_read_lets_others_through),
+		LOOP_TEST(a_long_read_that_is_alone_keeps_the_lead),
+		LOOP_TEST(a_short_read_is_served_in_its_turn),
+		LOOP_TEST(ends_when_the_last_request_is_done),
+		LOOP_TEST(a_stream_of_requests_hides_no_signal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

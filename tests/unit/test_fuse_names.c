@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests on names that are there: lookup, forget, remove, rename. */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernel.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ROOT SHMFS_DIR_ROOT
+
+/* --- lookup --- */
+
+/* The name is looked up afresh each time; attributes may be kept for a jiffy. */
+static void expect_lifetimes(const struct fuse_entry_out *entry)
+{
+	assert_int_equal(entry->entry_valid, 0);
+	assert_int_equal(entry->entry_valid_nsec, 0);
+	assert_int_equal(entry->attr_valid, 0);
+	assert_int_equal(entry->attr_valid_nsec, 1);
+}
+
+static void lookup_tells_attributes(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *file = memory_add_bytes(k->posix, 0, "frames", "hello", 5);
+	struct fuse_entry_out entry;
+
+	file->mode = 0640;
+	file->uid = 1000;
+	file->gid = 100;
+	assert_int_equal(kernel_lookup(k, ROOT, "frames", &entry), 0);
+	expect_lifetimes(&entry);
+	assert_int_equal(entry.attr.ino, file->identity);
+	assert_int_equal(entry.attr.mode, S_IFREG | 0640);
+	assert_int_equal(entry.attr.size, 5);
+	assert_int_equal(entry.attr.nlink, 1);
+	assert_int_equal(entry.attr.uid, 1000);
+	assert_int_equal(entry.attr.gid, 100);
+	assert_true(entry.nodeid > SHMFS_DIR_BY_NAME);
+	kernel_forget(k, entry.nodeid, 1);
+}
+
+static void all_spellings_are_one_file(void **state)
+{
+	static const char *const spellings[] = { "3148", "0xc4c", "0x00000C4C" };
+	struct kernel *k = *state;
+	uint64_t node;
+
+	memory_add(k->sysv, 3148, NULL);
+	memory_add(k->posix, 0, "3148");
+	node = kernel_find(k, ROOT, "3148");
+	for (size_t i = 0; i < COUNT(spellings); i++)
+		assert_int_equal(kernel_find(k, ROOT, spellings[i]), node);
+	assert_int_equal(k->sysv->objects, 1);
+	assert_int_equal(k->posix->objects, 0);
+	kernel_forget(k, node, 1 + COUNT(spellings));
+
+	/* The object of that name is under .by-name. */
+	node = kernel_find(k, SHMFS_DIR_BY_NAME, "3148");
+	assert_int_equal(k->posix->objects, 1);
+	kernel_forget(k, node, 1);
+}
+
+static void lookup_finds_segments_by_id(void **state)
+{
+	struct kernel *k = *state;
+	char id[24];
+
+	snprintf(id, sizeof(id), "%" PRIu64, memory_add(k->sysv, 0, NULL)->identity);
+	kernel_forget(k, kernel_find(k, SHMFS_DIR_BY_ID, id), 1);
+}
+
+struct absent {
+	uint64_t dir;
+	const char *name;
+	int err;
+};
+
+static void what_is_not_there_is_not_found(void **state)
+{
+	static const struct absent cases[] = {
+		{ SHMFS_DIR_ROOT, "3149", -ENOENT },	  { SHMFS_DIR_ROOT, "none", -ENOENT },
+		{ SHMFS_DIR_ROOT, "0", -ENOENT },     /* no key, hence no file */
+		{ SHMFS_DIR_ROOT, "sem.x", -ENOENT }, /* a semaphore's file */
+		{ SHMFS_DIR_BY_NAME, "none", -ENOENT },	  { SHMFS_DIR_BY_NAME, "sem.x", -ENOENT },
+		{ SHMFS_DIR_BY_NAME, ".by-id", -ENOENT }, { SHMFS_DIR_BY_ID, "99", -ENOENT },
+		{ SHMFS_DIR_BY_ID, "x", -ENOENT },	  { SHMFS_DIR_BY_ID, ".by-name", -ENOENT },
+	};
+	struct kernel *k = *state;
+	char name[258] = "";
+	struct fuse_entry_out entry;
+
+	memory_add(k->posix, 0, "sem.x");
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		int err = kernel_lookup(k, cases[i].dir, cases[i].name, &entry);
+
+		if (err != cases[i].err)
+			fail_msg("%s: %d", cases[i].name, err);
+	}
+	memset(name, 'x', 256);
+	assert_int_equal(kernel_lookup(k, ROOT, name, &entry), -ENAMETOOLONG);
+	name[255] = '\0';
+	assert_int_equal(kernel_lookup(k, ROOT, name, &entry), -ENOENT);
+	assert_int_equal(k->sysv->calls[MEMORY_OBJECT_NEW], 0);
+	assert_int_equal(k->posix->calls[MEMORY_OBJECT_NEW], 0);
+}
+
+static void directories_are_found_and_not_counted(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+
+	assert_int_equal(kernel_lookup(k, ROOT, ".by-id", &entry), 0);
+	assert_int_equal(entry.nodeid, SHMFS_DIR_BY_ID);
+	expect_lifetimes(&entry);
+	assert_int_equal(kernel_lookup(k, ROOT, ".by-name", &entry), 0);
+	assert_int_equal(entry.nodeid, SHMFS_DIR_BY_NAME);
+	assert_int_equal(entry.attr.ino, SHMFS_DIR_BY_NAME);
+	assert_int_equal(entry.attr.mode, S_IFDIR | 0777);
+	kernel_forget(k, SHMFS_DIR_BY_ID, 1);
+	kernel_forget(k, SHMFS_DIR_BY_NAME, 2);
+	kernel_forget(k, ROOT, 3);
+	assert_int_equal(k->posix->calls[MEMORY_FIND], 0);
+	memory_fail(k->posix, MEMORY_STAT_NAMES, -EIO);
+	assert_int_equal(kernel_lookup(k, ROOT, ".by-id", &entry), -EIO);
+}
+
+/* --- lookup that fails in the middle --- */
+
+static void a_failed_lookup_counts_nothing(void **state)
+{
+	static const enum memory_slot slots[] = { MEMORY_FIND, MEMORY_NAMED, MEMORY_GETATTR };
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+
+	memory_add(k->sysv, 1, NULL);
+	for (size_t i = 0; i < COUNT(slots); i++) {
+		memory_fail(k->sysv, slots[i], -EIO);
+		assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -EIO);
+		assert_int_equal(k->fs.inodes.count, 0);
+		assert_int_equal(k->sysv->objects, 0);
+	}
+	memory_fail(k->sysv, MEMORY_OBJECT_NEW, -ENOMEM);
+	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -ENOMEM);
+}
+
+static void a_failed_lookup_leaves_earlier_ones(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	uint64_t node;
+
+	memory_add(k->sysv, 1, NULL);
+	node = kernel_find(k, ROOT, "1");
+	memory_fail(k->sysv, MEMORY_GETATTR, -EIO);
+	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -EIO);
+	assert_int_equal(k->sysv->objects, 1);
+	assert_int_equal(kernel_find(k, ROOT, "1"), node);
+	kernel_forget(k, node, 2);
+}
+
+/* The object is replaced between finding it and asking for its attributes. */
+static void replace(struct memory_backend *be, enum memory_slot slot, void *arg)
+{
+	struct memory_file **file = arg;
+
+	if (slot != MEMORY_GETATTR || !*file)
+		return;
+	memory_unlink(be, *file);
+	*file = NULL;
+	memory_add(be, 1, NULL);
+}
+
+static void a_replaced_object_is_looked_up_again(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *file = memory_add(k->sysv, 1, NULL);
+	uint64_t old = file->identity;
+	struct fuse_entry_out entry;
+
+	k->sysv->hook_arg = &file;
+	k->sysv->hook = replace;
+	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), 0);
+	assert_int_not_equal(entry.attr.ino, old);
+	assert_int_equal(k->sysv->calls[MEMORY_FIND], 2);
+	assert_int_equal(k->sysv->objects, 1);
+	kernel_forget(k, entry.nodeid, 1);
+
+	/* So it is where the backend sees at once that the name means another by now. */
+	memory_fail(k->sysv, MEMORY_NAMED, -ESTALE);
+	kernel_forget(k, kernel_find(k, ROOT, "1"), 1);
+	assert_int_equal(k->sysv->calls[MEMORY_FIND], 4);
+}
+
+/* Identities come again: what the kernel has of the old object is not the new one's. */
+static void an_identity_of_a_gone_object_is_another_node(void **state)
+{
+	struct kernel *k = *state;
+	uint64_t old;
+	uint64_t node;
+
+	memory_add(k->sysv, 1, NULL);
+	old = kernel_find(k, ROOT, "1");
+	memory_fail(k->sysv, MEMORY_GETATTR, -ESTALE);
+	node = kernel_find(k, ROOT, "1");
+	assert_int_not_equal(node, old);
+	assert_int_equal(k->sysv->objects, 2);
+	kernel_forget(k, old, 1);
+	assert_int_equal(kernel_find(k, ROOT, "1"), node);
+	kernel_forget(k, node, 2);
+}
+
+static void an_object_that_keeps_changing_is_not_found(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+
+	memory_add(k->sysv, 1, NULL);
+	memory_fail_later(k->sysv, MEMORY_GETATTR, 0, 1000, -ESTALE);
+	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -ENOENT);
+	assert_in_range(k->sysv->calls[MEMORY_FIND], 2, 100);
+	assert_int_equal(k->sysv->objects, 0);
+}
+
+static void an_interrupted_lookup_counts_nothing(void **state)
+{
+	struct kernel *k = *state;
+	const struct kernel_part name = { "1", 2 };
+
+	memory_add(k->sysv, 1, NULL);
+	kernel_interrupt(1);
+	kernel_send(k, FUSE_LOOKUP, ROOT, &name, 1);
+	kernel_expect_silence(k);
+	assert_int_equal(k->sysv->calls[MEMORY_GETATTR], 1);
+	assert_int_equal(k->sysv->objects, 0);
+}
+
+/* --- forget --- */
+
+static void the_object_goes_with_the_last_forget(void **state)
+{
+	struct kernel *k = *state;
+	uint64_t node = 0;
+
+	memory_add(k->posix, 0, "frames");
+	for (int i = 0; i < 5; i++)
+		node = kernel_find(k, ROOT, "frames");
+	kernel_forget(k, node, 2);
+	kernel_forget(k, node, 2);
+	assert_int_equal(k->posix->objects, 1);
+	kernel_forget(k, node, 1);
+	assert_int_equal(k->posix->objects, 0);
+}
+
+static void a_batch_forgets_all_of_it(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_forget_one forgets[4];
+	const struct fuse_batch_forget_in in = { .count = COUNT(forgets) };
+	const struct kernel_part parts[] = { { &in, sizeof(in) }, { forgets, sizeof(forgets) } };
+
+	memory_add(k->sysv, 1, NULL);
+	memory_add(k->sysv, 2, NULL);
+	memory_add(k->posix, 0, "frames");
+	forgets[0] = (struct fuse_forget_one){ kernel_find(k, ROOT, "1"), 1 };
+	forgets[1] = (struct fuse_forget_one){ SHMFS_DIR_BY_ID, 7 };
+	forgets[2] = (struct fuse_forget_one){ kernel_find(k, ROOT, "frames"), 1 };
+	forgets[3] = (struct fuse_forget_one){ kernel_find(k, ROOT, "2"), 2 };
+	kernel_find(k, ROOT, "2");
+	kernel_send(k, FUSE_BATCH_FORGET, 0, parts, COUNT(parts));
+	kernel_expect_silence(k);
+	assert_int_equal(k->sysv->objects, 0);
+	assert_int_equal(k->posix->objects, 0);
+}
+
+/* --- unlink --- */
+
+static void unlink_removes_as_the_caller(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *segment = memory_add(k->sysv, 3148, NULL);
+	struct memory_file *object = memory_add(k->posix, 0, "3148");
+
+	k->uid = 1000;
+	k->gid = 100;
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, ROOT, "0xc4c"), 0);
+	assert_false(segment->linked);
+	assert_true(object->linked);
+	assert_int_equal(k->sysv->seen.uid, 1000);
+	assert_int_equal(k->sysv->seen.gid, 100);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, SHMFS_DIR_BY_NAME, "3148"), 0);
+	assert_false(object->linked);
+}
+
+static void unlink_works_by_id(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *segment = memory_add(k->sysv, 0, NULL);
+	char id[24];
+
+	snprintf(id, sizeof(id), "%" PRIu64, segment->identity);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, SHMFS_DIR_BY_ID, id), 0);
+	assert_false(segment->linked);
+}
+
+static void unlink_errors_pass_through(void **state)
+{
+	struct kernel *k = *state;
+
+	memory_add(k->sysv, 1, NULL);
+	memory_fail(k->sysv, MEMORY_REMOVE, -EACCES);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, ROOT, "1"), -EACCES);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, ROOT, "2"), -ENOENT);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, ROOT, "sem.x"), -EPERM);
+	assert_int_equal(k->posix->calls[MEMORY_REMOVE], 0);
+}
+
+/* --- rename --- */
+
+static int rename_to(struct kernel *k, uint64_t dir, const char *from, uint64_t newdir,
+		     const char *to, unsigned flags)
+{
+	const struct fuse_rename2_in in = { .newdir = newdir, .flags = flags };
+	char names[64];
+	int len = snprintf(names, sizeof(names), "%s%c%s", from, '\0', to);
+
+	return kernel_ask(k, FUSE_RENAME2, dir, &in, sizeof(in), names, (size_t)len + 1);
+}
+
+static void rename_moves_names_as_the_caller(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *file = memory_add(k->posix, 0, "a");
+
+	k->uid = 1000;
+	assert_int_equal(rename_to(k, ROOT, "a", ROOT, "b", 0), 0);
+	assert_string_equal(file->name, "b");
+	assert_int_equal(k->posix->seen.uid, 1000);
+	/* In .by-name a name may read as a key. */
+	assert_int_equal(rename_to(k, ROOT, "b", SHMFS_DIR_BY_NAME, "3148", 0), 0);
+	assert_string_equal(file->name, "3148");
+}
+
+static void rename_passes_its_flags(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *other = memory_add(k->posix, 0, "b");
+
+	memory_add(k->posix, 0, "a");
+	assert_int_equal(rename_to(k, ROOT, "a", ROOT, "b", RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(k->posix->seen.flags, RENAME_NOREPLACE);
+	assert_true(other->linked);
+	assert_int_equal(rename_to(k, ROOT, "a", ROOT, "b", 0), 0);
+	assert_int_equal(k->posix->seen.flags, 0);
+	assert_false(other->linked);
+	assert_int_equal(rename_to(k, ROOT, "b", ROOT, "b2", RENAME_EXCHANGE), 0);
+	assert_int_equal(k->posix->seen.flags, RENAME_EXCHANGE);
+}
+
+/* As an old kernel asks. */
+static void rename_without_flags(void **state)
+{
+	struct kernel *k = *state;
+	struct memory_file *file = memory_add(k->posix, 0, "a");
+	const struct fuse_rename_in in = { .newdir = ROOT };
+
+	assert_int_equal(kernel_ask(k, FUSE_RENAME, ROOT, &in, sizeof(in), "a\0b", 4), 0);
+	assert_string_equal(file->name, "b");
+}
+
+struct rename_case {
+	uint64_t dir;
+	const char *from;
+	uint64_t newdir;
+	const char *to;
+	int err;
+};
+
+static void keys_ids_and_directories_stay_in_place(void **state)
+{
+	static const struct rename_case cases[] = {
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, "3149", -EXDEV },
+		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_ROOT, "other", -EXDEV },
+		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_ROOT, "3149", -EXDEV },
+		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_BY_NAME, "3148", -EXDEV },
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_BY_ID, "1", -EXDEV },
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_BY_ID, "x", -EXDEV },
+		{ SHMFS_DIR_BY_ID, "1", SHMFS_DIR_ROOT, "x", -EXDEV },
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, ".by-id", -EPERM },
+		{ SHMFS_DIR_ROOT, ".by-name", SHMFS_DIR_ROOT, "x", -EPERM },
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, "sem.x", -EPERM },
+		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, "0", -EINVAL },
+		{ SHMFS_DIR_ROOT, "none", SHMFS_DIR_ROOT, "x", -ENOENT },
+	};
+	struct kernel *k = *state;
+	struct memory_file *segment = memory_add(k->sysv, 3148, NULL);
+	struct memory_file *object = memory_add(k->posix, 0, "frames");
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct rename_case *c = &cases[i];
+		int err = rename_to(k, c->dir, c->from, c->newdir, c->to, 0);
+
+		if (err != c->err)
+			fail_msg("%s to %s: %d and not %d", c->from, c->to, err, c->err);
+	}
+	assert_true(segment->linked);
+	assert_string_equal(object->name, "frames");
+	memory_fail(k->posix, MEMORY_RENAME, -EDQUOT);
+	assert_int_equal(rename_to(k, ROOT, "frames", ROOT, "x", 0), -EDQUOT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KERNEL_TEST(lookup_tells_attributes),
+		KERNEL_TEST(all_spellings_are_one_file),
+		KERNEL_TEST(lookup_finds_segments_by_id),
+		KERNEL_TEST(what_is_not_there_is_not_found),
+		KERNEL_TEST(directories_are_found_and_not_counted),
+		KERNEL_TEST(a_failed_lookup_counts_nothing),
+		KERNEL_TEST(a_failed_lookup_leaves_earlier_ones),
+		KERNEL_TEST(a_replaced_object_is_looked_up_again),
+		KERNEL_TEST(an_identity_of_a_gone_object_is_another_node),
+		KERNEL_TEST(an_object_that_keeps_changing_is_not_found),
+		KERNEL_TEST(an_interrupted_lookup_counts_nothing),
+		KERNEL_TEST(the_object_goes_with_the_last_forget),
+		KERNEL_TEST(a_batch_forgets_all_of_it),
+		KERNEL_TEST(unlink_removes_as_the_caller),
+		KERNEL_TEST(unlink_works_by_id),
+		KERNEL_TEST(unlink_errors_pass_through),
+		KERNEL_TEST(rename_moves_names_as_the_caller),
+		KERNEL_TEST(rename_passes_its_flags),
+		KERNEL_TEST(rename_without_flags),
+		KERNEL_TEST(keys_ids_and_directories_stay_in_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
