@@ -150,7 +150,7 @@ void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_c
 #if LIBFUSE_HAS_PASSTHROUGH
 	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 	if (passthrough->wanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
-		conn->max_backing_stack_depth = 1;
+		conn->max_backing_stack_depth = FUSE_BACKING_STACKED_UNDER; /* sent as 1 */
 		passthrough->on = true;
 	}
 #else

@@ -80,6 +80,37 @@ void kernel_interrupt(unsigned count)
 	interrupted = count;
 }
 
+/*
+ * From 3.17 on libfuse itself writes to the device, where the linker's --wrap
+ * does not reach.
+ */
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	(void)userdata;
+	return read(fd, buf, len);
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	(void)userdata;
+	return __wrap_writev(fd, iov, count);
+}
+
+static int wrap_device(struct fuse_session *session)
+{
+	static const struct fuse_custom_io io = { .read = device_read, .writev = device_writev };
+
+	return fuse_session_custom_io(session, &io, fuse_session_fd(session));
+}
+#else
+static int wrap_device(struct fuse_session *session)
+{
+	(void)session;
+	return 0;
+}
+#endif
+
 /* --- start and end --- */
 
 /* libfuse takes a device that is open already by this name. */
@@ -89,6 +120,8 @@ static int attach(struct kernel *k, int device)
 
 	snprintf(path, sizeof(path), "/dev/fd/%d", device);
 	if (fuse_session_mount(k->session, path) != 0)
+		return -EIO;
+	if (wrap_device(k->session) != 0)
 		return -EIO;
 	return shmfs_passthrough_start(&k->fs, k->session);
 }

@@ -49,7 +49,7 @@ static struct kernel_file file_of(uint64_t node, const struct fuse_open_out *out
 	struct kernel_file file = { .node = node, .fh = out->fh, .open_flags = out->open_flags };
 
 	/* The kernel's `backing_id` is where older headers have padding. */
-	memcpy(&file.backing_id, &out->padding, sizeof(file.backing_id));
+	memcpy(&file.backing_id, &out->open_flags + 1, sizeof(file.backing_id));
 	return file;
 }
 

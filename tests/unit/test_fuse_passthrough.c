@@ -28,7 +28,10 @@ static const char name[] = "frames";
 /* max_stack_depth, which older headers lack. */
 static uint32_t stack_depth(const struct fuse_init_out *out)
 {
-	return out->unused[0];
+	uint32_t depth;
+
+	memcpy(&depth, &out->flags2 + 1, sizeof(depth));
+	return depth;
 }
 
 struct init_case {
