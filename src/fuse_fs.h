@@ -40,7 +40,8 @@ struct shmfs_fs {
 struct request_caller {
 	struct shmfs_caller caller;
 	fuse_req_t req;
-	gid_t *groups; /* owned */
+	gid_t *groups; /* owned; once they were asked for */
+	size_t ngroups;
 };
 
 static inline struct shmfs_fs *fs_of(fuse_req_t req)

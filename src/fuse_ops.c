@@ -16,16 +16,16 @@
 static size_t load_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	struct request_caller *who = (struct request_caller *)caller;
-	int count = fuse_req_getgroups(who->req, 0, NULL);
+	int count = who->groups ? 0 : fuse_req_getgroups(who->req, 0, NULL);
 
-	if (count <= 0 || who->groups)
-		return 0;
-	who->groups = calloc((size_t)count, sizeof(*who->groups));
-	/* They can have changed since they were counted: then it is none. */
-	if (!who->groups || fuse_req_getgroups(who->req, count, who->groups) != count)
-		return 0;
+	if (count > 0) {
+		who->groups = calloc((size_t)count, sizeof(*who->groups));
+		/* They can have changed since they were counted: then it is none. */
+		if (who->groups && fuse_req_getgroups(who->req, count, who->groups) == count)
+			who->ngroups = (size_t)count;
+	}
 	*list = who->groups;
-	return (size_t)count;
+	return who->ngroups;
 }
 
 struct request_caller caller_of(fuse_req_t req)

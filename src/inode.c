@@ -23,18 +23,21 @@ static void free_inode(struct shmfs_inode *inode)
 	free(inode);
 }
 
+static void free_chain(struct shmfs_inode *inode)
+{
+	while (inode) {
+		struct shmfs_inode *next = inode->next;
+
+		free_inode(inode);
+		inode = next;
+	}
+}
+
 void shmfs_inode_table_destroy(struct shmfs_inode_table *table)
 {
-	for (size_t i = 0; i < table->nbuckets; i++) {
-		struct shmfs_inode *inode = table->buckets[i];
-
-		while (inode) {
-			struct shmfs_inode *next = inode->next;
-
-			free_inode(inode);
-			inode = next;
-		}
-	}
+	for (size_t i = 0; i < table->nbuckets; i++)
+		free_chain(table->buckets[i]);
+	free_chain(table->retired);
 	free(table->buckets);
 	pthread_mutex_destroy(&table->lock);
 }
@@ -141,18 +144,27 @@ static void take_out(struct shmfs_inode_table *table, struct shmfs_inode *inode)
 		inode->object->backend, inode->object->identity, table->nbuckets)];
 
 	if (inode->retired)
-		return;
+		link = &table->retired;
+	else
+		table->count--;
 	while (*link != inode)
 		link = &(*link)->next;
 	*link = inode->next;
+}
+
+/* table->lock is held. */
+static void retire(struct shmfs_inode_table *table, struct shmfs_inode *inode)
+{
+	take_out(table, inode);
 	inode->retired = true;
-	table->count--;
+	inode->next = table->retired;
+	table->retired = inode;
 }
 
 void shmfs_inode_retire(struct shmfs_inode_table *table, struct shmfs_inode *inode)
 {
 	pthread_mutex_lock(&table->lock);
-	take_out(table, inode);
+	retire(table, inode);
 	pthread_mutex_unlock(&table->lock);
 }
 
@@ -167,7 +179,7 @@ void shmfs_inode_renumber(void *arg, struct shmfs_object *object, uint64_t ident
 	if (inode && inode->object == object) {
 		other = *find_link(table, object->backend, identity);
 		if (other)
-			take_out(table, other);
+			retire(table, other);
 		take_out(table, inode);
 		object->identity = identity;
 		put_in(table, inode);

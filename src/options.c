@@ -98,7 +98,7 @@ static int parse_cmdline(struct fuse_args *args, struct shmfs_options *options)
 	options->mountpoint = opts.mountpoint;
 	if (failed)
 		return -EINVAL;
-	options->foreground = opts.foreground || opts.debug;
+	options->foreground = opts.foreground;
 	options->debug = opts.debug;
 	options->single_thread = opts.singlethread;
 	options->show_help = opts.show_help;

@@ -14,7 +14,7 @@
 #include "shmfs/backend.h"
 
 struct shmfs_inode {
-	struct shmfs_inode *next;    /* in its bucket; the table's lock */
+	struct shmfs_inode *next;    /* in its bucket, or retired; the table's lock */
 	uint64_t nlookup;	     /* lookups that were not forgotten; the table's lock */
 	bool retired;		     /* not in the table any more; the table's lock */
 	struct shmfs_object *object; /* owned */
@@ -31,6 +31,7 @@ struct shmfs_inode_table {
 	pthread_mutex_t lock;	      /* protects the buckets and counts; no system call under it */
 	struct shmfs_inode **buckets; /* owned */
 	size_t nbuckets;	      /* a power of two */
+	struct shmfs_inode *retired;  /* owned; in use, but not to be found */
 	size_t count;
 };
 

@@ -17,7 +17,7 @@ struct shmfs_options {
 	bool nopassthrough;	    /* `nopassthrough` */
 
 	char *mountpoint; /* owned; NULL with help or version */
-	bool foreground;  /* -f, or implied by -d */
+	bool foreground;  /* -f, or -d */
 	bool debug;
 	bool single_thread;
 	bool show_help;
