@@ -104,6 +104,7 @@ void sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 	struct sysv_object *obj = object(to);
 
 	h->base.object = to;
+	sysv_wait_read(obj);
 	pthread_mutex_lock(&obj->lock);
 	obj->handles++;
 	if (!obj->segment) {
@@ -114,6 +115,7 @@ void sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
 	obj->floor = obj->segment->size;
 	obj->extent = 0;
 	pthread_mutex_unlock(&obj->lock);
+	pthread_rwlock_unlock(&obj->io);
 	sysv_segment_put(h->segment);
 	h->segment = NULL;
 }

@@ -110,9 +110,9 @@ struct sysv_object {
 	int id;
 	bool replacing;		      /* `last` speaks for it until that is done */
 	struct sysv_segment *segment; /* owned reference, while handles are open */
-	int handles;
-	struct shmid_ds last; /* as last seen */
-	bool known;	      /* `last` is valid */
+	int handles;		      /* changed with `io` held as well, for who replaces */
+	struct shmid_ds last;	      /* as last seen */
+	bool known;		      /* `last` is valid */
 
 	/*
 	 * Growth.  A segment that a writer outgrew is larger than its content
