@@ -60,6 +60,12 @@ int shell(char *output, size_t size, const char *format, ...)
 	return exit_status(status);
 }
 
+bool is_one_line_with(const char *output, const char *word)
+{
+	const char *newline = strchr(output, '\n');
+	return newline && newline != output && newline[1] == '\0' && strstr(output, word);
+}
+
 void become(const struct user *user)
 {
 	/* Group ids can be changed by root alone: first back, then on. */

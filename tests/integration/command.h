@@ -3,6 +3,7 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -20,6 +21,9 @@ extern const struct user ROOT, ALICE, BOB, NOBODY;
  * 128 and the signal.
  */
 int shell(char *output, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Whether `output` is one line with `word` in it, as an error has to be. */
+bool is_one_line_with(const char *output, const char *word);
 
 /*
  * Act as `user` from here on: the effective ids, which are what the kernel

@@ -236,6 +236,15 @@ int fixture_begin(void **state)
 	return 0;
 }
 
+void daemon_is_idle(struct fixture *fixture)
+{
+	/* What it opens once, it has opened after this. */
+	directory_count(MNT "/.by-id");
+	directory_count(MNT "/.by-name");
+	directory_count(MNT);
+	fixture->held = count_descriptors(fixture, false);
+}
+
 int fixture_mount(void **state)
 {
 	const char *options = *state;
@@ -243,11 +252,7 @@ int fixture_mount(void **state)
 	fixture_begin(state);
 	struct fixture *fixture = *state;
 	daemon_start(fixture, options);
-	/* What it opens once, it has opened after this. */
-	directory_count(MNT "/.by-id");
-	directory_count(MNT "/.by-name");
-	directory_count(MNT);
-	fixture->held = count_descriptors(fixture, false);
+	daemon_is_idle(fixture);
 	return 0;
 }
 

@@ -28,6 +28,12 @@ int fixture_end(void **state);
 /* Mount on MNT and wait until it is there.  `options` may be NULL. */
 void daemon_start(struct fixture *fixture, const char *options);
 
+/*
+ * What it holds now it may hold at the end of the case: for a case that starts
+ * a daemon and leaves it to the tear-down.
+ */
+void daemon_is_idle(struct fixture *fixture);
+
 /* Wait for its end: its exit status, or 128 and the signal that ended it. */
 int daemon_wait(struct fixture *fixture);
 

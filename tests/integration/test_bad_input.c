@@ -7,13 +7,6 @@
 
 #define SHMFS "timeout 10 " BIN "/shmfs "
 
-/* `output` is one line with `word` in it. */
-static bool is_one_line_with(const char *output, const char *word)
-{
-	const char *newline = strchr(output, '\n');
-	return newline && newline != output && newline[1] == '\0' && strstr(output, word);
-}
-
 static void assert_refused(const char *arguments, const char *word)
 {
 	static const char *const modes[] = { "", "-f " };
