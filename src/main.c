@@ -16,6 +16,7 @@
 #include "shmfs/options.h"
 #include "shmfs/posix.h"
 #include "shmfs/sysv.h"
+#include "shmfs/target.h"
 #include "shmfs/version.h"
 
 #define SHM_DIR "/dev/shm"
@@ -70,6 +71,24 @@ static void fs_clear(struct shmfs_fs *fs)
 		shmfs_posix_free(fs->tree.posix);
 }
 
+/*
+ * The directory of the POSIX objects.  With a target, its IPC namespace is
+ * ours from here on: first of all, for the backends open what is in it.
+ */
+static int open_shm_dir(const struct shmfs_options *options)
+{
+	int fd;
+
+	if (options->target)
+		return shmfs_target_enter(PROC_DIR, options->target);
+	fd = open(SHM_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	fd = -errno;
+	shmfs_log(LOG_ERR, "cannot open %s: %s", SHM_DIR, strerror(errno));
+	return fd;
+}
+
 static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 {
 	const struct shmfs_sysv_config config = {
@@ -77,11 +96,16 @@ static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 		.proc_dir = PROC_DIR,
 		.may_block = shmfs_loop_may_block,
 	};
-	int err = shmfs_posix_new(SHM_DIR, &fs->tree.posix);
+	int dir = open_shm_dir(options);
+	int err;
 
 	pthread_mutex_init(&fs->open_lock, NULL);
+	if (dir < 0)
+		return dir;
+	err = shmfs_posix_new(dir, &fs->tree.posix);
 	if (err) {
-		shmfs_log(LOG_ERR, "cannot open %s: %s", SHM_DIR, strerror(-err));
+		shmfs_log(LOG_ERR, "%s", strerror(-err));
+		close(dir);
 		return err;
 	}
 	err = shmfs_sysv_new(&config, &fs->tree.sysv);
@@ -120,10 +144,15 @@ static int check_mount(const char *mountpoint)
 }
 
 /* Root's mount is everybody's, with the kernel checking modes; a user's is his own. */
-static int add_mount_options(struct fuse_args *args)
+static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options)
 {
-	const char *common = "-ofsname=shmfs,subtype=shmfs,default_permissions";
+	char common[128];
+	char of[32] = "";
 
+	/* df(1) and findmnt(8) tell one mount from another by this. */
+	if (options->target)
+		snprintf(of, sizeof(of), ":target=%d", (int)options->target);
+	snprintf(common, sizeof(common), "-ofsname=shmfs%s,subtype=shmfs,default_permissions", of);
 	/* First, so that what the user says of the same comes later and counts. */
 	if (fuse_opt_insert_arg(args, 1, common) != 0)
 		return -ENOMEM;
@@ -218,7 +247,7 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 		err = signal_fd;
 	raise_descriptor_limit();
 	if (!err)
-		err = add_mount_options(args);
+		err = add_mount_options(args, options);
 	if (!err)
 		err = mount_and_serve(&fs, args, options, signal_fd);
 	fs_clear(&fs);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmfs/options.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 struct raw_options {
 	char *size;
 	char *keys;
+	char *target;
 	int nopassthrough;
 };
 
@@ -28,6 +31,7 @@ struct raw_options {
 static const struct fuse_opt option_table[] = {
 	RAW("size=%s", size),
 	RAW("keys=%s", keys),
+	RAW("target=%s", target),
 	RAW("nopassthrough", nopassthrough),
 	FUSE_OPT_END,
 };
@@ -42,6 +46,8 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    -o size=BYTES          least size of a segment made by writing to a new\n"
 		"                           key; suffixes K, M, G (default: one page)\n"
 		"    -o keys=dec|hex        list keys as 3148 or as 0x00000c4c (default: dec)\n"
+		"    -o target=PID          the shared memory that process PID sees: its IPC\n"
+		"                           namespace and its /dev/shm\n"
 		"    -o nopassthrough       serve all reads and writes through the daemon\n"
 		"\n",
 		program);
@@ -78,12 +84,33 @@ static int parse_keys(const char *text, enum shmfs_key_format *keys)
 	return 0;
 }
 
+static int parse_target(const char *text, pid_t *pid)
+{
+	char *end;
+	long number;
+
+	*pid = 0;
+	if (!text)
+		return 0;
+	/* strtol(3) takes blanks and signs as well; out of range it gives LONG_MAX. */
+	number = isdigit((unsigned char)*text) ? strtol(text, &end, 10) : 0;
+	if (number <= 0 || number > INT_MAX || *end) {
+		shmfs_log(LOG_ERR, "target=%s is no process: give its number, such as target=1234",
+			  text);
+		return -EINVAL;
+	}
+	*pid = (pid_t)number;
+	return 0;
+}
+
 static int parse_values(const struct raw_options *raw, struct shmfs_options *options)
 {
 	int err = parse_size(raw->size, &options->size);
 
 	if (!err)
 		err = parse_keys(raw->keys, &options->keys);
+	if (!err)
+		err = parse_target(raw->target, &options->target);
 	options->nopassthrough = raw->nopassthrough;
 	return err;
 }
@@ -121,6 +148,7 @@ int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
 		err = parse_cmdline(args, options);
 	free(raw.size);
 	free(raw.keys);
+	free(raw.target);
 	return err;
 }
 

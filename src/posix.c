@@ -340,20 +340,14 @@ static const struct shmfs_backend_ops posix_ops = {
 	.seek = posix_seek,
 };
 
-int shmfs_posix_new(const char *dir, struct shmfs_backend **out)
+int shmfs_posix_new(int dir, struct shmfs_backend **out)
 {
 	struct posix_backend *be = calloc(1, sizeof(*be));
-	int err;
 
 	if (!be)
 		return -ENOMEM;
 	be->base.ops = &posix_ops;
-	be->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (be->dir < 0) {
-		err = -errno;
-		free(be);
-		return err;
-	}
+	be->dir = dir;
 	*out = &be->base;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "shmfs/name.h"
 
@@ -14,6 +15,7 @@ struct fuse_args;
 struct shmfs_options {
 	uint64_t size;		    /* `size=`: bytes of a segment made by writing */
 	enum shmfs_key_format keys; /* `keys=dec|hex` */
+	pid_t target;		    /* `target=PID`; 0: what we see ourselves */
 	bool nopassthrough;	    /* `nopassthrough` */
 
 	char *mountpoint; /* owned; NULL with help or version */

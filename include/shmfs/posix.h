@@ -6,10 +6,11 @@
 #include "shmfs/backend.h"
 
 /*
- * Make the backend over the directory `dir`, "/dev/shm".  Returns 0 and *out
- * (free with shmfs_posix_free()), -ENOMEM, or what opening it failed with.
+ * Make the backend over the directory `dir`, a descriptor of /dev/shm, which
+ * O_PATH is enough for; it is the backend's from then on.  Returns 0 and *out
+ * (free with shmfs_posix_free()), or -ENOMEM.
  */
-int shmfs_posix_new(const char *dir, struct shmfs_backend **out);
+int shmfs_posix_new(int dir, struct shmfs_backend **out);
 void shmfs_posix_free(struct shmfs_backend *);
 
 #endif

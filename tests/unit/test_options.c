@@ -102,6 +102,7 @@ static void a_mount_point_is_enough(void **state)
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_int_equal(run.options.size, sysconf(_SC_PAGESIZE));
 	assert_int_equal(run.options.keys, SHMFS_KEYS_DEC);
+	assert_int_equal(run.options.target, 0);
 	assert_false(run.options.nopassthrough);
 	assert_false(run.options.foreground);
 	assert_false(run.options.debug);
@@ -118,8 +119,10 @@ static void our_options_are_taken_out(void **state)
 	struct run run;
 
 	(void)state;
-	assert_int_equal(PARSE(&run, "-o", "ro,size=64K,keys=hex", "/", "-onopassthrough,noatime"),
+	assert_int_equal(PARSE(&run, "-o", "ro,size=64K,keys=hex", "/",
+			       "-onopassthrough,noatime,target=2147483647"),
 			 0);
+	assert_int_equal(run.options.target, 2147483647);
 	assert_int_equal(run.options.size, 65536);
 	assert_int_equal(run.options.keys, SHMFS_KEYS_HEX);
 	assert_true(run.options.nopassthrough);
@@ -198,6 +201,7 @@ static void the_help_has_every_option(void **state)
 		"usage: program [options] MOUNTPOINT",
 		"-o size=",
 		"-o keys=dec|hex",
+		"-o target=PID",
 		"-o nopassthrough",
 	};
 	char text[4096];
@@ -234,6 +238,14 @@ static const struct mistake mistakes[] = {
 	{ { "-okeys=oct", "/", NULL }, "keys=oct is not known" },
 	{ { "-okeys=", "/", NULL }, "keys= is not known" },
 	{ { "-okeys=HEX", "/", NULL }, "keys=HEX is not known" },
+	{ { "-otarget=", "/", NULL }, "target= is no process" },
+	{ { "-otarget=0", "/", NULL }, "target=0 is no process" },
+	{ { "-otarget=-1", "/", NULL }, "target=-1 is no process" },
+	{ { "-otarget=+1", "/", NULL }, "target=+1 is no process" },
+	{ { "-otarget= 1", "/", NULL }, "target= 1 is no process" },
+	{ { "-otarget=12x", "/", NULL }, "target=12x is no process" },
+	{ { "-otarget=2147483648", "/", NULL }, "target=2147483648 is no process" },
+	{ { "-otarget=99999999999999999999", "/", NULL }, "target=99999999999999999999 is no" },
 	/* The first of them is said, and that alone. */
 	{ { "-osize=x,keys=y", NULL }, "size=x is no size" },
 	{ { "/", "/tmp", NULL }, "/tmp" },
