@@ -41,8 +41,8 @@ static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const s
 
 /* Count a lookup of the object that `name` leads to and get its attributes. */
 static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
-		   const struct shmfs_name *name, uint64_t identity, struct shmfs_inode **out,
-		   struct stat *st)
+		   const struct shmfs_name *name, uint64_t identity,
+		   const struct shmfs_caller *caller, struct shmfs_inode **out, struct stat *st)
 {
 	struct shmfs_inode *inode;
 	int err = shmfs_inode_get(&fs->inodes, backend, identity, &inode);
@@ -51,7 +51,7 @@ static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
 		return err;
 	err = backend->ops->named(inode->object, name);
 	if (!err)
-		err = backend->ops->getattr(inode->object, st);
+		err = backend->ops->getattr(inode->object, caller, st);
 	/* Gone, and its identity may be another's by now. */
 	if (err == -ESTALE)
 		shmfs_inode_retire(&fs->inodes, inode);
@@ -63,7 +63,7 @@ static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
 }
 
 static int find(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
-		struct shmfs_inode **inode, struct stat *st)
+		const struct shmfs_caller *caller, struct shmfs_inode **inode, struct stat *st)
 {
 	struct shmfs_backend *backend;
 	struct shmfs_name name;
@@ -78,7 +78,7 @@ static int find(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
 		err = backend->ops->find(backend, &name, &identity);
 		if (!err)
-			err = look_up(fs, backend, &name, identity, inode, st);
+			err = look_up(fs, backend, &name, identity, caller, inode, st);
 		if (err != -ESTALE)
 			break;
 	}
@@ -109,6 +109,7 @@ static void reply_entry(fuse_req_t req, struct shmfs_inode *inode, const struct 
 void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	enum shmfs_dir dir = shmfs_tree_subdir((enum shmfs_dir)parent, name);
+	AS_CALLER who = caller_of(req);
 	struct shmfs_inode *inode;
 	struct stat st;
 	int err;
@@ -117,7 +118,7 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_dir(req, dir);
 		return;
 	}
-	err = find(fs_of(req), (enum shmfs_dir)parent, name, &inode, &st);
+	err = find(fs_of(req), (enum shmfs_dir)parent, name, &who.caller, &inode, &st);
 	if (err)
 		reply_error(req, err);
 	else
@@ -170,7 +171,7 @@ static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
 	int err = backend->ops->find(backend, name, &identity);
 
 	if (!err)
-		err = look_up(fs, backend, name, identity, inode, st);
+		err = look_up(fs, backend, name, identity, caller, inode, st);
 	if (err)
 		return err;
 	err = -ESTALE;
@@ -183,7 +184,8 @@ static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
 
 /* Count a lookup of what was just made, and tie its handle to it. */
 static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
-		     const struct shmfs_name *name, uint64_t identity, struct shmfs_inode **inode,
+		     const struct shmfs_name *name, uint64_t identity,
+		     const struct shmfs_caller *caller, struct shmfs_inode **inode,
 		     struct shmfs_handle *handle, struct stat *st)
 {
 	int err = shmfs_inode_get(&fs->inodes, backend, identity, inode);
@@ -195,7 +197,7 @@ static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
 	backend->ops->adopt(handle, (*inode)->object);
 	err = backend->ops->named((*inode)->object, name);
 	if (!err)
-		err = backend->ops->getattr((*inode)->object, st);
+		err = backend->ops->getattr((*inode)->object, caller, st);
 	if (err) {
 		backend->ops->release(handle);
 		shmfs_inode_forget(&fs->inodes, *inode, 1);
@@ -226,7 +228,8 @@ static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const 
 		err = backend->ops->create(backend, &name, flags, mode, &who.caller, &identity,
 					   handle);
 		if (!err)
-			return enter_new(fs, backend, &name, identity, inode, *handle, st);
+			return enter_new(fs, backend, &name, identity, &who.caller, inode, *handle,
+					 st);
 		if (err != -EEXIST || (flags & O_EXCL))
 			return err;
 		err = open_taken(fs, backend, &name, flags, &who.caller, inode, handle, st);

@@ -59,8 +59,9 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 		err = shmfs_tree_getattr(&fs->tree, (enum shmfs_dir)ino, &st);
 	} else {
 		struct shmfs_inode *inode = inode_of(ino);
+		AS_CALLER who = caller_of(req);
 
-		err = ops_of(inode->object)->getattr(inode->object, &st);
+		err = ops_of(inode->object)->getattr(inode->object, &who.caller, &st);
 		timeout = attr_timeout(inode);
 	}
 	if (err)

@@ -233,12 +233,14 @@ static int refer_to(struct posix_object *obj)
 	return fd == -1 ? posix_open_object(obj, O_PATH) : fd;
 }
 
-static int posix_getattr(struct shmfs_object *base, struct stat *st)
+static int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
+			 struct stat *st)
 {
 	struct posix_object *obj = object(base);
 	struct stat now;
 	int err;
 
+	(void)caller;
 	pthread_mutex_lock(&obj->lock);
 	if (obj->handles)
 		err = fstat(obj->handles->fd, &now) == 0 ? 0 : -errno;

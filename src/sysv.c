@@ -315,7 +315,8 @@ static blkcnt_t usage_blocks(struct sysv_backend *be, const struct stat *st)
 	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
 }
 
-static int sysv_getattr(struct shmfs_object *base, struct stat *st)
+static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
+			struct stat *st)
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_backend *be = sysv_backend_of(obj);
@@ -324,6 +325,7 @@ static int sysv_getattr(struct shmfs_object *base, struct stat *st)
 	uint64_t others = 0;
 	bool gone = false;
 
+	(void)caller;
 	pthread_mutex_lock(&obj->lock);
 	if (!obj->replacing)
 		gone = sysv_object_stat(obj, &others) != 0;

@@ -122,8 +122,11 @@ struct shmfs_backend_ops {
 	/* A lookup of `name` has just led to the object; -ESTALE if not to this one. */
 	int (*named)(struct shmfs_object *, const struct shmfs_name *);
 
-	/* -ESTALE when the object is gone and no handle keeps it. */
-	int (*getattr)(struct shmfs_object *, struct stat *);
+	/*
+	 * -ESTALE when the object is gone and no handle keeps it.  The caller may
+	 * be NULL, shmfs itself: what is shown can depend on who looks (text.h).
+	 */
+	int (*getattr)(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 	int (*chmod)(struct shmfs_object *, mode_t, const struct shmfs_caller *);
 	/* uid or gid -1: unchanged */
 	int (*chown)(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *);

@@ -302,12 +302,14 @@ static int memory_named(struct shmfs_object *obj, const struct shmfs_name *name)
 	return memory_leave(backend_of(obj), memory_enter(backend_of(obj), MEMORY_NAMED));
 }
 
-static int memory_getattr(struct shmfs_object *obj, struct stat *st)
+static int memory_getattr(struct shmfs_object *obj, const struct shmfs_caller *caller,
+			  struct stat *st)
 {
 	struct memory_backend *be = backend_of(obj);
 	int err = memory_enter(be, MEMORY_GETATTR);
 	struct memory_file *file = memory_by_object(obj);
 
+	be->seen.looker = caller ? caller->uid : (uid_t)-1;
 	if (!err && !file)
 		err = -ESTALE;
 	if (!err)

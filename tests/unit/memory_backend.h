@@ -83,6 +83,7 @@ struct memory_seen {
 	uid_t uid; /* of the caller */
 	gid_t gid;
 	pid_t pid;
+	uid_t looker;	/* the caller of getattr; -1: none */
 	size_t ngroups; /* of create, if `want_groups` */
 	gid_t group;	/* the first of them */
 	int flags;	/* of create and open; of rename; mode of fallocate */

@@ -19,6 +19,30 @@ static const char name[] = "frames";
 
 /* --- getattr --- */
 
+/* What is shown of an object can depend on who looks. */
+static void the_backend_hears_who_looks(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct fuse_attr_out out;
+	struct kernel_file file;
+	uint64_t node;
+
+	memory_add(k->posix, 0, name);
+	k->uid = 1000;
+	node = kernel_find(k, ROOT, name);
+	assert_int_equal(k->posix->seen.looker, 1000);
+	k->uid = 1001;
+	assert_int_equal(kernel_getattr(k, node, &out), 0);
+	assert_int_equal(k->posix->seen.looker, 1001);
+	kernel_forget(k, node, 1);
+
+	k->uid = 1002;
+	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
+	assert_int_equal(k->sysv->seen.looker, 1002);
+	kernel_close(k, &file);
+}
+
 static void attributes_are_kept_for_a_jiffy_unless_open(void **state)
 {
 	struct kernel *k = *state;
@@ -379,6 +403,7 @@ static void what_was_left_open_is_closed_at_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		KERNEL_TEST(the_backend_hears_who_looks),
 		KERNEL_TEST(attributes_are_kept_for_a_jiffy_unless_open),
 		KERNEL_TEST(directories_have_attributes),
 		KERNEL_TEST(a_removed_file_has_attributes_while_it_is_open),
