@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "shmfs/guard.h"
+#include "shmfs/span.h"
 
 /* Above this a request is worth asking whether another waits. */
 #define LONG_IO ((size_t)64 << 10)
@@ -71,19 +71,16 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	ops->read_end(handle, &span);
 }
 
-/* How many bytes went to where the span is, or a negative errno. */
-static ssize_t store(const struct shmfs_span *span, const char *from)
+/*
+ * Store `bytes` where the span is and give it back.  What counts is what the
+ * backend says then.
+ */
+static ssize_t store(struct shmfs_handle *handle, struct shmfs_span *span, const char *bytes)
 {
-	struct iovec iov = { .iov_base = (char *)from, .iov_len = span->len };
-	ssize_t n;
-	int err;
+	ssize_t n = shmfs_span_store(span, bytes);
+	ssize_t counts = ops_of(handle->object)->write_end(handle, span, n < 0 ? 0 : (size_t)n);
 
-	if (span->fd >= 0) {
-		n = pwritev2(span->fd, &iov, 1, span->pos, span->append ? RWF_APPEND : 0);
-		return n < 0 ? -errno : n;
-	}
-	err = shmfs_guard_copy(span->mem, from, span->len);
-	return err ? -ENOMEM : (ssize_t)span->len;
+	return n < 0 ? n : counts;
 }
 
 void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t size, off_t off,
@@ -99,10 +96,8 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 	if (size > LONG_IO)
 		shmfs_loop_share();
 	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &span);
-	if (n == 0) {
-		n = store(&span, from);
-		ops->write_end(handle, &span, n < 0 ? 0 : (size_t)n);
-	}
+	if (n == 0)
+		n = store(handle, &span, from);
 	if (n < 0)
 		reply_error(req, (int)n);
 	else
@@ -179,6 +174,7 @@ static ssize_t copy_once(struct shmfs_handle *out, off_t off_out, struct shmfs_h
 	const struct shmfs_backend_ops *out_ops = ops_of(out->object);
 	struct shmfs_span from;
 	struct shmfs_span to;
+	ssize_t counts;
 	ssize_t n = in_ops->read_begin(in, off_in, len, &from);
 
 	if (n)
@@ -187,7 +183,8 @@ static ssize_t copy_once(struct shmfs_handle *out, off_t off_out, struct shmfs_h
 		n = out_ops->write_begin(out, off_out, from.len, false, caller, &to);
 		if (n == 0) {
 			n = copy_span(&to, &from);
-			out_ops->write_end(out, &to, n < 0 ? 0 : (size_t)n);
+			counts = out_ops->write_end(out, &to, n < 0 ? 0 : (size_t)n);
+			n = n < 0 ? n : counts;
 		}
 	}
 	in_ops->read_end(in, &from);

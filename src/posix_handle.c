@@ -232,9 +232,10 @@ int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool app
 	return 0;
 }
 
-void posix_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+ssize_t posix_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
 {
-	(void)base, (void)span, (void)written;
+	(void)base, (void)span;
+	return (ssize_t)written;
 }
 
 int posix_allocate(struct shmfs_handle *base, int mode, off_t off, off_t len,

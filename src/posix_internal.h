@@ -59,7 +59,7 @@ int posix_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
 void posix_read_end(struct shmfs_handle *, struct shmfs_span *);
 int posix_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
 		      const struct shmfs_caller *, struct shmfs_span *);
-void posix_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+ssize_t posix_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
 int posix_allocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t posix_seek(struct shmfs_handle *, off_t, int whence);
 

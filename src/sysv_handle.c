@@ -357,7 +357,7 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 	return 0;
 }
 
-void sysv_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
 {
 	struct sysv_object *obj = object(base->object);
 	uint64_t end = (uint64_t)span->pos + written;
@@ -369,6 +369,7 @@ void sysv_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t w
 	sysv_segment_put(span->pin);
 	pthread_rwlock_unlock(&obj->io);
 	atomic_store(&handle(base)->wrote, true);
+	return (ssize_t)written;
 }
 
 /* Have the pages of a range that is inside the segment. */

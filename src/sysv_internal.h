@@ -227,7 +227,7 @@ int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
 void sysv_read_end(struct shmfs_handle *, struct shmfs_span *);
 int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,
 		     struct shmfs_span *);
-void sysv_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
 int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 

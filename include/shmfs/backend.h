@@ -161,12 +161,13 @@ struct shmfs_backend_ops {
 	/*
 	 * Room for [off, off + len), perhaps less: -ENOSPC when there is none.
 	 * `append`: for `len` bytes at the end, wherever that is.  write_end()
-	 * gives it back and says how many bytes were written; nothing waits in
-	 * between.
+	 * gives it back, says how many bytes were written, and returns how many
+	 * of them count or a negative errno; nothing waits in between, and the
+	 * caller is there until then.
 	 */
 	int (*write_begin)(struct shmfs_handle *, off_t off, size_t len, bool append,
 			   const struct shmfs_caller *, struct shmfs_span *);
-	void (*write_end)(struct shmfs_handle *, struct shmfs_span *, size_t written);
+	ssize_t (*write_end)(struct shmfs_handle *, struct shmfs_span *, size_t written);
 
 	int (*fallocate)(struct shmfs_handle *, int mode, off_t off, off_t len,
 			 const struct shmfs_caller *);

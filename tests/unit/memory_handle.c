@@ -187,18 +187,19 @@ int memory_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool ap
 	return memory_leave(be, 0);
 }
 
-void memory_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+ssize_t memory_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
 {
 	struct memory_backend *be = handle(base)->backend;
 	struct memory_file *file = handle(base)->file;
 	off_t end = (span->append ? file->size : span->pos) + (off_t)written;
+	int err = memory_enter(be, MEMORY_WRITE_END);
 
-	memory_enter(be, MEMORY_WRITE_END);
 	be->seen.written = written;
 	if (written > 0 && end > file->size)
 		memory_resize(file, end);
 	be->spans_held -= span->pin == file;
 	memory_leave(be, 0);
+	return err ? err : (ssize_t)written;
 }
 
 int memory_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,

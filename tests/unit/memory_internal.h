@@ -33,7 +33,7 @@ int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *)
 void memory_read_end(struct shmfs_handle *, struct shmfs_span *);
 int memory_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
 		       const struct shmfs_caller *, struct shmfs_span *);
-void memory_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+ssize_t memory_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
 int memory_fallocate(struct shmfs_handle *, int mode, off_t, off_t len,
 		     const struct shmfs_caller *);
 off_t memory_seek(struct shmfs_handle *, off_t, int whence);

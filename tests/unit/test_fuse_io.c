@@ -195,6 +195,9 @@ static void write_errors_pass_through(void **state)
 	memory_fail(k->posix, MEMORY_WRITE_BEGIN, -EBUSY);
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EBUSY);
 	assert_int_equal(k->posix->calls[MEMORY_WRITE_END], 0);
+	/* What is stored need not count. */
+	memory_fail(k->posix, MEMORY_WRITE_END, -EILSEQ);
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EILSEQ);
 	k->posix->spans = MEMORY_BROKEN;
 	k->posix->seen.written = 77;
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EBADF);
@@ -372,6 +375,8 @@ static void copy_errors_pass_through(void **state)
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EACCES);
 	memory_fail(k->sysv, MEMORY_WRITE_BEGIN, -EBUSY);
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBUSY);
+	memory_fail(k->sysv, MEMORY_WRITE_END, -EILSEQ);
+	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EILSEQ);
 	assert_int_equal(k->posix->spans_held, 0);
 	k->posix->spans = MEMORY_BROKEN;
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBADF);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmfs/span.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "shmfs/guard.h"
+
+ssize_t shmfs_span_store(const struct shmfs_span *span, const char *from)
+{
+	struct iovec iov = { .iov_base = (char *)from, .iov_len = span->len };
+	ssize_t n;
+	int err;
+
+	if (span->fd >= 0) {
+		n = pwritev2(span->fd, &iov, 1, span->pos, span->append ? RWF_APPEND : 0);
+		return n < 0 ? -errno : n;
+	}
+	err = shmfs_guard_copy(span->mem, from, span->len);
+	return err ? -ENOMEM : (ssize_t)span->len;
+}
+
+ssize_t shmfs_span_load(const struct shmfs_span *span, char *to)
+{
+	ssize_t n;
+	int err;
+
+	if (span->fd >= 0) {
+		n = pread(span->fd, to, span->len, span->pos);
+		return n < 0 ? -errno : n;
+	}
+	err = shmfs_guard_copy(to, span->mem, span->len);
+	return err ? -ENOMEM : (ssize_t)span->len;
+}
