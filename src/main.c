@@ -152,7 +152,7 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 	/* df(1) and findmnt(8) tell one mount from another by this. */
 	if (options->target)
 		snprintf(of, sizeof(of), ":target=%d", (int)options->target);
-	snprintf(common, sizeof(common), "-ofsname=shmfs%s,subtype=shmfs,default_permissions", of);
+	snprintf(common, sizeof(common), "-ofsname=shmfs%s,default_permissions", of);
 	/* First, so that what the user says of the same comes later and counts. */
 	if (fuse_opt_insert_arg(args, 1, common) != 0)
 		return -ENOMEM;

@@ -21,6 +21,9 @@ struct raw_options {
 	char *keys;
 	char *target;
 	int nopassthrough;
+
+	char *source;
+	char *mountpoint;
 };
 
 #define RAW(templ, field) \
@@ -39,7 +42,7 @@ static const struct fuse_opt option_table[] = {
 void shmfs_options_help(FILE *out, const char *program)
 {
 	fprintf(out,
-		"usage: %s [options] MOUNTPOINT\n"
+		"usage: %s [options] [SOURCE] MOUNTPOINT\n"
 		"\n"
 		"Shows the System V segments and POSIX objects of this host as files.\n"
 		"\n"
@@ -115,25 +118,73 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 	return err;
 }
 
-/* -f, -d, -s, -h, -V and the mount point are the same for every filesystem. */
-static int parse_cmdline(struct fuse_args *args, struct shmfs_options *options)
+/* Of two words the first is a source, for so mount(8) calls its helpers. */
+static int take_word(void *data, const char *arg, int key, struct fuse_args *args)
+{
+	struct raw_options *raw = data;
+
+	(void)args;
+	if (key != FUSE_OPT_KEY_NONOPT)
+		return 1;
+	if (raw->source) {
+		shmfs_log(LOG_ERR, "one argument too many: %s", arg);
+		return -1;
+	}
+	raw->source = raw->mountpoint;
+	raw->mountpoint = strdup(arg);
+	return raw->mountpoint ? 0 : -1;
+}
+
+/* Shown as the source of the mount, by which mount -a knows what is mounted already. */
+static int put_source(struct fuse_args *args, const char *source)
+{
+	char *option = NULL;
+	char *escaped = NULL;
+	int err = -ENOMEM;
+
+	if (asprintf(&option, "fsname=%s", source) < 0)
+		return -ENOMEM;
+	if (fuse_opt_add_opt_escaped(&escaped, option) == 0 &&
+	    fuse_opt_insert_arg(args, 1, escaped) == 0 && fuse_opt_insert_arg(args, 1, "-o") == 0)
+		err = 0;
+	free(escaped);
+	free(option);
+	return err;
+}
+
+/* Absolute, for the daemon leaves its directory. */
+static int resolve_mountpoint(const char *given, char **mountpoint)
+{
+	if (!given) {
+		shmfs_log(LOG_ERR, "no mount point given; try: shmfs /mnt/shm");
+		return -EINVAL;
+	}
+	*mountpoint = realpath(given, NULL);
+	if (*mountpoint)
+		return 0;
+	shmfs_log(LOG_ERR, "mount point %s: %s; make it with mkdir", given, strerror(errno));
+	return -EINVAL;
+}
+
+/* -f, -d, -s, -h and -V are the same for every filesystem. */
+static int parse_cmdline(struct fuse_args *args, const char *mountpoint,
+			 struct shmfs_options *options)
 {
 	struct fuse_cmdline_opts opts = { 0 };
-	/* Prints its own line when it fails, and may have found a mount point before. */
-	int failed = fuse_parse_cmdline(args, &opts);
 
-	options->mountpoint = opts.mountpoint;
-	if (failed)
+	/* libfuse would name the type of the mount by what the program is called. */
+	if (fuse_opt_insert_arg(args, 1, "-osubtype=shmfs") != 0)
+		return -ENOMEM;
+	if (fuse_parse_cmdline(args, &opts) != 0) /* says itself what is wrong */
 		return -EINVAL;
 	options->foreground = opts.foreground;
 	options->debug = opts.debug;
 	options->single_thread = opts.singlethread;
 	options->show_help = opts.show_help;
 	options->show_version = opts.show_version;
-	if (options->mountpoint || options->show_help || options->show_version)
+	if (options->show_help || options->show_version)
 		return 0;
-	shmfs_log(LOG_ERR, "no mount point given; try: shmfs /mnt/shm");
-	return -EINVAL;
+	return resolve_mountpoint(mountpoint, &options->mountpoint);
 }
 
 int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
@@ -142,13 +193,17 @@ int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
 	int err = -EINVAL;
 
 	*options = (struct shmfs_options){ 0 };
-	if (fuse_opt_parse(args, &raw, option_table, NULL) == 0)
+	if (fuse_opt_parse(args, &raw, option_table, take_word) == 0)
 		err = parse_values(&raw, options);
 	if (!err)
-		err = parse_cmdline(args, options);
+		err = parse_cmdline(args, raw.mountpoint, options);
+	if (!err && raw.source)
+		err = put_source(args, raw.source);
 	free(raw.size);
 	free(raw.keys);
 	free(raw.target);
+	free(raw.source);
+	free(raw.mountpoint);
 	return err;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line: shmfs [options] MOUNTPOINT. */
+/* The command line: shmfs [options] [SOURCE] MOUNTPOINT. */
 #ifndef SHMFS_OPTIONS_H
 #define SHMFS_OPTIONS_H
 

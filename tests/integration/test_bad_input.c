@@ -60,7 +60,7 @@ static void mount_points_that_are_none(void **state)
 	assert_refused("-o size=4096", "mount");
 	assert_refused(TMP "/missing", TMP "/missing");
 	assert_refused(TMP "/file", TMP "/file");
-	assert_refused(MNT " " TMP, TMP);
+	assert_refused("shmfs " MNT " " TMP, TMP);
 }
 
 static void no_fuse_device(void **state)

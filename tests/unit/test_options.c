@@ -40,10 +40,10 @@ static void read_back(int fd, char *text, size_t size)
 	text[n] = '\0';
 }
 
-/* Parse "shmfs" and these arguments, the last of them NULL. */
+/* Parse the program's name and these arguments, the last of them NULL. */
 static int parse(struct run *run, const char *const *arguments)
 {
-	char *argv[ARGS_MAX + 2] = { "shmfs" };
+	char *argv[ARGS_MAX + 2] = { "another-name" };
 	int out = memfd_create("stderr", MFD_CLOEXEC);
 	int kept = dup(STDERR_FILENO);
 	int argc = 1;
@@ -76,7 +76,7 @@ static void clear(struct run *run)
 
 /*
  * All that is left for the session after the program's name, with blanks
- * between; but for the subtype, which libfuse itself adds.
+ * between.  The type is always in it, whatever the program is called.
  */
 static const char *rest(const struct run *run)
 {
@@ -85,9 +85,8 @@ static const char *rest(const struct run *run)
 
 	text[0] = '\0';
 	for (int i = 1; i < run->args.argc; i++)
-		if (strncmp(run->args.argv[i], "-osubtype=", 10) != 0)
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
-						 used > 0 ? " " : "", run->args.argv[i]);
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+					 used > 0 ? " " : "", run->args.argv[i]);
 	return text;
 }
 
@@ -110,7 +109,7 @@ static void a_mount_point_is_enough(void **state)
 	assert_false(run.options.show_help);
 	assert_false(run.options.show_version);
 	assert_string_equal(run.said, "");
-	assert_string_equal(rest(&run), "");
+	assert_string_equal(rest(&run), "-o subtype=shmfs");
 	clear(&run);
 }
 
@@ -128,7 +127,7 @@ static void our_options_are_taken_out(void **state)
 	assert_true(run.options.nopassthrough);
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_string_equal(run.said, "");
-	assert_string_equal(rest(&run), "-o ro,noatime");
+	assert_string_equal(rest(&run), "-o subtype=shmfs,ro,noatime");
 	clear(&run);
 }
 
@@ -174,6 +173,24 @@ static void a_mount_point_becomes_absolute(void **state)
 	free(here);
 }
 
+static void of_two_words_the_first_is_the_source(void **state)
+{
+	struct run run;
+
+	(void)state;
+	assert_int_equal(PARSE(&run, "host,1", "/", "-o", "ro"), 0);
+	assert_string_equal(run.options.mountpoint, "/");
+	assert_string_equal(rest(&run), "-o fsname=host\\,1 -o subtype=shmfs,ro");
+	clear(&run);
+	/* What is said of the name in so many words comes later and counts. */
+	assert_int_equal(PARSE(&run, "-ofsname=mine", "none", "/"), 0);
+	assert_string_equal(rest(&run), "-o fsname=none -o subtype=shmfs,fsname=mine");
+	clear(&run);
+	assert_int_equal(PARSE(&run, "--", "-dash", "/"), 0);
+	assert_string_equal(rest(&run), "-o fsname=-dash -o subtype=shmfs");
+	clear(&run);
+}
+
 static void help_and_version_need_no_mount_point(void **state)
 {
 	struct run run;
@@ -198,7 +215,7 @@ static void help_and_version_need_no_mount_point(void **state)
 static void the_help_has_every_option(void **state)
 {
 	static const char *const words[] = {
-		"usage: program [options] MOUNTPOINT",
+		"usage: program [options] [SOURCE] MOUNTPOINT",
 		"-o size=",
 		"-o keys=dec|hex",
 		"-o target=PID",
@@ -248,7 +265,7 @@ static const struct mistake mistakes[] = {
 	{ { "-otarget=99999999999999999999", "/", NULL }, "target=99999999999999999999 is no" },
 	/* The first of them is said, and that alone. */
 	{ { "-osize=x,keys=y", NULL }, "size=x is no size" },
-	{ { "/", "/tmp", NULL }, "/tmp" },
+	{ { "shmfs", "/", "/tmp", NULL }, "/tmp" },
 	{ { "/nonexistent/mount/point", NULL }, "/nonexistent/mount/point" },
 	{ { "/", "-o", NULL }, "-o" },
 };
@@ -278,6 +295,7 @@ int main(void)
 		cmocka_unit_test(the_last_of_an_option_counts),
 		cmocka_unit_test(flags_are_those_of_every_filesystem),
 		cmocka_unit_test(a_mount_point_becomes_absolute),
+		cmocka_unit_test(of_two_words_the_first_is_the_source),
 		cmocka_unit_test(help_and_version_need_no_mount_point),
 		cmocka_unit_test(the_help_has_every_option),
 		cmocka_unit_test(each_mistake_is_one_line),
