@@ -3,7 +3,7 @@
 # Runs the commands of a README as its reader would.
 #
 # Every ```sh block runs in order, each in a shell of its own, with shmfs
-# mounted on /mnt/shm and build/shmfs in the working directory; it must exit 0.
+# mounted on /mnt/shm and build/shmfs* in the working directory; it must exit 0.
 # If the next block is ```text, that is what it must print: "..." stands for
 # any text; how many blanks and empty lines there are does not matter, and NUL
 # bytes count for nothing, as on a terminal.
@@ -121,7 +121,7 @@ check_installer() {
 
 mount -t tmpfs -o mode=0755 readme "$work"
 mkdir -p "$work/blocks" "$work/clone/build"
-cp -- "$shmfs" "$work/clone/build/shmfs"
+cp -- "$shmfs" "$shmfs-key" "$work/clone/build"
 split_blocks "$work/blocks"
 mount -t tmpfs -o mode=1777 readme /dev/shm
 mount -t tmpfs -o mode=0755 readme /mnt

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* shmfs-key PATH ID: the key that programs get from ftok(PATH, ID), for a shell to use. */
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <unistd.h>
+
+#include "shmfs/version.h"
+
+static void show_usage(FILE *out)
+{
+	fprintf(out, "usage: shmfs-key [-x] PATH ID\n");
+}
+
+static void show_help(void)
+{
+	show_usage(stdout);
+	printf("\n"
+	       "Prints the key that ftok(PATH, ID) gives: the name of the segment under a shmfs.\n"
+	       "\n"
+	       "    PATH   a file that exists\n"
+	       "    ID     one character that is no digit, or a number: A is 'A', 65 is 65, 1 is "
+	       "1\n"
+	       "    -x     print it as ipcs does, 0x00000c4c and not 3148\n"
+	       "    -h     print help\n"
+	       "    -V     print version\n");
+}
+
+/* As C's source has it: a character, or a number in any of C's bases. */
+static int parse_id(const char *text, int *id)
+{
+	char *end;
+	long number;
+
+	if (text[0] && !text[1] && !isdigit((unsigned char)text[0])) {
+		*id = (unsigned char)text[0];
+		return 0;
+	}
+	if (!isdigit((unsigned char)text[text[0] == '-']))
+		return -EINVAL;
+	errno = 0;
+	number = strtol(text, &end, 0);
+	if (errno || *end || number < INT_MIN || number > INT_MAX)
+		return -EINVAL;
+	*id = (int)number;
+	return 0;
+}
+
+static int find_key(const char *path, const char *id_text, key_t *key)
+{
+	int id;
+
+	if (parse_id(id_text, &id) != 0) {
+		fprintf(stderr, "shmfs-key: ID %s is neither one character nor a number\n",
+			id_text);
+		return -EINVAL;
+	}
+	/* -1 is a key as well, if an unlikely one. */
+	errno = 0;
+	*key = ftok(path, id);
+	if (*key == -1 && errno) {
+		fprintf(stderr, "shmfs-key: %s: %s\n", path, strerror(errno));
+		return -EINVAL;
+	}
+	if (*key == IPC_PRIVATE) {
+		fprintf(stderr, "shmfs-key: %s with ID %s gives 0, IPC_PRIVATE, which is no key\n",
+			path, id_text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool hex = false;
+	key_t key;
+	int option;
+
+	while ((option = getopt(argc, argv, "xhV")) != -1) {
+		switch (option) {
+		case 'x':
+			hex = true;
+			break;
+		case 'h':
+			show_help();
+			return EXIT_SUCCESS;
+		case 'V':
+			printf("shmfs-key %s\n", SHMFS_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			show_usage(stderr);
+			return EXIT_FAILURE;
+		}
+	}
+	if (argc - optind != 2) {
+		show_usage(stderr);
+		return EXIT_FAILURE;
+	}
+	if (find_key(argv[optind], argv[optind + 1], &key) != 0)
+		return EXIT_FAILURE;
+	printf(hex ? "0x%08x\n" : "%u\n", (unsigned)key);
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
