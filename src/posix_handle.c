@@ -200,10 +200,16 @@ void posix_release(struct shmfs_handle *base)
 	free(h);
 }
 
+/*
+ * The kernel opens the backing file with the flags of the open, and an
+ * O_APPEND that fcntl(2) takes away later stays on there (fs/fuse/passthrough.c,
+ * Linux 6.18): writes would go to the end.  With those that come here comes the
+ * flag as it is.
+ */
 enum shmfs_binding posix_binding(struct shmfs_handle *base, int *fd)
 {
 	*fd = handle(base)->fd;
-	return SHMFS_BOUND;
+	return base->flags & O_APPEND ? SHMFS_BOUND_MAPPED : SHMFS_BOUND;
 }
 
 /* --- bytes --- */

@@ -53,8 +53,7 @@ static void check_binding(const struct fixture *fixture, const char *path, int f
 
 static void every_open_object_is_bound(void **state)
 {
-	static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_APPEND,
-				     O_WRONLY | O_APPEND };
+	static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR };
 	make_both();
 	for (size_t i = 0; i < array_size(flags); i++) {
 		check_binding(*state, OBJECT, flags[i], true);
@@ -63,6 +62,14 @@ static void every_open_object_is_bound(void **state)
 	check_binding(*state, OBJECT, O_WRONLY | O_TRUNC, true);
 	check_binding(*state, MNT "/new", O_CREAT | O_EXCL | O_WRONLY, true);
 	assert_true(object_has("new", 0, "w", 1));
+}
+
+/* O_APPEND may be taken away, and the kernel would go on appending. */
+static void an_object_opened_for_appending_is_served(void **state)
+{
+	make_both();
+	check_binding(*state, OBJECT, O_WRONLY | O_APPEND, false);
+	check_binding(*state, OBJECT, O_RDWR | O_APPEND, false);
 }
 
 static void a_segment_opened_for_reading_is_bound(void **state)
@@ -403,6 +410,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(every_open_object_is_bound),
+		mounted(an_object_opened_for_appending_is_served),
 		mounted(a_segment_opened_for_reading_is_bound),
 		mounted(a_segment_opened_for_both_is_mapped_and_served),
 		mounted(a_segment_that_may_grow_is_served),

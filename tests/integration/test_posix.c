@@ -132,6 +132,28 @@ static void appenders_do_not_overwrite_each_other(void **state)
 		assert_true(object_has("frames", 3 * i, "anb", 3));
 }
 
+/* fcntl(2) gives the flag and takes it, and the next write is as it says. */
+static void appending_can_be_switched(void **state)
+{
+	(void)state;
+	static const int flags[] = { O_APPEND, 0 };
+	for (size_t i = 0; i < array_size(flags); i++) {
+		object_create("frames", 0);
+		int fd = must(open(PATH, O_RDWR | flags[i]));
+		assert_int_equal(write(fd, "abcd", 4), 4);
+		must(fcntl(fd, F_SETFL, 0));
+		assert_int_equal(pwrite(fd, "0", 1, 0), 1);
+		must(fcntl(fd, F_SETFL, O_APPEND));
+		assert_int_equal(write(fd, "e", 1), 1);
+		must(fcntl(fd, F_SETFL, 0));
+		assert_int_equal(pwrite(fd, "1", 1, 1), 1);
+		assert_true(object_has("frames", 0, "01cde", 5));
+		assert_int_equal(object_stat("frames").st_size, 5);
+		close(fd);
+		must(unlink(PATH));
+	}
+}
+
 static void unlinking_removes_the_object(void **state)
 {
 	(void)state;
@@ -247,6 +269,7 @@ int main(void)
 		mounted(sizes_change_in_both_directions),
 		mounted(a_truncating_open_empties),
 		mounted(appenders_do_not_overwrite_each_other),
+		mounted(appending_can_be_switched),
 		mounted(unlinking_removes_the_object),
 		mounted(an_open_handle_outlives_the_name),
 		mounted(holes_are_found),
