@@ -341,6 +341,9 @@ static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *ca
 		st->st_blocks = file.st_blocks;
 	else
 		st->st_blocks = usage_blocks(be, st);
+	/* Removed before anybody asked again, it is not what was last seen of it. */
+	if (segment)
+		st->st_size = (off_t)segment->size;
 	sysv_segment_put(segment);
 	return 0;
 }

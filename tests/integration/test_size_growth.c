@@ -253,6 +253,21 @@ static void a_page_attached_while_it_grows_is_not_torn_away(void **state)
 }
 
 /* Each new id is a copy of what was written so far. */
+/* What is known of a segment when it is made is not what is true when it goes. */
+static void a_grown_segment_that_is_removed_has_its_size(void **state)
+{
+	struct stat data;
+	(void)state;
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_RDWR, 0600));
+	assert_int_equal(pwrite(fd, "x", 1, 100000), 1);
+	segment_remove(segment_find(KEY));
+	must(fstat(fd, &data));
+	assert_in_range(data.st_size, 100001, INT_MAX);
+	assert_int_equal(lseek(fd, 0, SEEK_END), data.st_size);
+	assert_true(segment_find(KEY) == -1);
+	close(fd);
+}
+
 static void streaming_is_linear(void **state)
 {
 	(void)state;
@@ -293,6 +308,7 @@ int main(void)
 		mounted(a_segment_open_elsewhere_takes_what_fits),
 		mounted(a_copy_onto_an_attached_segment_says_no_space),
 		mounted(a_page_attached_while_it_grows_is_not_torn_away),
+		mounted(a_grown_segment_that_is_removed_has_its_size),
 		mounted(streaming_is_linear),
 	};
 
