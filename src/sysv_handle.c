@@ -206,6 +206,9 @@ int sysv_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
 	struct sysv_object *obj = object(base->object);
 	int err = 0;
 
+	/* What may be mapped keeps its size until it is released. */
+	if (base->bound)
+		return 0;
 	sysv_wait_write(obj);
 	if (obj->handles == 1 && obj->growing &&
 	    is_opener(sysv_backend_of(obj), handle(base), caller->pid))

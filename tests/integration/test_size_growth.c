@@ -268,6 +268,24 @@ static void a_grown_segment_that_is_removed_has_its_size(void **state)
 	close(fd);
 }
 
+/*
+ * The one that made it grow is closed first; the other may be mapped, so it is
+ * cut when that is released, and there is no error to tell anybody.
+ */
+static void a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed(void **state)
+{
+	(void)state;
+	make_movie(100000);
+	segment_create(KEY, 4096, 0600);
+	int writer = must(open(PATH, O_WRONLY));
+	assert_int_equal(write(writer, bytes, 100000), 100000);
+	int both = must(open(PATH, O_RDWR));
+	must(close(writer));
+	must(close(both));
+	assert_true(eventually(file_stat(PATH).st_size == 100000));
+	assert_holds_movie(100000);
+}
+
 static void streaming_is_linear(void **state)
 {
 	(void)state;
@@ -309,6 +327,7 @@ int main(void)
 		mounted(a_copy_onto_an_attached_segment_says_no_space),
 		mounted(a_page_attached_while_it_grows_is_not_torn_away),
 		mounted(a_grown_segment_that_is_removed_has_its_size),
+		mounted(a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed),
 		mounted(streaming_is_linear),
 	};
 
