@@ -15,6 +15,7 @@
 #include "shmfs/log.h"
 #include "shmfs/options.h"
 #include "shmfs/posix.h"
+#include "shmfs/privilege.h"
 #include "shmfs/sysv.h"
 #include "shmfs/target.h"
 #include "shmfs/version.h"
@@ -228,6 +229,8 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 			shmfs_log_to_syslog();
 		if (!err && fuse_daemonize(options->foreground) != 0)
 			err = -EIO;
+		if (!err)
+			err = shmfs_privilege_reduce();
 		if (!err)
 			err = serve(session, options, signal_fd);
 		fuse_session_unmount(session);

@@ -35,6 +35,13 @@ static void bind_program(int fd, const char *path)
 	close(fd);
 }
 
+static void bind_preload(int fd, const char *file)
+{
+	char path[64];
+	snprintf(path, sizeof(path), BIN "%s", strrchr(file, '/'));
+	bind_program(fd, path);
+}
+
 static void make_directory(const char *path, mode_t mode)
 {
 	if (mkdir(path, mode) == -1 || chmod(path, mode) == -1)
@@ -55,9 +62,12 @@ static void open_fuse_device(void)
 
 static void make_stage(const char *binary)
 {
+	static const char *const preloads[] = { PRELOADS };
+	int preload_fds[array_size(preloads)];
 	int daemon = open_program(binary);
 	int classic = open_program(CLASSIC_PROGRAM);
-	int race = open_program(RACE_LIBRARY);
+	for (size_t i = 0; i < array_size(preloads); i++)
+		preload_fds[i] = open_program(preloads[i]);
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
 		die("private mounts");
@@ -73,7 +83,8 @@ static void make_stage(const char *binary)
 	open_fuse_device();
 	bind_program(daemon, BIN "/shmfs");
 	bind_program(classic, BIN "/classic");
-	bind_program(race, BIN "/race.so");
+	for (size_t i = 0; i < array_size(preloads); i++)
+		bind_preload(preload_fds[i], preloads[i]);
 }
 
 /* A report of a sanitizer must be a failure, whatever the caller's settings. */

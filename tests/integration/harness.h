@@ -57,7 +57,7 @@
 /* Places inside the namespaces. */
 #define STAGE "/mnt"	  /* a tmpfs */
 #define MNT STAGE "/shm"  /* where the daemon mounts */
-#define BIN STAGE "/bin"  /* shmfs, classic and race.so, for every user */
+#define BIN STAGE "/bin"  /* shmfs, classic and what is preloaded, for every user */
 #define TMP STAGE "/tmp"  /* scratch, mode 1777; emptied after each case */
 #define NATIVE "/dev/shm" /* the objects themselves */
 #define NATIVE_SIZE "64M" /* of the tmpfs there, unless a case changes it */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmfs/syscall_filter.h"
+
+#include <errno.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+/* LeakSanitizer looks at its own process that way when it ends. */
+#if defined(__SANITIZE_ADDRESS__)
+#define NEEDS_PTRACE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define NEEDS_PTRACE 1
+#endif
+#endif
+
+static const int refused[] = {
+	/* other programs */
+	SCMP_SYS(execve),
+	SCMP_SYS(execveat),
+/* other processes: CAP_SYS_PTRACE */
+#ifndef NEEDS_PTRACE
+	SCMP_SYS(ptrace),
+#endif
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(pidfd_getfd),
+	/* the machine: CAP_SYS_ADMIN */
+	SCMP_SYS(mount),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(open_tree),
+	SCMP_SYS(fsopen),
+	SCMP_SYS(fspick),
+	SCMP_SYS(fsmount),
+	SCMP_SYS(mount_setattr),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(setns),
+	SCMP_SYS(unshare),
+	SCMP_SYS(swapon),
+	SCMP_SYS(swapoff),
+	SCMP_SYS(quotactl),
+	SCMP_SYS(sethostname),
+	SCMP_SYS(setdomainname),
+	SCMP_SYS(fanotify_init),
+	SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
+	/* ways into the kernel that are often taken */
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(userfaultfd),
+	SCMP_SYS(add_key),
+	SCMP_SYS(request_key),
+	SCMP_SYS(keyctl),
+};
+
+static int fill(scmp_filter_ctx filter)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	/* syslog(3) has to find its socket again when the other side was restarted. */
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+				       SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+	/* Who may install it is settled, see the header. */
+	if (!err)
+		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+	return err;
+}
+
+int shmfs_syscall_filter_install(void)
+{
+	scmp_filter_ctx filter;
+	int err;
+
+	if (prctl(PR_GET_SECCOMP) < 0)
+		return errno == EINVAL ? 0 : -errno;
+	filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (!filter)
+		return -ENOMEM;
+	err = fill(filter);
+	if (!err)
+		err = seccomp_load(filter);
+	seccomp_release(filter);
+	return err;
+}
