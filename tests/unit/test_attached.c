@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is attached, told from a directory in the place of /proc. */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <linux/limits.h>
+
+#include "shmfs/attached.h"
+
+#define SHMID 65538
+#define OURS "ipc:[4026531839]"
+#define THEIRS "ipc:[4026532000]"
+
+/* --- the directory; it is the working directory --- */
+
+static void write_file(const char *path, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void write_file(const char *path, const char *format, ...)
+{
+	FILE *file = fopen(path, "w");
+	va_list args;
+
+	assert_non_null(file);
+	va_start(args, format);
+	vfprintf(file, format, args);
+	va_end(args);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* A process without files: its mappings are those of any program. */
+static void add_process(int pid, const char *command, const char *ipc)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%d", pid);
+	assert_int_equal(mkdir(path, 0700), 0);
+	for (const char *const *name = (const char *const[]){ "ns", "fd", "fdinfo", NULL }; *name;
+	     name++) {
+		snprintf(path, sizeof(path), "%d/%s", pid, *name);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	snprintf(path, sizeof(path), "%d/ns/ipc", pid);
+	assert_int_equal(symlink(ipc, path), 0);
+	snprintf(path, sizeof(path), "%d/comm", pid);
+	write_file(path, "%s\n", command);
+	snprintf(path, sizeof(path), "%d/maps", pid);
+	write_file(path,
+		   "55d8c0a00000-55d8c0a02000 r--p 00000000 fe:01 1573 %20s/usr/bin/cat\n"
+		   "7ffd1c5b1000-7ffd1c5d2000 rw-p 00000000 00:00 0 %20s[stack]\n",
+		   "", "");
+}
+
+static void add_mapping(int pid, dev_t dev, unsigned long long ino, const char *path)
+{
+	char maps[64];
+	FILE *file;
+
+	snprintf(maps, sizeof(maps), "%d/maps", pid);
+	file = fopen(maps, "a");
+	assert_non_null(file);
+	fprintf(file, "7f414b9e6000-7f414b9e8000 rw-s 00000000 %02x:%02x %llu %20s%s\n", major(dev),
+		minor(dev), ino, "", path);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void add_descriptor(int pid, int fd, const char *file, const char *info)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%d/fd/%d", pid, fd);
+	assert_int_equal(symlink(file, path), 0);
+	snprintf(path, sizeof(path), "%d/fdinfo/%d", pid, fd);
+	write_file(path, "%s", info);
+}
+
+static dev_t device_of_segments(void)
+{
+	int fd = memfd_create("device", MFD_CLOEXEC);
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	close(fd);
+	return st.st_dev;
+}
+
+/* We are 4. */
+static int begin(void **state)
+{
+	char directory[] = "/tmp/shmfs-attached-XXXXXX";
+
+	assert_non_null(mkdtemp(directory));
+	*state = strdup(directory);
+	assert_int_equal(chdir(directory), 0);
+	assert_int_equal(symlink("4", "self"), 0);
+	add_process(4, "shmfs", OURS);
+	return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st, (void)type, (void)where;
+	return remove(path);
+}
+
+static int end(void **state)
+{
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(nftw(*state, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+	free(*state);
+	return 0;
+}
+
+/* --- questions --- */
+
+static int ask(const struct shmfs_attached_query *query, char **text)
+{
+	const struct shmfs_caller root = { 0 };
+	size_t len;
+	FILE *out = open_memstream(text, &len);
+	int err;
+
+	assert_non_null(out);
+	err = shmfs_attached_write(query, &root, out);
+	assert_int_equal(fclose(out), 0);
+	return err;
+}
+
+static void assert_says(const struct shmfs_attached_query *query, const char *expected)
+{
+	char *text;
+
+	assert_int_equal(ask(query, &text), 0);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static const struct shmfs_attached_query of_segment = { .proc_dir = ".", .segment = SHMID };
+
+static void a_segment_is_known_by_its_id_and_device(void **state)
+{
+	dev_t dev = device_of_segments();
+
+	(void)state;
+	add_process(10, "by-key", OURS);
+	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
+	add_process(11, "private", OURS);
+	add_mapping(11, dev, SHMID, "/SYSV00000000 (deleted)");
+	add_process(12, "other-id", OURS);
+	add_mapping(12, dev, SHMID + 1, "/SYSV00000c4c (deleted)");
+	add_process(13, "memfd", OURS);
+	add_mapping(13, dev, SHMID, "/memfd:SYSV00000c4c (deleted)");
+	add_process(14, "a-file", OURS);
+	add_mapping(14, makedev(254, 1), SHMID, "/SYSV00000c4c");
+	add_process(15, "elsewhere", THEIRS);
+	add_mapping(15, dev, SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 by-key\n11 private\n");
+}
+
+static void nobody_is_no_text(void **state)
+{
+	(void)state;
+	add_process(10, "cat", OURS);
+	assert_says(&of_segment, "");
+}
+
+static void shmfs_itself_is_left_out(void **state)
+{
+	dev_t dev = device_of_segments();
+
+	(void)state;
+	add_mapping(4, dev, SHMID, "/SYSV00000c4c (deleted)");
+	add_process(10, "shmfs", OURS);
+	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 shmfs\n");
+}
+
+static void a_segment_is_mapped_through_the_mount_as_well(void **state)
+{
+	struct shmfs_attached_query query = of_segment;
+
+	(void)state;
+	query.files[0] = (struct shmfs_file_id){ makedev(0, 300), (1ULL << 32) | SHMID };
+	/* Whatever the namespace: it is this file. */
+	add_process(10, "mapped", THEIRS);
+	add_mapping(10, makedev(0, 300), (1ULL << 32) | SHMID, "/mnt/shm/3148");
+	add_process(11, "another", OURS);
+	add_mapping(11, makedev(0, 301), (1ULL << 32) | SHMID, "/mnt/two/3148");
+	assert_says(&query, "10 mapped\n");
+}
+
+static void every_file_is_looked_for(void **state)
+{
+	struct shmfs_attached_query query = { .proc_dir = ".", .segment = -1 };
+
+	(void)state;
+	query.files[0] = (struct shmfs_file_id){ makedev(0, 0x30), 7 };
+	query.files[1] = (struct shmfs_file_id){ makedev(0, 0x35), 7 };
+	add_process(10, "native", OURS);
+	add_mapping(10, makedev(0, 0x30), 7, "/dev/shm/frames (deleted)");
+	add_process(11, "mount", OURS);
+	add_mapping(11, makedev(0, 0x35), 7, "/mnt/shm/frames");
+	add_process(12, "neither", OURS);
+	add_mapping(12, makedev(0, 0x31), 7, "/dev/shm/frames");
+	add_mapping(12, makedev(0x30, 0), 7, "/dev/shm/frames");
+	/* What is mapped of no file has device 0. */
+	add_mapping(12, 0, 0, "");
+	assert_says(&query, "10 native\n11 mount\n");
+	query.files[1] = (struct shmfs_file_id){ 0 };
+	assert_says(&query, "10 native\n");
+}
+
+/* A query for the file "object" that is open, and its inode number as fdinfo has it. */
+static struct shmfs_attached_query of_object(char info[static 64])
+{
+	struct shmfs_attached_query query = { .proc_dir = ".", .segment = -1, .open = true };
+	struct stat st;
+
+	write_file("object", "bytes");
+	assert_int_equal(stat("object", &st), 0);
+	query.files[0] = (struct shmfs_file_id){ st.st_dev, st.st_ino };
+	snprintf(info, 64, "pos:\t0\nflags:\t02100002\nmnt_id:\t93\nino:\t%llu\n",
+		 (unsigned long long)st.st_ino);
+	return query;
+}
+
+static void who_has_it_open_counts_if_asked_for(void **state)
+{
+	char info[64];
+	struct shmfs_attached_query query = of_object(info);
+
+	(void)state;
+	add_process(10, "open", OURS);
+	add_descriptor(10, 0, "/dev/null", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t5\n");
+	add_descriptor(10, 1, "pipe:[77]", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t77\n");
+	add_descriptor(10, 255, "../../object", info);
+	/* The same number on another filesystem. */
+	add_process(11, "other", OURS);
+	add_descriptor(11, 0, "/dev/null", info);
+	assert_says(&query, "10 open\n");
+	query.open = false;
+	assert_says(&query, "");
+}
+
+static void descriptors_of_other_inodes_are_not_looked_at(void **state)
+{
+	char info[64];
+	struct shmfs_attached_query query = of_object(info);
+
+	(void)state;
+	add_process(10, "other", OURS);
+	add_descriptor(10, 0, "../../object", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t1\n");
+	assert_says(&query, "");
+	/* Before Linux 5.14 there is nothing to tell by but a look. */
+	add_process(11, "old", OURS);
+	add_descriptor(11, 0, "../../object", "pos:\t0\nflags:\t02\nmnt_id:\t9\n");
+	assert_says(&query, "11 old\n");
+}
+
+static void one_line_for_a_process(void **state)
+{
+	char info[64];
+	struct shmfs_attached_query query = of_object(info);
+
+	(void)state;
+	add_process(10, "much", OURS);
+	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
+	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
+	add_descriptor(10, 0, "../../object", info);
+	add_descriptor(10, 1, "../../object", info);
+	assert_says(&query, "10 much\n");
+}
+
+static void lines_are_in_the_order_of_numbers(void **state)
+{
+	static const int pids[] = { 100, 20, 3, 4194304, 1 };
+	dev_t dev = device_of_segments();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(pids) / sizeof(*pids); i++) {
+		add_process(pids[i], "p", OURS);
+		add_mapping(pids[i], dev, SHMID, "/SYSV00000c4c (deleted)");
+	}
+	assert_says(&of_segment, "1 p\n3 p\n20 p\n100 p\n4194304 p\n");
+}
+
+static void a_command_stays_in_its_line(void **state)
+{
+	dev_t dev = device_of_segments();
+
+	(void)state;
+	add_process(10, "a b\nc\td\033[m", OURS);
+	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
+	add_process(11, "", OURS);
+	add_mapping(11, dev, SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 a b?c?d?[m\n11 \n");
+}
+
+static void what_is_no_process_of_a_user_is_skipped(void **state)
+{
+	char info[64];
+	struct shmfs_attached_query query = of_object(info);
+
+	(void)state;
+	/* A kernel thread has no mappings, a process that ends no files. */
+	add_process(10, "kthreadd", OURS);
+	write_file("10/maps", "%s", "");
+	add_descriptor(10, 0, "../../object", info);
+	add_process(11, "gone", OURS);
+	assert_int_equal(unlink("11/maps"), 0);
+	add_descriptor(11, 0, "../../object", info);
+	add_process(12, "nameless", OURS);
+	add_descriptor(12, 0, "../../object", info);
+	assert_int_equal(unlink("12/comm"), 0);
+	assert_int_equal(mkdir("13", 0700), 0);
+	assert_int_equal(mkdir("sys", 0700) | mkdir("14x", 0700), 0);
+	add_process(15, "there", OURS);
+	add_descriptor(15, 0, "../../object", info);
+	assert_says(&query, "15 there\n");
+}
+
+/* Lines of every length, so that they end anywhere in what is read at once. */
+static void the_last_of_many_mappings_is_found(void **state)
+{
+	char path[2000];
+
+	(void)state;
+	add_process(10, "large", OURS);
+	for (size_t len = 1; len < sizeof(path); len++) {
+		memset(path, 'x', len);
+		path[0] = '/';
+		path[len] = '\0';
+		add_mapping(10, makedev(254, 1), 65538, path);
+	}
+	add_mapping(10, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 large\n");
+}
+
+static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
+{
+	char *line = malloc(100000);
+
+	(void)state;
+	assert_non_null(line);
+	memset(line, 'x', 99999);
+	line[99999] = '\0';
+	add_process(10, "long", OURS);
+	write_file("10/maps", "%s", line);
+	add_process(11, "short", OURS);
+	write_file("11/maps",
+		   "\n7f\n7f r\n7f r 0\n7f r 0 zz:1 65538 /SYSV\n7f r 0 00:\n7f r 0 00:1");
+	assert_says(&of_segment, "");
+	free(line);
+}
+
+/* More than the value of an attribute may be. */
+static void too_many_are_cut_at_a_line(void **state)
+{
+	enum { FIRST = 1000, COUNT = 3500 };
+	char path[2][64];
+	char *text;
+	size_t len;
+
+	(void)state;
+	add_process(FIRST, "fifteen-letters", OURS);
+	add_mapping(FIRST, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
+	for (int pid = FIRST + 1; pid < FIRST + COUNT; pid++) {
+		snprintf(path[1], sizeof(path[1]), "%d", pid);
+		assert_int_equal(symlink("1000", path[1]), 0);
+	}
+	assert_int_equal(ask(&of_segment, &text), 0);
+	len = strlen(text);
+	assert_in_range(len, XATTR_SIZE_MAX - 30, XATTR_SIZE_MAX);
+	assert_string_equal(text + len - 5, "\n...\n");
+	text[21] = '\0';
+	assert_string_equal(text, "1000 fifteen-letters\n");
+	free(text);
+}
+
+/* With no descriptor left, one, two ... until there are enough. */
+static unsigned count_shortages(const struct shmfs_attached_query *query, const char *expected)
+{
+	rlim_t used = (rlim_t)dup(STDIN_FILENO);
+	struct rlimit before;
+	unsigned shortages = 0;
+	char *text;
+	int err;
+
+	close((int)used);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	do {
+		struct rlimit limit = { used + shortages, before.rlim_max };
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		err = ask(query, &text);
+		setrlimit(RLIMIT_NOFILE, &before);
+		if (err)
+			assert_int_equal(err, -EMFILE);
+		else
+			assert_string_equal(text, expected);
+		free(text);
+	} while (err && ++shortages < 100);
+	return shortages;
+}
+
+static void a_shortage_of_ours_is_no_answer(void **state)
+{
+	char info[64];
+	struct shmfs_attached_query query = of_object(info);
+
+	(void)state;
+	add_process(10, "open", OURS);
+	add_descriptor(10, 7, "../../object", info);
+	assert_in_range(count_shortages(&query, "10 open\n"), 4, 10);
+	add_process(11, "mapped", OURS);
+	add_mapping(11, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
+	assert_in_range(count_shortages(&of_segment, "11 mapped\n"), 2, 10);
+}
+
+static void without_proc_there_is_no_answer(void **state)
+{
+	struct shmfs_attached_query query = of_segment;
+	char *text;
+
+	(void)state;
+	query.proc_dir = "nowhere";
+	assert_int_equal(ask(&query, &text), -ENOENT);
+	free(text);
+}
+
+#define in_proc(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_proc(a_segment_is_known_by_its_id_and_device),
+		in_proc(nobody_is_no_text),
+		in_proc(shmfs_itself_is_left_out),
+		in_proc(a_segment_is_mapped_through_the_mount_as_well),
+		in_proc(every_file_is_looked_for),
+		in_proc(who_has_it_open_counts_if_asked_for),
+		in_proc(descriptors_of_other_inodes_are_not_looked_at),
+		in_proc(one_line_for_a_process),
+		in_proc(lines_are_in_the_order_of_numbers),
+		in_proc(a_command_stays_in_its_line),
+		in_proc(what_is_no_process_of_a_user_is_skipped),
+		in_proc(the_last_of_many_mappings_is_found),
+		in_proc(what_does_not_read_as_a_mapping_matches_nothing),
+		in_proc(too_many_are_cut_at_a_line),
+		in_proc(a_shortage_of_ours_is_no_answer),
+		in_proc(without_proc_there_is_no_answer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
