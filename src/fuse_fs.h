@@ -3,6 +3,7 @@
  * What the files that speak FUSE share:
  *
  *   fuse_ops.c          requests on files: attributes, open and close
+ *   fuse_xattr.c        requests on their extended attributes, and the root's
  *   fuse_io.c           requests on their bytes
  *   fuse_names.c        requests on names: lookup, create, remove, rename
  *   fuse_dir.c          directories
@@ -86,16 +87,24 @@ void caller_clear(struct request_caller *);
 
 void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
-void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
 void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-/* Note that `handle` is open, and bind it to what the kernel may serve. */
-struct shmfs_bound enter_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
+/* Note that `handle` is open, and who opened it, and bind it to what the kernel may serve. */
+struct shmfs_bound enter_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
+				pid_t opener);
 void leave_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
 
 /* Close what the kernel left open when it went: nobody will release it. */
 void close_handles(struct shmfs_fs *);
+
+/* --- fuse_xattr.c --- */
+
+void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
+void shmfs_fuse_setxattr(fuse_req_t, fuse_ino_t, const char *name, const char *value, size_t,
+			 int flags);
+void shmfs_fuse_listxattr(fuse_req_t, fuse_ino_t, size_t);
+void shmfs_fuse_removexattr(fuse_req_t, fuse_ino_t, const char *name);
 
 /* --- fuse_io.c --- */
 

@@ -259,7 +259,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		reply_error(req, err);
 		return;
 	}
-	bound = enter_handle(fs, inode, handle);
+	bound = enter_handle(fs, inode, handle, fuse_req_ctx(req)->pid);
 	entry = entry_of(inode, &st);
 	if (shmfs_reply_create(req, &entry, fi, handle, bound) != 0) {
 		leave_handle(fs, inode, handle);

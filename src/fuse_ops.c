@@ -135,22 +135,12 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 		reply_attr(req, ino);
 }
 
-/*
- * There are no extended attributes.  EOPNOTSUPP says so; ENOSYS, which would
- * save the question, makes the kernel say "no ACL on this file" instead
- * (fs/fuse/acl.c), and ls(1) then walks to every file a second time to ask.
- */
-void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	(void)ino, (void)name, (void)size;
-	reply_error(req, -EOPNOTSUPP);
-}
-
 /* --- open and close --- */
 
 struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
-				struct shmfs_handle *handle)
+				struct shmfs_handle *handle, pid_t opener)
 {
+	handle->opener = opener;
 	atomic_fetch_add(&inode->nopen, 1);
 	pthread_mutex_lock(&fs->open_lock);
 	handle->next = fs->open;
@@ -202,7 +192,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_error(req, err);
 		return;
 	}
-	bound = enter_handle(fs, inode, handle);
+	bound = enter_handle(fs, inode, handle, who.caller.pid);
 	/*
 	 * Attributes that the walk to here brought are kept for a jiffy, long
 	 * enough for another process to resize before an fstat(2): drop them.
@@ -246,6 +236,9 @@ const struct fuse_lowlevel_ops shmfs_fuse_operations = {
 	.getattr = shmfs_fuse_getattr,
 	.setattr = shmfs_fuse_setattr,
 	.getxattr = shmfs_fuse_getxattr,
+	.setxattr = shmfs_fuse_setxattr,
+	.listxattr = shmfs_fuse_listxattr,
+	.removexattr = shmfs_fuse_removexattr,
 	.create = shmfs_fuse_create,
 	.mknod = shmfs_fuse_mknod,
 	.mkdir = shmfs_fuse_mkdir,

@@ -22,6 +22,7 @@
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -156,6 +157,41 @@ void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_c
 #else
 	(void)passthrough, (void)conn; /* see_reply() does it */
 #endif
+}
+
+/* Register a descriptor as any open would, and take it back. */
+static int try_backing(const struct shmfs_passthrough *passthrough)
+{
+	struct backing_map map = { .fd = memfd_create("shmfs", MFD_CLOEXEC) };
+	uint32_t id;
+	int err = 0;
+	int got;
+
+	if (map.fd < 0)
+		return -errno;
+	got = ioctl(passthrough->device, BACKING_OPEN, &map);
+	if (got < 0) {
+		err = -errno;
+	} else {
+		id = (uint32_t)got;
+		ioctl(passthrough->device, BACKING_CLOSE, &id);
+	}
+	close(map.fd);
+	return err;
+}
+
+const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
+{
+	int err;
+
+	if (!passthrough->wanted)
+		return "nopassthrough was asked for";
+	if (!passthrough->on)
+		return "the kernel has no passthrough";
+	err = try_backing(passthrough);
+	if (err == -EPERM)
+		return "passthrough takes CAP_SYS_ADMIN";
+	return err ? strerror(-err) : NULL;
 }
 
 /* --- bindings --- */

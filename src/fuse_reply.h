@@ -15,6 +15,12 @@ int shmfs_passthrough_start(struct shmfs_fs *, struct fuse_session *);
 void shmfs_passthrough_init(struct shmfs_passthrough *, struct fuse_conn_info *);
 
 /*
+ * What keeps the kernel from serving the files that are opened now: words for
+ * the user, or NULL when nothing does.  Found out by trying.
+ */
+const char *shmfs_passthrough_lack(const struct shmfs_passthrough *);
+
+/*
  * Bind a handle to the descriptor that its backend names, of which the kernel
  * keeps a reference of its own, and say how it is bound.  SHMFS_SERVED: the
  * backend does not want it or the kernel would not.  unbind() undoes the rest.

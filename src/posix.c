@@ -215,11 +215,7 @@ int posix_open_object(struct posix_object *obj, int flags)
 	return -ESTALE;
 }
 
-/*
- * A descriptor that names the object without opening it: a handle's, if there
- * is one, duplicated so that it outlives the handle.
- */
-static int refer_to(struct posix_object *obj)
+int posix_refer_to(struct posix_object *obj)
 {
 	int fd = -1;
 
@@ -231,6 +227,14 @@ static int refer_to(struct posix_object *obj)
 	}
 	pthread_mutex_unlock(&obj->lock);
 	return fd == -1 ? posix_open_object(obj, O_PATH) : fd;
+}
+
+bool posix_is_named(struct posix_object *obj)
+{
+	struct stat st;
+
+	return stat_name(dir_of(&obj->base), obj->name, &st) == 0 &&
+	       st.st_ino == obj->base.identity;
 }
 
 static int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
@@ -261,7 +265,7 @@ void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])
 
 static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	int fd = refer_to(object(base));
+	int fd = posix_refer_to(object(base));
 	char path[POSIX_PROC_PATH];
 	int err;
 
@@ -280,7 +284,7 @@ static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmf
 static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 		       const struct shmfs_caller *caller)
 {
-	int fd = refer_to(object(base));
+	int fd = posix_refer_to(object(base));
 	int err;
 
 	if (fd < 0)
@@ -297,7 +301,7 @@ static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 static int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 			 const struct shmfs_caller *caller)
 {
-	int fd = refer_to(object(base));
+	int fd = posix_refer_to(object(base));
 	char path[POSIX_PROC_PATH];
 	int err;
 
@@ -329,6 +333,11 @@ static const struct shmfs_backend_ops posix_ops = {
 	.chown = posix_chown,
 	.utimens = posix_utimens,
 	.truncate = posix_truncate,
+	.xattrs = posix_xattrs,
+	.getxattr = posix_getxattr,
+	.setxattr = posix_setxattr,
+	.listxattr = posix_listxattr,
+	.removexattr = posix_removexattr,
 	.open = posix_open,
 	.adopt = posix_adopt,
 	.flush = posix_flush,

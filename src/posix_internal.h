@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the two files of the POSIX backend share:
+ * What the files of the POSIX backend share:
  *
  *   posix.c         names and attributes
  *   posix_handle.c  open files: create, open, close, the bytes
+ *   posix_xattr.c   extended attributes
  */
 #ifndef SHMFS_POSIX_INTERNAL_H
 #define SHMFS_POSIX_INTERNAL_H
@@ -40,8 +41,26 @@ struct posix_object {
  * the name, if that still leads to it; else -ESTALE.
  */
 int posix_open_object(struct posix_object *, int flags);
+/*
+ * A descriptor that names the object without opening it: a handle's, if there
+ * is one, duplicated so that it outlives the handle.
+ */
+int posix_refer_to(struct posix_object *);
+/* Does the last name that led here still do?  obj->lock is held. */
+bool posix_is_named(struct posix_object *);
 /* Where the caller's rights meet a descriptor's inode and no name can intervene. */
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+
+/* --- posix_xattr.c --- */
+
+extern const struct shmfs_xattr posix_xattrs[];
+ssize_t posix_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
+		       const struct shmfs_caller *);
+int posix_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
+		   int flags, const struct shmfs_caller *);
+ssize_t posix_listxattr(struct shmfs_object *, char *names, size_t size,
+			const struct shmfs_caller *);
+int posix_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
 
 /* --- posix_handle.c --- */
 

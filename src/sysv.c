@@ -283,15 +283,15 @@ static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
 	return err;
 }
 
-static void fill_stat(const struct shmid_ds *ds, int id, uint64_t others, bool gone,
-		      struct stat *st)
+static void fill_stat(const struct sysv_view *view, struct stat *st)
 {
-	bool dest = gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
+	const struct shmid_ds *ds = &view->ds;
+	bool dest = view->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
 
 	*st = (struct stat){
-		.st_ino = SYSV_INO(id),
+		.st_ino = SYSV_INO(view->id),
 		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
-		.st_nlink = others + (dest ? 0 : 1),
+		.st_nlink = view->others + (dest ? 0 : 1),
 		.st_uid = ds->shm_perm.uid,
 		.st_gid = ds->shm_perm.gid,
 		.st_size = (off_t)ds->shm_segsz,
@@ -315,36 +315,50 @@ static blkcnt_t usage_blocks(struct sysv_backend *be, const struct stat *st)
 	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
 }
 
+int sysv_look(struct sysv_object *obj, struct sysv_view *view)
+{
+	bool gone = false;
+	uint64_t others = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing)
+		gone = sysv_object_stat(obj, &others) != 0;
+	if (gone && !obj->segment)
+		err = -ESTALE;
+	else
+		*view = (struct sysv_view){
+			.object = obj,
+			.id = obj->id,
+			.ds = obj->last,
+			.others = others,
+			.gone = gone,
+			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
+		};
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
 static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
 			struct stat *st)
 {
 	struct sysv_object *obj = object(base);
-	struct sysv_backend *be = sysv_backend_of(obj);
-	struct sysv_segment *segment = NULL;
+	struct sysv_view view;
 	struct stat file;
-	uint64_t others = 0;
-	bool gone = false;
+	int err = sysv_look(obj, &view);
 
 	(void)caller;
-	pthread_mutex_lock(&obj->lock);
-	if (!obj->replacing)
-		gone = sysv_object_stat(obj, &others) != 0;
-	if (!gone || obj->segment)
-		fill_stat(&obj->last, obj->id, others, gone, st);
-	if (obj->segment)
-		segment = sysv_segment_get(obj->segment);
-	pthread_mutex_unlock(&obj->lock);
-
-	if (gone && !segment)
-		return -ESTALE;
-	if (segment && segment->fd >= 0 && fstat(segment->fd, &file) == 0)
+	if (err)
+		return err;
+	fill_stat(&view, st);
+	if (view.segment && view.segment->fd >= 0 && fstat(view.segment->fd, &file) == 0)
 		st->st_blocks = file.st_blocks;
 	else
-		st->st_blocks = usage_blocks(be, st);
+		st->st_blocks = usage_blocks(sysv_backend_of(obj), st);
 	/* Removed before anybody asked again, it is not what was last seen of it. */
-	if (segment)
-		st->st_size = (off_t)segment->size;
-	sysv_segment_put(segment);
+	if (view.segment)
+		st->st_size = (off_t)view.segment->size;
+	sysv_segment_put(view.segment);
 	return 0;
 }
 
@@ -412,6 +426,12 @@ static const struct shmfs_backend_ops sysv_ops = {
 	.chown = sysv_chown,
 	.utimens = sysv_utimens,
 	.truncate = sysv_truncate,
+	.xattrs = sysv_xattrs,
+	.root_xattrs = sysv_root_xattrs,
+	.getxattr = sysv_getxattr,
+	.setxattr = sysv_setxattr,
+	.listxattr = sysv_listxattr,
+	.removexattr = sysv_removexattr,
 	.open = sysv_open,
 	.adopt = sysv_adopt,
 	.flush = sysv_flush,

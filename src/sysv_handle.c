@@ -30,14 +30,13 @@ static struct sysv_handle *handle(struct shmfs_handle *base)
 	return (struct sysv_handle *)base;
 }
 
-static int new_handle(int flags, pid_t opener, struct sysv_handle **out)
+static int new_handle(int flags, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
 	h->base.flags = flags;
-	h->opener = opener;
 	h->base.may_flush = (flags & O_ACCMODE) != O_RDONLY;
 	*out = h;
 	return 0;
@@ -78,7 +77,7 @@ int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int f
 
 	if (name->space != SHMFS_SPACE_KEY)
 		return -EPERM;
-	err = new_handle(flags, caller->pid, &h);
+	err = new_handle(flags, &h);
 	if (err)
 		return err;
 	h->created = true;
@@ -161,8 +160,9 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
-	int err = new_handle(flags, caller->pid, &h);
+	int err = new_handle(flags, &h);
 
+	(void)caller;
 	if (err)
 		return err;
 	h->base.object = base;
@@ -195,9 +195,9 @@ static bool is_opener(const struct sysv_backend *be, const struct sysv_handle *h
 {
 	char path[128];
 
-	if (pid == h->opener)
+	if (pid == h->base.opener)
 		return true;
-	snprintf(path, sizeof(path), "%s/%d/task/%d", be->config.proc_dir, h->opener, pid);
+	snprintf(path, sizeof(path), "%s/%d/task/%d", be->config.proc_dir, h->base.opener, pid);
 	return access(path, F_OK) == 0;
 }
 

@@ -8,6 +8,8 @@
  *   sysv_size.c    the size rules: clearing, growing, trimming
  *   sysv_resize.c  replacing a segment by one of another size
  *   sysv_usage.c   resident memory, which only the whole table tells
+ *   sysv_xattr.c   extended attributes
+ *   sysv_lock.c    SHM_LOCK in the caller's name
  *
  * Locks, in the order in which they are taken:
  *
@@ -36,6 +38,9 @@
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
 #define SYSV_MODE_DEST 01000
 #define SYSV_MODE_LOCKED 02000
+/* Nothing sets these two (ipc/shm.c, newseg()), but lsipc(1) looks for them. */
+#define SYSV_MODE_HUGETLB 04000
+#define SYSV_MODE_NORESERVE 010000
 
 /*
  * st_ino of a segment: its shmid, out of the way of the inode numbers of
@@ -125,10 +130,19 @@ struct sysv_object {
 	uint64_t extent; /* end of the furthest write */
 };
 
+/* An object as it was at one moment. */
+struct sysv_view {
+	struct sysv_object *object; /* borrowed */
+	int id;
+	struct shmid_ds ds;
+	uint64_t others;	      /* attachments that are not ours */
+	bool gone;		      /* nothing has it but our open handles */
+	struct sysv_segment *segment; /* owned reference; NULL unless it is open */
+};
+
 struct sysv_handle {
 	struct shmfs_handle base;
 	struct sysv_segment *segment; /* owned, from create() until adopt() */
-	pid_t opener;		      /* the thread that opened it */
 	bool created;
 	bool cleared; /* truncated by its open */
 	atomic_bool wrote;
@@ -231,7 +245,30 @@ ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_span *, size_t writte
 int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 
+/* --- sysv_xattr.c --- */
+
+extern const struct shmfs_xattr sysv_xattrs[];
+extern const struct shmfs_xattr sysv_root_xattrs[];
+ssize_t sysv_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
+		      const struct shmfs_caller *);
+int sysv_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *);
+ssize_t sysv_listxattr(struct shmfs_object *, char *names, size_t size,
+		       const struct shmfs_caller *);
+int sysv_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+
+/* --- sysv_lock.c --- */
+
+/*
+ * SHM_LOCK or SHM_UNLOCK segment `id` as the caller: with his rights, at his
+ * limit and on his account.  -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
+ */
+int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
+
 /* --- sysv.c --- */
+
+/* Look at the object now; put view->segment back.  -ESTALE when nothing has it any more. */
+int sysv_look(struct sysv_object *, struct sysv_view *);
 
 struct sysv_backend *sysv_backend_of(struct sysv_object *);
 /*

@@ -27,6 +27,7 @@
 
 #include "shmfs/caller.h"
 #include "shmfs/name.h"
+#include "shmfs/xattr.h"
 
 struct shmfs_object;
 
@@ -59,6 +60,7 @@ struct shmfs_handle {
 	int flags;		     /* of open(2) */
 	bool may_flush;		     /* close(2) has work to do: ask flush() */
 	bool bound;		     /* set by the caller once the kernel serves it */
+	pid_t opener;		     /* set by the caller: the thread that opened it */
 	struct shmfs_handle *next;   /* the caller's, for its list of open handles */
 	struct shmfs_handle **link;  /* what points here in that list */
 };
@@ -136,6 +138,27 @@ struct shmfs_backend_ops {
 	/* `handle`: the one that asks (ftruncate), or NULL (truncate) */
 	int (*truncate)(struct shmfs_object *, struct shmfs_handle *handle, off_t,
 			const struct shmfs_caller *);
+
+	/* --- extended attributes ------------------------------------------ */
+
+	/* What shmfs tells of an object, which is the subject, and of the backend; NULL: nothing. */
+	const struct shmfs_xattr *xattrs;
+	const struct shmfs_xattr *root_xattrs;
+
+	/*
+	 * What the object itself has of all other names, as the system calls:
+	 * `size` 0 asks for the length, -ERANGE says that there is more, -ENODATA
+	 * that there is none, -EOPNOTSUPP that there never is.  That the caller
+	 * may read or write the file, where the name requires that, was checked
+	 * before.
+	 */
+	ssize_t (*getxattr)(struct shmfs_object *, const char *name, void *value, size_t size,
+			    const struct shmfs_caller *);
+	int (*setxattr)(struct shmfs_object *, const char *name, const void *value, size_t size,
+			int flags, const struct shmfs_caller *);
+	ssize_t (*listxattr)(struct shmfs_object *, char *names, size_t size,
+			     const struct shmfs_caller *);
+	int (*removexattr)(struct shmfs_object *, const char *name, const struct shmfs_caller *);
 
 	/* --- handles ----------------------------------------------------- */
 

@@ -37,6 +37,7 @@ struct kernel {
 	/* Who asks. */
 	uint32_t uid;
 	uint32_t gid;
+	uint32_t pid; /* 0: that of the test */
 
 	/* The last reply. */
 	size_t reply_len; /* without its header */

@@ -397,14 +397,30 @@ static int memory_truncate(struct shmfs_object *obj, struct shmfs_handle *h, off
 	.remove = memory_remove, .rename = memory_rename, .statfs = memory_statfs, \
 	.object_new = memory_object_new, .object_free = memory_object_free, .named = memory_named, \
 	.getattr = memory_getattr, .chmod = memory_chmod, .chown = memory_chown, \
-	.utimens = memory_utimens, .truncate = memory_truncate, .open = memory_open, \
-	.adopt = memory_adopt, .flush = memory_flush, .release = memory_release, \
-	.binding = memory_binding, .read_begin = memory_read_begin, .read_end = memory_read_end, \
+	.utimens = memory_utimens, .truncate = memory_truncate, .getxattr = memory_getxattr, \
+	.setxattr = memory_setxattr, .xattrs = memory_xattrs, .listxattr = memory_listxattr, \
+	.removexattr = memory_removexattr, .open = memory_open, .adopt = memory_adopt, \
+	.flush = memory_flush, .release = memory_release, .binding = memory_binding, \
+	.read_begin = memory_read_begin, .read_end = memory_read_end, \
 	.write_begin = memory_write_begin, .write_end = memory_write_end, \
 	.fallocate = memory_fallocate, .seek = memory_seek
 
+static int get_flavour(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	const struct memory_backend *be = subject;
+
+	(void)caller;
+	fprintf(out, "%d", (int)be->flavour * 10 + which);
+	return 0;
+}
+
+static const struct shmfs_xattr root_xattrs[] = {
+	{ SHMFS_XATTR_ROOT "flavour", .get = get_flavour, .which = 7 },
+	{ 0 },
+};
+
 /* Keys are in no directory. */
-static const struct shmfs_backend_ops sysv_ops = { COMMON_SLOTS };
+static const struct shmfs_backend_ops sysv_ops = { COMMON_SLOTS, .root_xattrs = root_xattrs };
 static const struct shmfs_backend_ops posix_ops = { COMMON_SLOTS, .stat_names = memory_stat_names };
 
 /* --- for the tests --- */
@@ -429,6 +445,7 @@ bool memory_backend_free(struct memory_backend *be)
 		struct memory_file *file = be->files;
 
 		be->files = file->next;
+		memory_free_xattrs(file);
 		if (file->bytes)
 			munmap(file->bytes, MEMORY_FILE_MAX);
 		if (file->fd >= 0)

@@ -37,6 +37,10 @@ enum memory_slot {
 	MEMORY_CHOWN,
 	MEMORY_UTIMENS,
 	MEMORY_TRUNCATE,
+	MEMORY_GETXATTR,
+	MEMORY_SETXATTR,
+	MEMORY_LISTXATTR,
+	MEMORY_REMOVEXATTR,
 	MEMORY_OPEN,
 	MEMORY_ADOPT,
 	MEMORY_FLUSH,
@@ -61,6 +65,13 @@ enum memory_spans {
 /* A file is at most this long; more is -ENOSPC. */
 #define MEMORY_FILE_MAX ((size_t)1 << 20)
 
+struct memory_xattr {
+	struct memory_xattr *next;
+	char name[64];
+	size_t len;
+	char value[]; /* NUL-terminated for the test's sake */
+};
+
 /* A segment or object of the host, as it were. */
 struct memory_file {
 	struct memory_file *next;
@@ -73,9 +84,10 @@ struct memory_file {
 	uid_t uid;
 	gid_t gid;
 	off_t size;
-	struct timespec times[2]; /* as they were last set */
-	int fd;			  /* owned; a memfd with the bytes, -1 until there are any */
-	char *bytes;		  /* MEMORY_FILE_MAX of it, mapped */
+	struct timespec times[2];    /* as they were last set */
+	struct memory_xattr *xattrs; /* owned; the newest first */
+	int fd;			     /* owned; a memfd with the bytes, -1 until there are any */
+	char *bytes;		     /* MEMORY_FILE_MAX of it, mapped */
 };
 
 /* What the last call that had it was given. */
@@ -86,7 +98,7 @@ struct memory_seen {
 	uid_t looker;	/* the caller of getattr; -1: none */
 	size_t ngroups; /* of create, if `want_groups` */
 	gid_t group;	/* the first of them */
-	int flags;	/* of create and open; of rename; mode of fallocate */
+	int flags;	/* of create, open, rename and setxattr; mode of fallocate */
 	mode_t mode;	/* of create and chmod */
 	uid_t new_uid;
 	gid_t new_gid;
@@ -95,6 +107,7 @@ struct memory_seen {
 	off_t off;
 	off_t len;
 	int whence;
+	char xattr[64]; /* the name, of those that have one */
 	size_t written; /* of write_end */
 };
 
@@ -147,5 +160,9 @@ struct memory_file *memory_add_bytes(struct memory_backend *, uint32_t key, cons
 void memory_unlink(struct memory_backend *, struct memory_file *);
 /* The memory of a file is gone from under it, though its size is not. */
 void memory_lose_pages(struct memory_file *);
+/* Give a file an attribute as another process would. */
+void memory_set_xattr(struct memory_file *, const char *name, const char *value);
+/* The attribute of that name, or NULL. */
+const struct memory_xattr *memory_find_xattr(const struct memory_file *, const char *name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the two files of the memory backend share. */
+/* What the files of the memory backend share. */
 #ifndef MEMORY_INTERNAL_H
 #define MEMORY_INTERNAL_H
 
@@ -17,6 +17,18 @@ void memory_see_caller(struct memory_backend *, const struct shmfs_caller *);
 struct memory_file *memory_by_object(const struct shmfs_object *);
 int memory_need_bytes(struct memory_file *);
 int memory_resize(struct memory_file *, off_t size);
+
+/* --- memory_xattr.c --- */
+
+extern const struct shmfs_xattr memory_xattrs[];
+ssize_t memory_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
+			const struct shmfs_caller *);
+int memory_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
+		    int flags, const struct shmfs_caller *);
+ssize_t memory_listxattr(struct shmfs_object *, char *names, size_t size,
+			 const struct shmfs_caller *);
+int memory_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+void memory_free_xattrs(struct memory_file *);
 
 /* --- memory_handle.c --- */
 

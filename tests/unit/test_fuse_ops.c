@@ -107,16 +107,6 @@ static void a_removed_file_has_attributes_while_it_is_open(void **state)
 	kernel_forget(k, node, 1);
 }
 
-static void there_are_no_extended_attributes(void **state)
-{
-	struct kernel *k = *state;
-	const struct fuse_getxattr_in in = { .size = 100 };
-	static const char acl[] = "system.posix_acl_access";
-
-	assert_int_equal(kernel_ask(k, FUSE_GETXATTR, ROOT, &in, sizeof(in), acl, sizeof(acl)),
-			 -EOPNOTSUPP);
-}
-
 /* --- setattr --- */
 
 static int setattr(struct kernel *k, uint64_t node, const struct fuse_setattr_in *in)
@@ -407,7 +397,6 @@ int main(void)
 		KERNEL_TEST(attributes_are_kept_for_a_jiffy_unless_open),
 		KERNEL_TEST(directories_have_attributes),
 		KERNEL_TEST(a_removed_file_has_attributes_while_it_is_open),
-		KERNEL_TEST(there_are_no_extended_attributes),
 		KERNEL_TEST(setattr_resizes),
 		KERNEL_TEST(setattr_says_which_handle_resizes),
 		KERNEL_TEST(setattr_changes_owner_and_mode),

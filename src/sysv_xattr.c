@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes of segments, and what the root directory tells of all.
+ *
+ * What ipcs(1) and lsipc(1) tell of a segment comes from the same calls, at the
+ * moment it is asked for.
+ */
+#include "sysv_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shmfs/xattr.h"
+
+static void view_clear(struct sysv_view *view)
+{
+	sysv_segment_put(view->segment);
+}
+#define VIEW __attribute__((cleanup(view_clear))) struct sysv_view
+
+/* --- of a segment; the subject is its struct sysv_object --- */
+
+enum field { KEY, ID, NATTCH, CPID, LPID, CUID, CGID, LOCKED, RESIDENT, SWAPPED };
+
+/* What shmctl(2) tells. */
+static int get_field(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW view = { 0 };
+	const struct shmid_ds *ds = &view.ds;
+	int err = sysv_look(subject, &view);
+
+	(void)caller;
+	if (err)
+		return err;
+
+	const long long values[] = {
+		[ID] = view.id,
+		[NATTCH] = (long long)view.others,
+		[CPID] = ds->shm_cpid,
+		[LPID] = ds->shm_lpid,
+		[CUID] = ds->shm_perm.cuid,
+		[CGID] = ds->shm_perm.cgid,
+		[LOCKED] = (ds->shm_perm.mode & SYSV_MODE_LOCKED) != 0,
+	};
+
+	if (which == KEY)
+		fprintf(out, "0x%08x", (unsigned)ds->shm_perm.__key);
+	else
+		fprintf(out, "%lld", values[which]);
+	return 0;
+}
+
+/* What only the table tells; it is read for the purpose. */
+static int take_row(const struct shmfs_sysv_row *row, void *arg)
+{
+	struct shmfs_sysv_row *wanted = arg;
+
+	if (row->id != wanted->id)
+		return 0;
+	*wanted = *row;
+	return 1;
+}
+
+static int find_row(const struct sysv_view *view, struct shmfs_sysv_row *row)
+{
+	struct sysv_backend *be = sysv_backend_of(view->object);
+	int found;
+
+	row->id = view->id;
+	found = sysv_usage_each(&be->usage, take_row, row);
+	if (found == 0)
+		return -ENODATA;
+	return found < 0 ? found : 0;
+}
+
+static int get_usage(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW view = { 0 };
+	struct shmfs_sysv_row row;
+	int err = sysv_look(subject, &view);
+
+	(void)caller;
+	if (!err)
+		err = find_row(&view, &row);
+	if (!err)
+		fprintf(out, "%llu",
+			(unsigned long long)(which == RESIDENT ? row.resident : row.swapped));
+	return err;
+}
+
+/*
+ * The kernel tells it of no segment outright.  Of an open one the descriptor's
+ * file system does.  Of others the table, as soon as a huge page is in use: for
+ * each it counts one for every plain page in it (ipc/shm.c, shm_add_rss_swap(),
+ * Linux 6.18).  So much is more than even transparent huge pages explain, which
+ * may reach past the end of a small segment.
+ */
+static bool is_huge(const struct sysv_view *view)
+{
+	const uint64_t most_slack = (uint64_t)512 << 20;
+	struct shmfs_sysv_row row;
+
+	if (view->ds.shm_perm.mode & SYSV_MODE_HUGETLB)
+		return true;
+	if (view->segment && view->segment->fd >= 0)
+		return view->segment->huge > 0;
+	return find_row(view, &row) == 0 && row.resident > row.size &&
+	       row.resident - row.size > most_slack;
+}
+
+/*
+ * `noreserve` the kernel keeps to itself: not in the mode, the table or the
+ * segment's inode.
+ */
+static int get_status(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW view = { 0 };
+	const char *between = "";
+	int err = sysv_look(subject, &view);
+
+	(void)which, (void)caller;
+	if (err)
+		return err;
+
+	const unsigned mode = view.ds.shm_perm.mode;
+	const struct {
+		const char *word;
+		bool holds;
+	} words[] = {
+		{ "dest", view.gone || (mode & SYSV_MODE_DEST) },
+		{ "locked", mode & SYSV_MODE_LOCKED },
+		{ "hugetlb", is_huge(&view) },
+		{ "noreserve", mode & SYSV_MODE_NORESERVE },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (!words[i].holds)
+			continue;
+		fprintf(out, "%s%s", between, words[i].word);
+		between = " ";
+	}
+	return 0;
+}
+
+static int set_locked(void *subject, const char *value, size_t size,
+		      const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = subject;
+	struct shmid_ds ds;
+	bool on;
+	int err = shmfs_xattr_parse_switch(value, size, &on);
+
+	if (err)
+		return err;
+	sysv_wait_read(obj);
+	err = sysv_object_stat_now(obj, &ds, NULL);
+	if (!err)
+		err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
+const struct shmfs_xattr sysv_xattrs[] = {
+	{ SHMFS_XATTR_OBJECT "key", .get = get_field, .which = KEY },
+	{ SHMFS_XATTR_OBJECT "id", .get = get_field, .which = ID },
+	{ SHMFS_XATTR_OBJECT "nattch", .get = get_field, .which = NATTCH },
+	{ SHMFS_XATTR_OBJECT "cpid", .get = get_field, .which = CPID },
+	{ SHMFS_XATTR_OBJECT "lpid", .get = get_field, .which = LPID },
+	{ SHMFS_XATTR_OBJECT "cuid", .get = get_field, .which = CUID },
+	{ SHMFS_XATTR_OBJECT "cgid", .get = get_field, .which = CGID },
+	{ SHMFS_XATTR_OBJECT "resident", .get = get_usage, .which = RESIDENT },
+	{ SHMFS_XATTR_OBJECT "swapped", .get = get_usage, .which = SWAPPED },
+	{ SHMFS_XATTR_OBJECT "status", .get = get_status },
+	{ SHMFS_XATTR_OBJECT "locked", .get = get_field, .set = set_locked, .which = LOCKED },
+	{ 0 },
+};
+
+/* --- all other names: there are none --- */
+
+ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
+		      const struct shmfs_caller *caller)
+{
+	(void)base, (void)name, (void)value, (void)size, (void)caller;
+	return -EOPNOTSUPP;
+}
+
+int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *caller)
+{
+	(void)base, (void)name, (void)value, (void)size, (void)flags, (void)caller;
+	return -EOPNOTSUPP;
+}
+
+ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
+		       const struct shmfs_caller *caller)
+{
+	(void)base, (void)names, (void)size, (void)caller;
+	return 0;
+}
+
+int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
+{
+	(void)base, (void)name, (void)caller;
+	return -EOPNOTSUPP;
+}
+
+/* --- of the root directory; the subject is the backend --- */
+
+enum limit { SHMMAX, SHMALL, SHMMNI, SEGMENTS, PAGES };
+
+static int get_limit(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	struct shminfo limits;
+	struct shm_info used;
+
+	(void)subject, (void)caller;
+	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
+	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
+		return -errno;
+
+	const unsigned long values[] = {
+		[SHMMAX] = limits.shmmax, [SHMALL] = limits.shmall,
+		[SHMMNI] = limits.shmmni, [SEGMENTS] = (unsigned long)used.used_ids,
+		[PAGES] = used.shm_tot,
+	};
+
+	fprintf(out, "%lu", values[which]);
+	return 0;
+}
+
+const struct shmfs_xattr sysv_root_xattrs[] = {
+	{ SHMFS_XATTR_ROOT "shmmax", .get = get_limit, .which = SHMMAX },
+	{ SHMFS_XATTR_ROOT "shmall", .get = get_limit, .which = SHMALL },
+	{ SHMFS_XATTR_ROOT "shmmni", .get = get_limit, .which = SHMMNI },
+	{ SHMFS_XATTR_ROOT "segments", .get = get_limit, .which = SEGMENTS },
+	{ SHMFS_XATTR_ROOT "pages", .get = get_limit, .which = PAGES },
+	{ 0 },
+};
