@@ -54,11 +54,11 @@ static int be_locker(void *arg)
 	return 0;
 }
 
-static bool has_ended(int pidfd, int timeout_ms)
+static bool has_ended(int pidfd)
 {
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
 
-	return poll(&poll_fd, 1, timeout_ms) == 1;
+	return poll(&poll_fd, 1, PATIENCE_MS) == 1;
 }
 
 static int run_locker(struct locker *locker)
@@ -75,16 +75,16 @@ static int run_locker(struct locker *locker)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | CLONE_PIDFD | SIGCHLD,
 		    locker, &pidfd);
-	if (pid < 0) {
+	if (pid < 0)
 		locker->err = -errno;
-	} else {
-		if (!has_ended(pidfd, PATIENCE_MS))
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (pid > 0) {
+		if (!has_ended(pidfd))
 			kill(pid, SIGKILL);
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		close(pidfd);
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	free(stack);
 	return locker->err;
 }
@@ -137,6 +137,8 @@ static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *
 	if (limit < locker.limit.rlim_max)
 		locker.limit.rlim_max = limit;
 	locker.limit.rlim_cur = locker.limit.rlim_max;
+	if (be->config.may_block)
+		be->config.may_block();
 	return run_locker(&locker);
 }
 
