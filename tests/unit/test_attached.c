@@ -150,6 +150,18 @@ static void assert_says(const struct shmfs_attached_query *query, const char *ex
 	free(text);
 }
 
+static int count_lines(const struct shmfs_attached_query *query)
+{
+	char *text;
+	int count = 0;
+
+	assert_int_equal(ask(query, &text), 0);
+	for (const char *c = text; *c; c++)
+		count += *c == '\n';
+	free(text);
+	return count;
+}
+
 static const struct shmfs_attached_query of_segment = { .proc_dir = ".", .segment = SHMID };
 
 static void a_segment_is_known_by_its_id_and_device(void **state)
@@ -334,21 +346,29 @@ static void what_is_no_process_of_a_user_is_skipped(void **state)
 	assert_says(&query, "15 there\n");
 }
 
-/* Lines of every length, so that they end anywhere in what is read at once. */
-static void the_last_of_many_mappings_is_found(void **state)
+/* What is read at once ends in every place of the line that counts. */
+static void a_line_may_come_in_two_pieces(void **state)
 {
-	char path[2000];
+	enum { CHUNK = 32768, LINES = 4, PLACES = 110 };
+	char filler[CHUNK / LINES];
+	dev_t dev = device_of_segments();
 
 	(void)state;
-	add_process(10, "large", OURS);
-	for (size_t len = 1; len < sizeof(path); len++) {
-		memset(path, 'x', len);
-		path[0] = '/';
-		path[len] = '\0';
-		add_mapping(10, makedev(254, 1), 65538, path);
+	memset(filler, 'x', sizeof(filler));
+	for (int place = 0; place < PLACES; place++) {
+		char path[64];
+		FILE *maps;
+
+		add_process(1000 + place, "p", OURS);
+		snprintf(path, sizeof(path), "%d/maps", 1000 + place);
+		maps = fopen(path, "w");
+		assert_non_null(maps);
+		for (int i = 0; i < LINES; i++)
+			fprintf(maps, "%.*s\n", CHUNK / LINES - 1 - (i == 0 ? place : 0), filler);
+		assert_int_equal(fclose(maps), 0);
+		add_mapping(1000 + place, dev, SHMID, "/SYSV00000c4c (deleted)");
 	}
-	add_mapping(10, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
-	assert_says(&of_segment, "10 large\n");
+	assert_int_equal(count_lines(&of_segment), PLACES);
 }
 
 static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
@@ -368,27 +388,30 @@ static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
 	free(line);
 }
 
-/* More than the value of an attribute may be. */
+/*
+ * More than the value of an attribute may be, in lines of such a length that
+ * one byte is left at its end.
+ */
 static void too_many_are_cut_at_a_line(void **state)
 {
-	enum { FIRST = 1000, COUNT = 3500 };
-	char path[2][64];
+	enum { FIRST = 1000, COUNT = 4000, LINE = 17 };
+	char path[64];
 	char *text;
 	size_t len;
 
 	(void)state;
-	add_process(FIRST, "fifteen-letters", OURS);
+	add_process(FIRST, "eleven-char", OURS);
 	add_mapping(FIRST, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
 	for (int pid = FIRST + 1; pid < FIRST + COUNT; pid++) {
-		snprintf(path[1], sizeof(path[1]), "%d", pid);
-		assert_int_equal(symlink("1000", path[1]), 0);
+		snprintf(path, sizeof(path), "%d", pid);
+		assert_int_equal(symlink("1000", path), 0);
 	}
 	assert_int_equal(ask(&of_segment, &text), 0);
 	len = strlen(text);
-	assert_in_range(len, XATTR_SIZE_MAX - 30, XATTR_SIZE_MAX);
+	assert_in_range(len, XATTR_SIZE_MAX - LINE, XATTR_SIZE_MAX);
 	assert_string_equal(text + len - 5, "\n...\n");
-	text[21] = '\0';
-	assert_string_equal(text, "1000 fifteen-letters\n");
+	text[LINE] = '\0';
+	assert_string_equal(text, "1000 eleven-char\n");
 	free(text);
 }
 
@@ -459,7 +482,7 @@ int main(void)
 		in_proc(lines_are_in_the_order_of_numbers),
 		in_proc(a_command_stays_in_its_line),
 		in_proc(what_is_no_process_of_a_user_is_skipped),
-		in_proc(the_last_of_many_mappings_is_found),
+		in_proc(a_line_may_come_in_two_pieces),
 		in_proc(what_does_not_read_as_a_mapping_matches_nothing),
 		in_proc(too_many_are_cut_at_a_line),
 		in_proc(a_shortage_of_ours_is_no_answer),
