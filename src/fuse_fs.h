@@ -31,6 +31,7 @@ struct shmfs_fs {
 	struct shmfs_inode_table inodes;
 	struct shmfs_passthrough passthrough;
 	struct fuse_session *session; /* borrowed */
+	pid_t target;		      /* `-o target=PID`; 0: none */
 
 	pthread_mutex_t open_lock; /* protects the lists of what is open */
 	struct shmfs_handle *open; /* files; owned from enter_handle() to leave_handle() */

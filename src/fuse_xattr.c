@@ -39,9 +39,21 @@ static int get_engine(void *subject, int which, FILE *out, const struct shmfs_ca
 	return 0;
 }
 
+/* The process whose memory this is; without one it is what we see ourselves. */
+static int get_target(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	const struct shmfs_fs *fs = subject;
+
+	(void)which, (void)caller;
+	if (fs->target)
+		fprintf(out, "%d", (int)fs->target);
+	return 0;
+}
+
 static const struct shmfs_xattr root_xattrs[] = {
 	{ .name = SHMFS_XATTR_ROOT "version", .get = get_version },
 	{ .name = SHMFS_XATTR_ROOT "engine", .get = get_engine },
+	{ .name = SHMFS_XATTR_ROOT "target", .get = get_target },
 	{ 0 },
 };
 

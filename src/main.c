@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fuse_fs.h"
@@ -90,35 +92,48 @@ static int open_shm_dir(const struct shmfs_options *options)
 	return fd;
 }
 
-static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
+static int backends_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 {
-	const struct shmfs_sysv_config config = {
+	const struct shmfs_posix_config posix = {
+		.dir = open_shm_dir(options),
+		.proc_dir = PROC_DIR,
+		.may_block = shmfs_loop_may_block,
+	};
+	const struct shmfs_sysv_config sysv = {
 		.min_size = options->size,
 		.proc_dir = PROC_DIR,
 		.may_block = shmfs_loop_may_block,
 	};
-	int dir = open_shm_dir(options);
+	int err;
+
+	if (posix.dir < 0)
+		return posix.dir;
+	err = shmfs_posix_new(&posix, &fs->tree.posix);
+	if (err) {
+		shmfs_log(LOG_ERR, "%s", strerror(-err));
+		close(posix.dir);
+		return err;
+	}
+	err = shmfs_sysv_new(&sysv, &fs->tree.sysv);
+	if (err)
+		shmfs_log(LOG_ERR, "cannot read %s/sysvipc/shm: %s", PROC_DIR, strerror(-err));
+	return err;
+}
+
+static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
+{
 	int err;
 
 	pthread_mutex_init(&fs->open_lock, NULL);
-	if (dir < 0)
-		return dir;
-	err = shmfs_posix_new(dir, &fs->tree.posix);
-	if (err) {
-		shmfs_log(LOG_ERR, "%s", strerror(-err));
-		close(dir);
+	err = backends_init(fs, options);
+	if (err)
 		return err;
-	}
-	err = shmfs_sysv_new(&config, &fs->tree.sysv);
-	if (err) {
-		shmfs_log(LOG_ERR, "cannot read %s/sysvipc/shm: %s", PROC_DIR, strerror(-err));
-		return err;
-	}
 	fs->tree.keys = options->keys;
 	fs->tree.uid = getuid();
 	fs->tree.gid = getgid();
 	fs->tree.sysv->renumber = shmfs_inode_renumber;
 	fs->tree.sysv->renumber_arg = &fs->inodes;
+	fs->target = options->target;
 	fs->passthrough.wanted = !options->nopassthrough;
 	return shmfs_inode_table_init(&fs->inodes);
 }
@@ -160,6 +175,20 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
 		return -ENOMEM;
 	return 0;
+}
+
+/*
+ * The device number that the mount has just got.  Nothing is to be fetched for
+ * that: nobody would answer yet.
+ */
+static void find_mount_dev(struct shmfs_fs *fs, const char *mountpoint)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &stx) != 0)
+		return;
+	fs->tree.sysv->mount_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+	fs->tree.posix->mount_dev = fs->tree.sysv->mount_dev;
 }
 
 /* Signals that end the daemon are read from a descriptor; see fuse_loop.c. */
@@ -224,6 +253,7 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 	fs->session = session;
 	err = fuse_session_mount(session, options->mountpoint) == 0 ? 0 : -EIO;
 	if (!err) {
+		find_mount_dev(fs, options->mountpoint);
 		err = shmfs_passthrough_start(fs, session);
 		if (!err && !options->foreground)
 			shmfs_log_to_syslog();

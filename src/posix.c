@@ -32,7 +32,7 @@ static struct posix_object *object(struct shmfs_object *base)
 
 static int dir_of(struct shmfs_object *base)
 {
-	return backend(base->backend)->dir;
+	return backend(base->backend)->config.dir;
 }
 
 /* --- names --- */
@@ -53,7 +53,7 @@ static int stat_name(int dir, const char *name, struct stat *st)
 static int posix_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
 {
 	struct stat st;
-	int err = stat_name(backend(base)->dir, name->text, &st);
+	int err = stat_name(backend(base)->config.dir, name->text, &st);
 
 	if (!err)
 		*identity = st.st_ino;
@@ -76,7 +76,7 @@ static int list_entry(int dir, const struct dirent *entry, shmfs_list_fn *fn, vo
 static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
 		      void *arg)
 {
-	int fd = openat(backend(base)->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(backend(base)->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 	int err = 0;
@@ -103,7 +103,7 @@ static int posix_remove(struct shmfs_backend *base, const struct shmfs_name *nam
 
 	if (err)
 		return err;
-	err = unlinkat(backend(base)->dir, name->text, 0) == 0 ? 0 : -errno;
+	err = unlinkat(backend(base)->config.dir, name->text, 0) == 0 ? 0 : -errno;
 	shmfs_caller_drop();
 	return err;
 }
@@ -112,7 +112,7 @@ static int posix_rename(struct shmfs_backend *base, const struct shmfs_name *fro
 			const struct shmfs_name *to, unsigned flags,
 			const struct shmfs_caller *caller)
 {
-	int dir = backend(base)->dir;
+	int dir = backend(base)->config.dir;
 	int err = shmfs_caller_assume(caller);
 
 	if (err)
@@ -127,7 +127,7 @@ static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 {
 	struct statvfs fs;
 
-	if (fstatvfs(backend(base)->dir, &fs) != 0)
+	if (fstatvfs(backend(base)->config.dir, &fs) != 0)
 		return -errno;
 	st->f_bsize = fs.f_bsize;
 	st->f_frsize = fs.f_frsize;
@@ -142,7 +142,7 @@ static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 {
 	struct stat dir;
 
-	if (fstat(backend(base)->dir, &dir) != 0)
+	if (fstat(backend(base)->config.dir, &dir) != 0)
 		return -errno;
 	st->st_atim = dir.st_atim;
 	st->st_mtim = dir.st_mtim;
@@ -351,20 +351,20 @@ static const struct shmfs_backend_ops posix_ops = {
 	.seek = posix_seek,
 };
 
-int shmfs_posix_new(int dir, struct shmfs_backend **out)
+int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backend **out)
 {
 	struct posix_backend *be = calloc(1, sizeof(*be));
 
 	if (!be)
 		return -ENOMEM;
 	be->base.ops = &posix_ops;
-	be->dir = dir;
+	be->config = *config;
 	*out = &be->base;
 	return 0;
 }
 
 void shmfs_posix_free(struct shmfs_backend *base)
 {
-	close(backend(base)->dir);
+	close(backend(base)->config.dir);
 	free(base);
 }

@@ -132,7 +132,7 @@ int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int 
 		return -ENOMEM;
 	err = shmfs_caller_assume(caller);
 	if (!err) {
-		h->fd = openat(((struct posix_backend *)base)->dir, name->text,
+		h->fd = openat(((struct posix_backend *)base)->config.dir, name->text,
 			       open_flags(flags) | O_CREAT | O_EXCL, mode & 07777);
 		err = h->fd < 0 ? -errno : 0;
 		shmfs_caller_drop();

@@ -15,7 +15,7 @@
 
 struct posix_backend {
 	struct shmfs_backend base;
-	int dir; /* owned */
+	struct shmfs_posix_config config; /* the directory is owned */
 };
 
 struct posix_handle {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extended attributes of POSIX objects: one that tells its name, and all that
+ * Extended attributes of POSIX objects: those that tell its name and who uses it, and all that
  * the object itself has, with the caller's rights to them.
  */
 #include "posix_internal.h"
@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "shmfs/attached.h"
 #include "shmfs/xattr.h"
 
 static struct posix_object *object(struct shmfs_object *base)
@@ -34,8 +35,33 @@ static int get_name(void *subject, int which, FILE *out, const struct shmfs_call
 	return err;
 }
 
+/* Mapped or open: by its own name, or as a file of the mount. */
+static int get_attached(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	const struct posix_object *obj = subject;
+	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
+	struct stat dir;
+
+	(void)which;
+	if (fstat(be->config.dir, &dir) != 0)
+		return -errno;
+
+	const struct shmfs_attached_query query = {
+		.proc_dir = be->config.proc_dir,
+		.files = { { dir.st_dev, obj->base.identity },
+			   { be->base.mount_dev, obj->base.identity } },
+		.segment = -1,
+		.open = true,
+	};
+
+	if (be->config.may_block)
+		be->config.may_block();
+	return shmfs_attached_write(&query, caller, out);
+}
+
 const struct shmfs_xattr posix_xattrs[] = {
 	{ SHMFS_XATTR_OBJECT "name", .get = get_name },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_attached },
 	{ 0 },
 };
 

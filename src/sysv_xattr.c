@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shmfs/attached.h"
 #include "shmfs/xattr.h"
 
 static void view_clear(struct sysv_view *view)
@@ -142,6 +143,28 @@ static int get_status(void *subject, int which, FILE *out, const struct shmfs_ca
 	return 0;
 }
 
+/* A segment that only our descriptor keeps has no id, and nobody attached. */
+static int get_attached(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+{
+	struct sysv_backend *be = sysv_backend_of(subject);
+	VIEW view = { 0 };
+	int err = sysv_look(subject, &view);
+
+	(void)which;
+	if (err)
+		return err;
+
+	const struct shmfs_attached_query query = {
+		.proc_dir = be->config.proc_dir,
+		.files = { { be->base.mount_dev, SYSV_INO(view.id) } },
+		.segment = view.gone ? -1 : view.id,
+	};
+
+	if (be->config.may_block)
+		be->config.may_block();
+	return shmfs_attached_write(&query, caller, out);
+}
+
 static int set_locked(void *subject, const char *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
@@ -171,6 +194,7 @@ const struct shmfs_xattr sysv_xattrs[] = {
 	{ SHMFS_XATTR_OBJECT "resident", .get = get_usage, .which = RESIDENT },
 	{ SHMFS_XATTR_OBJECT "swapped", .get = get_usage, .which = SWAPPED },
 	{ SHMFS_XATTR_OBJECT "status", .get = get_status },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_attached },
 	{ SHMFS_XATTR_OBJECT "locked", .get = get_field, .set = set_locked, .which = LOCKED },
 	{ 0 },
 };

@@ -39,6 +39,8 @@ struct shmfs_backend {
 	 */
 	void (*renumber)(void *arg, struct shmfs_object *, uint64_t identity);
 	void *renumber_arg;
+	/* st_dev of the mount that shows the objects; 0: not known. */
+	dev_t mount_dev;
 };
 
 /* The part of an object that is common; a backend's own object starts with it. */

@@ -5,12 +5,17 @@
 
 #include "shmfs/backend.h"
 
+struct shmfs_posix_config {
+	int dir;		 /* of the objects, /dev/shm; O_PATH is enough */
+	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
+	void (*may_block)(void); /* called before what takes long; NULL: nothing */
+};
+
 /*
- * Make the backend over the directory `dir`, a descriptor of /dev/shm, which
- * O_PATH is enough for; it is the backend's from then on.  Returns 0 and *out
- * (free with shmfs_posix_free()), or -ENOMEM.
+ * Make the backend.  Returns 0 and *out (free with shmfs_posix_free()), and
+ * the directory is the backend's from then on, or -ENOMEM.
  */
-int shmfs_posix_new(int dir, struct shmfs_backend **out);
+int shmfs_posix_new(const struct shmfs_posix_config *, struct shmfs_backend **out);
 void shmfs_posix_free(struct shmfs_backend *);
 
 #endif

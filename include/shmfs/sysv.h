@@ -10,7 +10,7 @@
 struct shmfs_sysv_config {
 	uint64_t min_size;	 /* bytes of a segment that is made by writing: `-o size=` */
 	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
-	void (*may_block)(void); /* called before a wait for another request; NULL: nothing */
+	void (*may_block)(void); /* called before what takes long; NULL: nothing */
 };
 
 /*

@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 
 #include "container.h"
 #include "engine.h"
@@ -162,11 +163,24 @@ static void room_is_the_targets(void **state)
 
 static void the_mount_tells_its_target(void **state)
 {
+	char target[16];
+	char value[16];
+	ssize_t length;
 	(void)state;
 	assert_int_equal(shell(NULL, 0,
 			       "grep -q ' - fuse.shmfs shmfs:target=%d ' /proc/self/mountinfo",
 			       box.init),
 			 0);
+	snprintf(target, sizeof(target), "%d", box.init);
+	length = must(getxattr(MNT, "user.shmfs.target", value, sizeof(value) - 1));
+	value[length] = '\0';
+	assert_string_equal(value, target);
+}
+
+static void without_a_target_there_is_none_to_tell(void **state)
+{
+	(void)state;
+	assert_int_equal(getxattr(MNT, "user.shmfs.target", NULL, 0), 0);
 }
 
 static void the_mount_outlives_the_target(void **state)
@@ -474,6 +488,7 @@ int main(void)
 		mounted_target(the_mount_tells_its_target),
 		mounted_target(the_mount_outlives_the_target),
 		mounted_target(an_unmount_leaves_nothing_of_an_ended_target),
+		mounted(without_a_target_there_is_none_to_tell),
 		contained(in_the_background_as_well),
 		alone(owners_are_those_outside_a_user_namespace),
 		alone(what_is_no_process_is_refused),

@@ -238,7 +238,8 @@ static void failures_of_the_backend_are_the_answer(void **state)
 
 static void the_root_tells_of_the_filesystem_and_its_backends(void **state)
 {
-	static const char names[] = "user.shmfs.version\0user.shmfs.engine\0user.shmfs.flavour";
+	static const char names[] = "user.shmfs.version\0user.shmfs.engine\0user.shmfs.target\0"
+				    "user.shmfs.flavour";
 	struct kernel *k = *state;
 
 	assert_int_equal(list(k, ROOT, 1000), sizeof(names));
@@ -248,6 +249,7 @@ static void the_root_tells_of_the_filesystem_and_its_backends(void **state)
 	expect(k, ROOT, "user.shmfs.version", SHMFS_VERSION);
 	/* The backend is the subject of its own table. */
 	expect(k, ROOT, "user.shmfs.flavour", "7");
+	expect(k, ROOT, "user.shmfs.target", "");
 	assert_int_equal(get(k, ROOT, "user.shmfs.version", 1), -ERANGE);
 	assert_int_equal(get(k, ROOT, "user.shmfs.versions", 100), -ENODATA);
 	assert_int_equal(get(k, ROOT, "user.note", 100), -ENODATA);

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/* `user.shm.attached`: who has a segment mapped, an object mapped or open. */
+#include "harness.h"
+
+#include <grp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/xattr.h>
+
+#include "container.h"
+#include "engine.h"
+
+#define SEGMENT MNT "/3148"
+#define OBJECT MNT "/frames"
+#define NEXT_ID "shm_next_id" /* in kernels for checkpoint and restore */
+#define ATTACHED "user.shm.attached"
+
+enum { KEY = 3148, PAGE = 4096, HOLDERS = 4 };
+
+/* --- processes that have it --- */
+
+static pid_t holders[HOLDERS];
+static int nholders;
+static struct container box;
+
+/* A process named "holder" that does `take`, as `user`, and waits for its end. */
+static pid_t hold(bool (*take)(void), const struct user *user)
+{
+	int ready[2];
+	char byte;
+	must(pipe2(ready, O_CLOEXEC));
+	fflush(NULL);
+	pid_t pid = must(fork());
+	if (pid == 0) {
+		prctl(PR_SET_NAME, "holder");
+		if (setgroups(0, NULL) == -1 || setresgid(user->gid, user->gid, user->gid) == -1 ||
+		    setresuid(user->uid, user->uid, user->uid) == -1 || !take())
+			_exit(1);
+		/* A change of ids makes a process root's in /proc, as for a daemon. */
+		prctl(PR_SET_DUMPABLE, 1);
+		if (write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	holders[nholders++] = pid;
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void let_go(void)
+{
+	while (nholders > 0) {
+		kill(holders[--nholders], SIGKILL);
+		waitpid(holders[nholders], NULL, 0);
+	}
+}
+
+static bool attach(void)
+{
+	return shmat(segment_find(KEY), NULL, 0) != (void *)-1;
+}
+
+static bool attach_and_remove(void)
+{
+	return attach() && shmctl(segment_find(KEY), IPC_RMID, NULL) == 0;
+}
+
+static bool open_and_map(const char *path, bool keep_open, bool keep_mapped)
+{
+	int fd = open(path, O_RDWR);
+	void *map =
+		fd == -1 || !keep_mapped ? NULL : mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	return fd != -1 && map != MAP_FAILED && (keep_open || close(fd) == 0);
+}
+
+static bool open_object(void)
+{
+	return open_and_map(NATIVE "/frames", true, false);
+}
+
+static bool map_object(void)
+{
+	return open_and_map(NATIVE "/frames", false, true);
+}
+
+static bool open_through_mount(void)
+{
+	return open_and_map(OBJECT, true, false);
+}
+
+static bool map_through_mount(void)
+{
+	return open_and_map(OBJECT, false, true);
+}
+
+static bool open_segment_through_mount(void)
+{
+	return open_and_map(SEGMENT, true, false);
+}
+
+static bool map_segment_through_mount(void)
+{
+	return open_and_map(SEGMENT, false, true);
+}
+
+/* --- what the mount says of them --- */
+
+/* "PID holder" a line, in the order of the numbers, which is that of starting them. */
+static const char *lines_of(const pid_t *pids, int count)
+{
+	static char text[HOLDERS * 32];
+	size_t used = 0;
+	text[0] = '\0';
+	for (int i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%d holder\n", pids[i]);
+	return text;
+}
+
+static void assert_value(ssize_t length, char *value, const char *expected)
+{
+	assert_true(length >= 0);
+	value[length] = '\0';
+	assert_string_equal(value, expected);
+}
+
+static void assert_attached(const char *path, const pid_t *pids, int count)
+{
+	char value[1024];
+	ssize_t length = getxattr(path, ATTACHED, value, sizeof(value) - 1);
+	assert_value(length, value, lines_of(pids, count));
+	/* Asked for the length alone, it tells that. */
+	assert_int_equal(getxattr(path, ATTACHED, NULL, 0), length);
+}
+
+static int end_case(void **state)
+{
+	become(&ROOT);
+	let_go();
+	if (box.init) {
+		container_leave(&box);
+		container_stop(&box);
+	}
+	return fixture_end(state);
+}
+
+static void mount_with(struct fixture *fixture, const char *options)
+{
+	daemon_start(fixture, options);
+	daemon_is_idle(fixture);
+}
+
+/* --- segments --- */
+
+static void those_attached_before_the_mount_are_named(void **state)
+{
+	segment_create(KEY, PAGE, 0600);
+	hold(attach, &ROOT);
+	hold(attach, &ROOT);
+	mount_with(*state, NULL);
+	hold(attach, &ROOT);
+	assert_attached(SEGMENT, holders, 3);
+	let_go();
+	assert_attached(SEGMENT, NULL, 0);
+}
+
+/* As this process has it, every holder has inherited it. */
+static void those_who_inherited_it_are_named(void **state)
+{
+	(void)state;
+	char line[64];
+	char value[1024];
+	prctl(PR_SET_NAME, "parent");
+	void *memory = segment_attach(segment_create(KEY, PAGE, 0600));
+	pid_t child = hold(attach, &ROOT);
+	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
+	assert_value(getxattr(SEGMENT, ATTACHED, value, sizeof(value) - 1), value, line);
+	segment_detach(memory);
+	assert_attached(SEGMENT, holders, 1);
+}
+
+static void a_removed_segment_tells_who_keeps_it(void **state)
+{
+	(void)state;
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", segment_create(KEY, PAGE, 0600));
+	hold(attach_and_remove, &ROOT);
+	assert_attached(path, holders, 1);
+}
+
+static void other_segments_are_told_apart(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0600);
+	segment_create(KEY + 1, PAGE, 0600);
+	hold(attach, &ROOT);
+	assert_attached(SEGMENT, holders, 1);
+	assert_attached(MNT "/3149", NULL, 0);
+}
+
+static void a_mapping_of_the_mount_counts(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0600);
+	if (engine_is_passthrough())
+		hold(map_segment_through_mount, &ROOT);
+	assert_attached(SEGMENT, holders, nholders);
+	/* Who has it open could read it, as everybody could, and is not in its memory. */
+	int before = nholders;
+	hold(open_segment_through_mount, &ROOT);
+	assert_attached(SEGMENT, holders, before);
+}
+
+/* --- objects --- */
+
+static void who_has_an_object_open_or_mapped_is_named(void **state)
+{
+	object_create("frames", PAGE);
+	object_create("other", PAGE);
+	hold(open_object, &ROOT);
+	mount_with(*state, NULL);
+	hold(map_object, &ROOT);
+	assert_attached(OBJECT, holders, 2);
+	assert_attached(MNT "/other", NULL, 0);
+	let_go();
+	assert_attached(OBJECT, NULL, 0);
+}
+
+static void so_is_who_has_it_through_the_mount(void **state)
+{
+	(void)state;
+	object_create("frames", PAGE);
+	hold(open_through_mount, &ROOT);
+	if (engine_is_passthrough())
+		hold(map_through_mount, &ROOT);
+	assert_attached(OBJECT, holders, nholders);
+}
+
+static void an_unlinked_object_tells_who_keeps_it(void **state)
+{
+	(void)state;
+	char line[64];
+	char value[1024];
+	prctl(PR_SET_NAME, "parent");
+	object_create("frames", PAGE);
+	int fd = must(open(OBJECT, O_RDONLY | O_CLOEXEC));
+	must(unlink(OBJECT));
+	object_create("frames", PAGE);
+	/* This one has it from us, and the new object, which is not asked about. */
+	pid_t child = hold(map_object, &ROOT);
+	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
+	assert_value(fgetxattr(fd, ATTACHED, value, sizeof(value) - 1), value, line);
+	close(fd);
+}
+
+/* --- who asks --- */
+
+static void only_what_the_asker_may_see_is_told(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0666);
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+	hold(attach, &ROOT);
+	hold(attach, &ALICE);
+	hold(open_object, &ROOT);
+	hold(open_object, &ALICE);
+	assert_attached(SEGMENT, holders, 2);
+	assert_attached(OBJECT, holders + 2, 2);
+	become(&ALICE);
+	assert_attached(SEGMENT, holders + 1, 1);
+	assert_attached(OBJECT, holders + 3, 1);
+	become(&BOB);
+	assert_attached(SEGMENT, NULL, 0);
+	assert_attached(OBJECT, NULL, 0);
+}
+
+static int ask_as_user(void *arg)
+{
+	char value[1024] = "";
+	(void)arg;
+	child_must(getxattr(SEGMENT, ATTACHED, value, sizeof(value) - 1) >= 0);
+	child_must(strcmp(value, lines_of(holders, 1)) == 0);
+	memset(value, 0, sizeof(value));
+	child_must(getxattr(OBJECT, ATTACHED, value, sizeof(value) - 1) >= 0);
+	child_must(strcmp(value, lines_of(holders + 1, 1)) == 0);
+	return 0;
+}
+
+static void a_users_own_mount_tells_of_his_processes(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0666);
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+	hold(attach, &NOBODY);
+	hold(open_object, &NOBODY);
+	hold(attach, &ROOT);
+	assert_int_equal(run_as(&NOBODY, ask_as_user, NULL), 0);
+}
+
+/* --- where --- */
+
+static void a_targets_processes_have_their_numbers_here(void **state)
+{
+	container_start(&box, NULL, NULL);
+	int id = segment_create(KEY, PAGE, 0600);
+	object_create("frames", PAGE);
+	inside(&box, {
+		/* Key, id and name are the same then, and the memory is not. */
+		if (access("/proc/sys/kernel/" NEXT_ID, W_OK) == 0)
+			limit_set(NEXT_ID, (unsigned long long)id);
+		segment_create(KEY, PAGE, 0600);
+		object_create("frames", PAGE);
+	});
+	hold(attach, &ROOT);
+	hold(open_object, &ROOT);
+	inside(&box, {
+		hold(attach, &ROOT);
+		hold(open_object, &ROOT);
+	});
+	char options[64];
+	snprintf(options, sizeof(options), "target=%d", box.init);
+	mount_with(*state, options);
+	assert_attached(SEGMENT, holders + 2, 1);
+	assert_attached(OBJECT, holders + 3, 1);
+	daemon_stop(*state);
+	mount_with(*state, NULL);
+	assert_attached(SEGMENT, holders, 1);
+	assert_attached(OBJECT, holders + 1, 1);
+}
+
+/* The one thread that could answer is the one that looks. */
+static void one_thread_is_enough(void **state)
+{
+	(void)state;
+	char output[256];
+	char line[64];
+	object_create("frames", PAGE);
+	assert_int_equal(shell(NULL, 0, BIN "/shmfs -s " MNT), 0);
+	pid_t child = hold(open_through_mount, &ROOT);
+	int status =
+		shell(output, sizeof(output),
+		      "timeout 10 getfattr --absolute-names --only-values -n " ATTACHED " " OBJECT);
+	let_go();
+	must(umount2(MNT, MNT_DETACH));
+	snprintf(line, sizeof(line), "%d holder\n", child);
+	assert_string_equal(output, line);
+	assert_int_equal(status, 0);
+}
+
+static void nobody_can_set_it(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0600);
+	object_create("frames", PAGE);
+	must_fail(EPERM, setxattr(SEGMENT, ATTACHED, "1 init\n", 7, 0));
+	must_fail(EPERM, setxattr(OBJECT, ATTACHED, "1 init\n", 7, 0));
+	must_fail(EPERM, removexattr(SEGMENT, ATTACHED));
+	must_fail(EPERM, removexattr(OBJECT, ATTACHED));
+}
+
+#define held(test) cmocka_unit_test_setup_teardown(test, fixture_mount, end_case)
+#define unmounted(test) cmocka_unit_test_setup_teardown(test, fixture_begin, end_case)
+#define held_by_user(test) cmocka_unit_test_setup_teardown(test, fixture_mount_as_nobody, end_case)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		unmounted(those_attached_before_the_mount_are_named),
+		held(those_who_inherited_it_are_named),
+		held(a_removed_segment_tells_who_keeps_it),
+		held(other_segments_are_told_apart),
+		held(a_mapping_of_the_mount_counts),
+		unmounted(who_has_an_object_open_or_mapped_is_named),
+		held(so_is_who_has_it_through_the_mount),
+		held(an_unlinked_object_tells_who_keeps_it),
+		held(only_what_the_asker_may_see_is_told),
+		held_by_user(a_users_own_mount_tells_of_his_processes),
+		unmounted(a_targets_processes_have_their_numbers_here),
+		unmounted(one_thread_is_enough),
+		held(nobody_can_set_it),
+	};
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
