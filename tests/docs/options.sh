@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What the program understands, what its help, its manual page and README.md tell of it, and
+# what the completions offer: all the same options.
+set -eu -o pipefail
+
+if [ $# -ne 3 ]; then
+	echo "usage: ${0##*/} SOURCE SHMFS SHMFS-KEY" >&2
+	exit 2
+fi
+source=$1
+shmfs=$2
+shmfs_key=$3
+completion=$source/mount-helpers/completion
+
+work=$(mktemp -d)
+trap 'rm -r -- "$work"' EXIT
+failures=0
+
+# compare WHAT PLACE PLACE...
+# Each place is a file of $work with one name a line; the first has them right.
+compare() {
+	local what=$1 first=$2 place
+	shift 2
+	if [ ! -s "$work/$first" ]; then
+		echo "FAILED: no $what found in $first"
+		failures=$((failures + 1))
+	fi
+	for place; do
+		diff -u --label "$what: $first" --label "$what: $place" \
+			<(sort -u "$work/$first") <(sort -u "$work/$place") || failures=$((failures + 1))
+	done
+}
+
+own_options() {
+	sed -nE 's/^\tRAW\("([a-z]+)[="].*/\1/p' "$source/src/options.c" >"$work/table"
+	"$shmfs" -h | sed -nE '/^Options that every/,$d; s/^ +-o ([a-z]+).*/\1/p' >"$work/help"
+	sed -nE 's/^\.It Fl o Cm ([a-z]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"
+	grep '^| `-o' "$source/README.md" | grep -oE '`-o [a-z]+' | sed 's/.* //' >"$work/readme"
+	sed -nE "s/.*own_options='([^']*)'.*/\1/p" "$completion/shmfs.bash" | tr -s ' ' '\n' |
+		tr -d = >"$work/bash"
+	sed -nE "/\town_options=\(/,/^\t\)/s/^\t\t'([a-z]+)\[.*/\1/p" "$completion/_shmfs" >"$work/zsh"
+	compare option table help manual readme bash zsh
+}
+
+# The letters of the flags; those of shmfs are libfuse's.
+flags() {
+	"$shmfs" -h | sed -nE 's/^ +-([a-zA-Z]) .*/\1/p' | grep -vx o >"$work/help"
+	sed -nE 's/^\.It Fl ([a-zA-Z])( .*|$)/\1/p' "$source/src/shmfs.8" | grep -vx o >"$work/manual"
+	# shellcheck disable=SC2016 # backquotes as Markdown has them
+	grep -E '^\| `-[a-zA-Z]`' "$source/README.md" | cut -d '|' -f 2 |
+		grep -oE '`-[a-zA-Z]`' | tr -d '`-' >"$work/readme"
+	sed -nE '/^_shmfs\(/,/^}/s/.*_shmfs_offer .(-[^'\'']*).*/\1/p' "$completion/shmfs.bash" |
+		grep -oE '(^| )-[a-zA-Z]\b' | tr -d ' -' | grep -vx o >"$work/bash"
+	sed -n '/^shmfs)/,/;;/p' "$completion/_shmfs" | grep -oE "['{]-[a-zA-Z][[,]" |
+		tr -d "'{[,-" | grep -vx o >"$work/zsh"
+	compare flag help manual readme bash zsh
+}
+
+flags_of_shmfs_key() {
+	"$shmfs_key" -h | sed -nE 's/^ +-([a-zA-Z]) .*/\1/p' >"$work/help"
+	sed -nE 's/^\.It Fl ([a-zA-Z])$/\1/p' "$source/src/shmfs-key/shmfs-key.1" >"$work/manual"
+	sed -nE '/^_shmfs_key\(/,/^}/s/.*_shmfs_offer .(-[^'\'']*).*/\1/p' "$completion/shmfs.bash" |
+		grep -oE '[a-zA-Z]' >"$work/bash"
+	sed -n '/^shmfs-key)/,/;;/p' "$completion/_shmfs" | grep -oE "'?-[a-zA-Z]\[" |
+		tr -d "'[-" >"$work/zsh"
+	compare "flag of shmfs-key" help manual bash zsh
+}
+
+own_options
+flags
+flags_of_shmfs_key
+[ "$failures" -eq 0 ] || exit 1
+echo "all the same"
