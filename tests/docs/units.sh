@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# systemd finds nothing wrong with the units, and the service mounts where all can see it.
+set -eu -o pipefail
+
+if [ $# -ne 3 ]; then
+	echo "usage: ${0##*/} SHMFS SERVICE MOUNT" >&2
+	exit 2
+fi
+shmfs=$1
+service=$2
+mount=$3
+# Tenths of systemd-analyze's points; what is left is what a mount for all has to be.
+most_exposed=50
+
+if ! command -v systemd-analyze >/dev/null; then
+	echo "skipped: no systemd-analyze"
+	exit 77
+fi
+
+work=$(mktemp -d)
+trap 'rm -r -- "$work"' EXIT
+
+# Programs that a unit names have to exist: those that were built.
+sed "s|^ExecStart=[^ ]*/shmfs |ExecStart=$shmfs |" "$service" >"$work/shmfs@.service"
+cp -- "$mount" "$work/mnt-shm.mount"
+said=$(systemd-analyze verify --man=no "$work/shmfs@mnt-shm.service" "$work/mnt-shm.mount" 2>&1) ||
+	said="status $?: $said"
+if [ -n "$said" ]; then
+	echo "FAILED: systemd-analyze verify: $said"
+	exit 1
+fi
+grep -q "^ExecStart=$shmfs " "$work/shmfs@.service" || {
+	echo "FAILED: the service does not start shmfs"
+	exit 1
+}
+
+# systemd.exec(5): each of these makes a mount namespace, which the mount would not leave.
+hiding='Private(Tmp|Devices|Mounts|IPC|Network|Users|PIDs)|Protect(System|Home|Proc)|ProcSubset'
+hiding=$hiding'|ProtectKernel(Tunables|Modules|Logs)|ProtectControlGroups|(No)?ExecPaths'
+hiding=$hiding'|(ReadOnly|ReadWrite|Inaccessible)Paths|Bind(ReadOnly)?Paths|TemporaryFileSystem'
+hiding=$hiding'|Root(Directory|Image)|Mount(Images|Flags)|DynamicUser|LogNamespace'
+if grep -E "^($hiding)=" "$service"; then
+	echo "FAILED: with this the mount is seen by shmfs alone"
+	exit 1
+fi
+
+systemd-analyze security --offline=true --threshold="$most_exposed" --no-pager \
+	"$work/shmfs@.service" >"$work/report" 2>&1 || {
+	cat "$work/report"
+	echo "FAILED: more exposed than $most_exposed"
+	exit 1
+}
+tail -n 1 "$work/report"
