@@ -222,6 +222,21 @@ static void replace(struct replacement *r)
 		restore(r);
 }
 
+#ifdef __has_feature
+#define HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
+/*
+ * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
+ * memory that the two share, that all other threads are gone.  By glibc's other
+ * name for it the guardian passes for the thread that waits for it.
+ */
+int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
 struct guardian {
 	void (*run)(struct replacement *);
 	struct replacement *replacement;
