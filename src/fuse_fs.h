@@ -26,6 +26,13 @@
  */
 #define ONE_JIFFY 1e-9
 
+/*
+ * The most bytes of one READ or WRITE.  With a page for its header it fits
+ * into a pipe of 1 MiB, which is what a pipe can have (pipe(7)), and a copy on
+ * its way stays in a processor's own cache.
+ */
+#define MAX_TRANSFER (512 << 10)
+
 struct shmfs_fs {
 	struct shmfs_tree tree;
 	struct shmfs_inode_table inodes;

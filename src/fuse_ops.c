@@ -226,6 +226,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	struct shmfs_fs *fs = userdata;
 
 	shmfs_passthrough_init(&fs->passthrough, conn);
+	shmfs_splice_init(conn);
+	if (conn->max_write > MAX_TRANSFER)
+		conn->max_write = MAX_TRANSFER;
 }
 
 const struct fuse_lowlevel_ops shmfs_fuse_operations = {

@@ -128,9 +128,21 @@ static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdat
 	return writev(fd, iov, count);
 }
 
+/* Long replies, of which INIT is none. */
+static ssize_t device_splice_send(int from, off_t *from_pos, int fd, off_t *pos, size_t len,
+				  unsigned flags, void *userdata)
+{
+	(void)userdata;
+	return splice(from, from_pos, fd, pos, len, flags);
+}
+
 int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
 {
-	static const struct fuse_custom_io io = { .read = device_read, .writev = device_writev };
+	static const struct fuse_custom_io io = {
+		.read = device_read,
+		.writev = device_writev,
+		.splice_send = device_splice_send,
+	};
 
 	fs->passthrough.device = fuse_session_fd(session);
 	return fuse_session_custom_io(session, &io, fs->passthrough.device);
@@ -192,6 +204,17 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
 	if (err == -EPERM)
 		return "passthrough takes CAP_SYS_ADMIN";
 	return err ? strerror(-err) : NULL;
+}
+
+void shmfs_splice_init(struct fuse_conn_info *conn)
+{
+#if LIBFUSE_HAS_PASSTHROUGH
+	fuse_set_feature_flag(conn, FUSE_CAP_SPLICE_WRITE);
+	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ);
+#else
+	conn->want |= conn->capable & FUSE_CAP_SPLICE_WRITE;
+	conn->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
+#endif
 }
 
 /* --- bindings --- */

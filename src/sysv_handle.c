@@ -268,6 +268,7 @@ static void fill_span(struct sysv_segment *segment, bool write, uint64_t off, si
 		.pos = (off_t)off,
 		.mem = by_map ? segment->map + off : NULL,
 		.len = len,
+		.huge = segment->huge,
 		.pin = segment,
 	};
 }

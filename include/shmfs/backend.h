@@ -74,6 +74,7 @@ struct shmfs_span {
 	char *mem;
 	size_t len;
 	bool append; /* to be written at the end, wherever that is then */
+	bool huge;   /* huge pages at `fd`: splice(2) does not know them */
 	void *pin;   /* the backend's own: what keeps the bytes there */
 };
 

@@ -21,12 +21,14 @@
 #define BACKING_CLOSE 2u
 
 struct kernel_backing kernel_backing;
+unsigned kernel_spliced;
 static unsigned interrupted;
 
 /* --- system calls that src/fuse_passthrough.c makes on the device --- */
 
 ssize_t __real_writev(int fd, const struct iovec *iov, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_splice(int from, off_t *from_pos, int to, off_t *to_pos, size_t len, unsigned flags);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
@@ -49,6 +51,24 @@ ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
 	assert_int_equal(write(fd, &failed, sizeof(failed)), sizeof(failed));
 	errno = EFAULT;
 	return -1;
+}
+
+/* A reply out of a pipe.  The device takes it at once, as a socket would not. */
+ssize_t __wrap_splice(int from, off_t *from_pos, int to, off_t *to_pos, size_t len, unsigned flags)
+{
+	char *reply = malloc(len);
+	struct iovec iov = { reply, len };
+	ssize_t n;
+
+	assert_non_null(reply);
+	assert_null(from_pos);
+	assert_null(to_pos);
+	assert_int_equal(flags, 0);
+	assert_int_equal(read(from, reply, len), len);
+	kernel_spliced++;
+	n = __wrap_writev(to, &iov, 1);
+	free(reply);
+	return n;
 }
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
@@ -97,9 +117,20 @@ static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdat
 	return __wrap_writev(fd, iov, count);
 }
 
+static ssize_t device_splice_send(int from, off_t *from_pos, int fd, off_t *pos, size_t len,
+				  unsigned flags, void *userdata)
+{
+	(void)userdata;
+	return __wrap_splice(from, from_pos, fd, pos, len, flags);
+}
+
 static int wrap_device(struct fuse_session *session)
 {
-	static const struct fuse_custom_io io = { .read = device_read, .writev = device_writev };
+	static const struct fuse_custom_io io = {
+		.read = device_read,
+		.writev = device_writev,
+		.splice_send = device_splice_send,
+	};
 
 	return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }
@@ -152,6 +183,7 @@ struct kernel *kernel_start(bool want_passthrough)
 	assert_int_equal(attach(k, pair[1]), 0);
 	fuse_opt_free_args(&args);
 	kernel_backing = (struct kernel_backing){ .next_id = -ENOTTY };
+	kernel_spliced = 0;
 	interrupted = 0;
 	return k;
 }

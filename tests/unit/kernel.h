@@ -127,5 +127,7 @@ struct kernel_backing {
 	uint32_t last_closed;
 };
 extern struct kernel_backing kernel_backing;
+/* How many replies came out of a pipe. */
+extern unsigned kernel_spliced;
 
 #endif

@@ -17,6 +17,8 @@
 #include "sigbus.h"
 
 #define ROOT SHMFS_DIR_ROOT
+/* More than is copied through a buffer. */
+#define MUCH ((size_t)128 << 10)
 
 static const char text[] = "There is no shared memory but mine.";
 
@@ -72,23 +74,71 @@ static void reads_from_a_descriptor(void **state)
 	kernel_close(k, &file);
 }
 
-static void reads_much_at_once(void **state)
+/* No two of its pages are the same. */
+static char *much(void)
 {
-	const size_t len = 128 << 10;
-	struct kernel *k = *state;
-	char *bytes = malloc(len);
-	struct kernel_file file;
+	char *bytes = malloc(MUCH);
 
 	assert_non_null(bytes);
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; i < MUCH; i++)
 		bytes[i] = (char)(i * 7 + i / 4096);
-	file = opened(k, "a", bytes, len);
+	return bytes;
+}
+
+static void expect_much(struct kernel *k, const struct kernel_file *file, const char *bytes,
+			size_t off, size_t count)
+{
+	assert_int_equal(kernel_read(k, file, (off_t)off, MUCH), 0);
+	assert_int_equal(k->reply_len, count);
+	assert_memory_equal(k->reply, bytes + off, count);
+	assert_int_equal(k->posix->spans_held, 0);
+}
+
+static void reads_much_at_once(void **state)
+{
+	struct kernel *k = *state;
+	char *bytes = much();
+	struct kernel_file file = opened(k, "a", bytes, MUCH);
+
 	for (int spans = MEMORY_MAPPED; spans <= MEMORY_DESCRIPTOR; spans++) {
 		k->posix->spans = (enum memory_spans)spans;
-		assert_int_equal(kernel_read(k, &file, 0, len), 0);
-		assert_int_equal(k->reply_len, len);
-		assert_memory_equal(k->reply, bytes, len);
+		expect_much(k, &file, bytes, 0, MUCH);
+		expect_much(k, &file, bytes, 4095, MUCH - 4095);
+		assert_int_equal(kernel_spliced, spans == MEMORY_DESCRIPTOR ? 2 : 0);
 	}
+	free(bytes);
+	kernel_close(k, &file);
+}
+
+/* The backend has said how much there is; now there is less. */
+static void much_that_has_shrunk_is_a_short_read(void **state)
+{
+	struct kernel *k = *state;
+	char *bytes = much();
+	struct kernel_file file = opened(k, "a", bytes, MUCH);
+
+	k->posix->spans = MEMORY_DESCRIPTOR;
+	for (size_t left = MUCH; left > 0; left /= 3) {
+		assert_int_equal(ftruncate(newest(k)->fd, (off_t)left), 0);
+		expect_much(k, &file, bytes, 0, left);
+	}
+	assert_int_equal(ftruncate(newest(k)->fd, 0), 0);
+	expect_much(k, &file, bytes, 0, 0);
+	free(bytes);
+	kernel_close(k, &file);
+}
+
+static void much_can_fail_too(void **state)
+{
+	struct kernel *k = *state;
+	char *bytes = much();
+	struct kernel_file file = opened(k, "a", bytes, MUCH);
+
+	k->posix->spans = MEMORY_BROKEN;
+	assert_int_equal(kernel_read(k, &file, 0, MUCH), -EBADF);
+	assert_int_equal(k->posix->spans_held, 0);
+	k->posix->spans = MEMORY_DESCRIPTOR;
+	expect_much(k, &file, bytes, 0, MUCH);
 	free(bytes);
 	kernel_close(k, &file);
 }
@@ -408,6 +458,8 @@ int main(void)
 		KERNEL_TEST(reads_from_memory),
 		KERNEL_TEST(reads_from_a_descriptor),
 		KERNEL_TEST(reads_much_at_once),
+		KERNEL_TEST(much_that_has_shrunk_is_a_short_read),
+		KERNEL_TEST(much_can_fail_too),
 		KERNEL_TEST(read_errors_pass_through),
 		KERNEL_TEST(reading_memory_that_is_gone_is_an_error),
 		KERNEL_TEST(pages_of_the_cache_are_not_filled),
