@@ -273,6 +273,27 @@ static void writing_memory_that_is_gone_is_an_error(void **state)
 	kernel_close(k, &file);
 }
 
+static void writing_much_memory_that_is_gone_is_an_error(void **state)
+{
+	struct kernel *k = *state;
+	char *bytes = much();
+	struct kernel_file file = opened(k, "a", bytes, MUCH);
+	struct memory_file *object = newest(k);
+	uint32_t written;
+
+	assert_int_equal(shmfs_guard_install(), 0);
+	memset(bytes, 'x', MUCH);
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 1, bytes, MUCH - 1, &written), 0);
+	assert_int_equal(written, MUCH - 1);
+	assert_memory_equal(object->bytes + 1, bytes, MUCH - 1);
+	memory_lose_pages(object);
+	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, bytes, MUCH, &written), -ENOMEM);
+	sigbus_over();
+	assert_int_equal(k->posix->spans_held, 0);
+	free(bytes);
+	kernel_close(k, &file);
+}
+
 /* --- fallocate, lseek --- */
 
 static void fallocate_passes_its_arguments(void **state)
@@ -468,6 +489,7 @@ int main(void)
 		KERNEL_TEST(writes_what_has_room),
 		KERNEL_TEST(write_errors_pass_through),
 		KERNEL_TEST(writing_memory_that_is_gone_is_an_error),
+		KERNEL_TEST(writing_much_memory_that_is_gone_is_an_error),
 		KERNEL_TEST(fallocate_passes_its_arguments),
 		KERNEL_TEST(lseek_finds_data_and_holes),
 		KERNEL_TEST(copies_between_all_kinds_of_spans),
