@@ -9,6 +9,9 @@
 
 #include "fuse_reply.h"
 
+/* Most have no more, and are looked for once. */
+#define FEW_GROUPS 32
+
 /*
  * The groups come from /proc, as they are now: FUSE sends one only.  Who
  * cannot be seen there (another PID namespace) has none.
@@ -16,14 +19,20 @@
 static size_t load_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	struct request_caller *who = (struct request_caller *)caller;
-	int count = who->groups ? 0 : fuse_req_getgroups(who->req, 0, NULL);
+	int room = FEW_GROUPS;
+	int count = 0;
 
-	if (count > 0) {
-		who->groups = calloc((size_t)count, sizeof(*who->groups));
-		/* They can have changed since they were counted: then it is none. */
-		if (who->groups && fuse_req_getgroups(who->req, count, who->groups) == count)
-			who->ngroups = (size_t)count;
+	while (!who->groups) {
+		who->groups = calloc((size_t)room, sizeof(*who->groups));
+		count = who->groups ? fuse_req_getgroups(who->req, room, who->groups) : 0;
+		if (count <= room)
+			break;
+		free(who->groups);
+		who->groups = NULL;
+		room = count;
 	}
+	if (count > 0)
+		who->ngroups = (size_t)count;
 	*list = who->groups;
 	return who->ngroups;
 }

@@ -90,21 +90,28 @@ static void what_was_created_is_not_kept(void **state)
 /* The caller's groups come from /proc, where the caller is this process. */
 static void create_has_the_groups_of_the_caller(void **state)
 {
-	static const gid_t groups[] = { 4711, 4712, 4713 };
+	static const size_t counts[] = { 3, 200, 0 };
 	struct kernel *k = *state;
-	struct fuse_entry_out entry;
-	struct kernel_file file;
+	gid_t groups[200];
 
-	if (setgroups(COUNT(groups), groups) != 0)
-		skip(); /* only root may */
 	k->uid = 1000;
 	k->sysv->want_groups = true;
-	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
-	setgroups(0, NULL);
-	assert_int_equal(k->sysv->seen.pid, getpid());
-	assert_int_equal(k->sysv->seen.ngroups, COUNT(groups));
-	assert_int_equal(k->sysv->seen.group, groups[0]);
-	kernel_close(k, &file);
+	for (gid_t i = 0; i < COUNT(groups); i++)
+		groups[i] = 4711 + i;
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		const char name[] = { (char)('1' + i), '\0' };
+		struct fuse_entry_out entry;
+		struct kernel_file file;
+
+		if (setgroups(counts[i], groups) != 0)
+			skip(); /* only root may */
+		assert_int_equal(kernel_create(k, ROOT, name, O_RDWR, 0600, &entry, &file), 0);
+		assert_int_equal(k->sysv->seen.pid, getpid());
+		assert_int_equal(k->sysv->seen.ngroups, counts[i]);
+		if (counts[i])
+			assert_int_equal(k->sysv->seen.group, groups[0]);
+		kernel_close(k, &file);
+	}
 }
 
 struct refusal {
