@@ -33,8 +33,38 @@ static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 	return 0;
 }
 
+static bool is_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
+{
+	const gid_t *groups = NULL;
+	size_t ngroups;
+
+	if (caller->gid == a || caller->gid == b)
+		return true;
+	ngroups = caller->groups ? caller->groups(caller, &groups) : 0;
+	for (size_t i = 0; i < ngroups; i++) {
+		if (groups[i] == a || groups[i] == b)
+			return true;
+	}
+	return false;
+}
+
+bool shmfs_caller_may(const struct shmfs_caller *caller, const struct shmfs_rights *rights,
+		      unsigned want)
+{
+	unsigned other = rights->mode & want;
+	unsigned group = rights->mode >> 3 & want;
+
+	if (caller->uid == 0)
+		return true;
+	if (caller->uid == rights->owner || caller->uid == rights->creator)
+		return (rights->mode >> 6 & want) == want;
+	if (group != other && is_in_group(caller, rights->group, rights->creators_group))
+		return group == want;
+	return other == want;
+}
+
 /* Root needs no groups, and one user alone has nobody else to be. */
-static bool is_self(const struct shmfs_caller *caller)
+bool shmfs_caller_is_self(const struct shmfs_caller *caller)
 {
 	return getuid() != 0 || (caller->uid == 0 && caller->gid == getgid());
 }
@@ -45,7 +75,7 @@ int shmfs_caller_assume(const struct shmfs_caller *caller)
 	size_t ngroups;
 	int err;
 
-	if (is_self(caller))
+	if (shmfs_caller_is_self(caller))
 		return 0;
 	ngroups = caller->groups ? caller->groups(caller, &groups) : 0;
 	err = set_ids(caller->uid, caller->gid, ngroups, groups);

@@ -147,21 +147,10 @@ void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 
 /* --- creating --- */
 
-/* May the caller open it by the owner's bits?  Root may; for others: unknown. */
-static bool owner_may_open(const struct stat *st, const struct shmfs_caller *caller, int flags)
-{
-	int mode = flags & O_ACCMODE;
-	mode_t need = (mode != O_WRONLY ? S_IRUSR : 0) |
-		      (mode != O_RDONLY || (flags & O_TRUNC) ? S_IWUSR : 0);
-
-	return caller->uid == 0 || (caller->uid == st->st_uid && (st->st_mode & need) == need);
-}
-
 /*
  * The name was free when the kernel looked it up and is taken now, without
  * O_EXCL: open what is there.  The kernel has not checked whether the caller
- * may; where that takes more than a look at the owner, -ESTALE makes it look
- * the name up again.
+ * may; open() does.
  */
 static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
 		      const struct shmfs_name *name, int flags, const struct shmfs_caller *caller,
@@ -174,9 +163,7 @@ static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
 		err = look_up(fs, backend, name, identity, caller, inode, st);
 	if (err)
 		return err;
-	err = -ESTALE;
-	if (owner_may_open(st, caller, flags))
-		err = backend->ops->open((*inode)->object, flags, caller, handle);
+	err = backend->ops->open((*inode)->object, flags, caller, handle);
 	if (err)
 		shmfs_inode_forget(&fs->inodes, *inode, 1);
 	return err;

@@ -195,18 +195,22 @@ static int posix_named(struct shmfs_object *base, const struct shmfs_name *name)
 	return err;
 }
 
-int posix_open_object(struct posix_object *obj, int flags)
+int posix_open_object(struct posix_object *obj, int flags, const struct shmfs_caller *caller)
 {
 	struct stat st;
-	int err = -ESTALE;
+	int err = caller ? shmfs_caller_assume(caller) : 0;
 	int fd;
 
+	if (err)
+		return err;
 	pthread_mutex_lock(&obj->lock);
 	/* O_NONBLOCK: should the name be a fifo's now, do not wait for a writer. */
 	fd = openat(dir_of(&obj->base), obj->name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		err = errno == ENOENT || errno == ELOOP ? -ESTALE : -errno;
 	pthread_mutex_unlock(&obj->lock);
+	if (caller)
+		shmfs_caller_drop();
 	if (fd < 0)
 		return err;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == obj->base.identity)
@@ -226,7 +230,7 @@ int posix_refer_to(struct posix_object *obj)
 			fd = -errno;
 	}
 	pthread_mutex_unlock(&obj->lock);
-	return fd == -1 ? posix_open_object(obj, O_PATH) : fd;
+	return fd == -1 ? posix_open_object(obj, O_PATH, NULL) : fd;
 }
 
 bool posix_is_named(struct posix_object *obj)

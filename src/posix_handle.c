@@ -38,39 +38,48 @@ static void drop_setid(int fd, const struct shmfs_caller *caller)
 }
 
 /*
- * The kernel has checked the mode, and where there is an ACL the mode is not
- * the whole answer: let it be given on the object itself, to the caller.
+ * May the caller open it, by the rights that are set at this moment?  The
+ * kernel has looked at those that it knew.  Where the mode is not the whole
+ * answer, it is asked again: as the caller, on the object itself.
  */
-static int check_acl(int fd, int flags, const struct shmfs_caller *caller)
+static int check_rights(struct posix_object *obj, int fd, int flags,
+			const struct shmfs_caller *caller)
 {
-	char path[POSIX_PROC_PATH];
+	static const unsigned wants[] = { [O_RDONLY] = 04, [O_WRONLY] = 02, [O_RDWR] = 06 };
+	const struct posix_backend *be = (struct posix_backend *)obj->base.backend;
+	struct shmfs_rights rights;
+	struct stat st, dir;
 	int again;
-	int err;
 
-	if (getuid() != 0 || caller->uid == 0 ||
-	    fgetxattr(fd, "system.posix_acl_access", NULL, 0) <= 0)
+	if (shmfs_caller_is_self(caller))
 		return 0;
-	posix_proc_path(fd, path);
-	err = shmfs_caller_assume(caller);
-	if (err)
-		return err;
-	again = open(path, (flags & O_ACCMODE) | O_CLOEXEC);
-	err = again < 0 ? -errno : 0;
-	shmfs_caller_drop();
-	if (!err)
-		close(again);
-	return err;
+	if (fstat(fd, &st) != 0 || fstat(be->dir, &dir) != 0)
+		return -errno;
+	if ((dir.st_mode & 0111) != 0111 || fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0) {
+		again = posix_open_object(obj, flags & O_ACCMODE, caller);
+		if (again >= 0)
+			close(again);
+		return again < 0 ? again : 0;
+	}
+	rights = (struct shmfs_rights){
+		.owner = st.st_uid,
+		.creator = st.st_uid,
+		.group = st.st_gid,
+		.creators_group = st.st_gid,
+		.mode = st.st_mode,
+	};
+	return shmfs_caller_may(caller, &rights, wants[flags & O_ACCMODE]) ? 0 : -EACCES;
 }
 
 int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 		   const struct shmfs_caller *caller)
 {
-	int fd = h ? handle(h)->fd : posix_open_object(object(base), O_WRONLY);
+	int fd = h ? handle(h)->fd : posix_open_object(object(base), O_WRONLY, NULL);
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = h ? 0 : check_acl(fd, O_WRONLY, caller);
+	err = h ? 0 : check_rights(object(base), fd, O_WRONLY, caller);
 	if (!err) {
 		drop_setid(fd, caller);
 		err = ftruncate(fd, size) == 0 ? 0 : -errno;
@@ -167,8 +176,8 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 
 	if (!h)
 		return -ENOMEM;
-	h->fd = posix_open_object(obj, open_flags(mode));
-	err = h->fd < 0 ? h->fd : check_acl(h->fd, mode, caller);
+	h->fd = posix_open_object(obj, open_flags(mode), NULL);
+	err = h->fd < 0 ? h->fd : check_rights(obj, h->fd, mode, caller);
 	if (!err && mode != O_RDONLY)
 		drop_setid(h->fd, caller);
 	if (!err && (flags & O_TRUNC) && ftruncate(h->fd, 0) != 0)

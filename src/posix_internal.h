@@ -37,10 +37,11 @@ struct posix_object {
 /* --- posix.c --- */
 
 /*
- * A descriptor of the object itself for one call, with `flags` of open(2): by
- * the name, if that still leads to it; else -ESTALE.
+ * A descriptor of the object itself with `flags` of open(2), as the caller, or
+ * where that is NULL as the daemon: by the name, if that still leads to it;
+ * else -ESTALE.
  */
-int posix_open_object(struct posix_object *, int flags);
+int posix_open_object(struct posix_object *, int flags, const struct shmfs_caller *);
 /*
  * A descriptor that names the object without opening it: a handle's, if there
  * is one, duplicated so that it outlives the handle.

@@ -138,6 +138,35 @@ static int need_segment(struct sysv_object *obj, bool writable)
 	return 0;
 }
 
+/*
+ * The kernel has looked at the mode that it knew.  This is the mode at this
+ * moment, with the rules of shmat(2): who writes must be able to read.  What
+ * was removed and lives on in handles had perhaps another mode in the end than
+ * we know: it is left to those whose it was.
+ */
+int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
+{
+	struct shmid_ds ds;
+	int err = sysv_object_stat_now(obj, &ds, NULL);
+	bool may;
+
+	if (!err) {
+		const struct shmfs_rights rights = {
+			.owner = ds.shm_perm.uid,
+			.creator = ds.shm_perm.cuid,
+			.group = ds.shm_perm.gid,
+			.creators_group = ds.shm_perm.cgid,
+			.mode = ds.shm_perm.mode,
+		};
+		may = shmfs_caller_may(caller, &rights, writable ? 06 : 04);
+		return may ? 0 : -EACCES;
+	}
+	pthread_mutex_lock(&obj->lock);
+	may = obj->segment && sysv_is_owner(&obj->last, caller);
+	pthread_mutex_unlock(&obj->lock);
+	return may ? 0 : err;
+}
+
 /* One handle less; with the last the memory goes, and the size is final. */
 static void drop_handle(struct sysv_object *obj, bool created)
 {
@@ -160,15 +189,17 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
+	bool writable = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 	int err = new_handle(flags, &h);
 
-	(void)caller;
 	if (err)
 		return err;
 	h->base.object = base;
 	sysv_wait_read(obj);
+	err = sysv_check_rights(obj, writable, caller);
 	pthread_mutex_lock(&obj->lock);
-	err = need_segment(obj, (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC));
+	if (!err)
+		err = need_segment(obj, writable);
 	if (!err)
 		obj->handles++;
 	pthread_mutex_unlock(&obj->lock);

@@ -184,6 +184,8 @@ int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 /* shmat(2) and shmdt(2) with our own attachments counted. */
 int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
 void sysv_detach(struct sysv_backend *, int id, char *map);
+/* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
+bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
 /* Can this process open the files behind its mappings? */
 bool sysv_descriptors_work(const char *proc_dir);
 
@@ -217,7 +219,7 @@ int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size
 /* The same with `object->io` held for writing already, and never to 0. */
 int sysv_set_size(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
 		  const struct shmfs_caller *);
-/* Zero every byte; `object->io` is held. */
+/* Zero every byte; `object->io` is held, and the caller may write. */
 int sysv_clear(struct sysv_object *);
 /* Make room for a write that ends at `end`; `object->io` is held for writing. */
 int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
@@ -236,6 +238,11 @@ int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
 int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
+/*
+ * May the caller read, or write, at this moment?  `object->io` is held.
+ * -EACCES, or -ESTALE when the segment is gone.
+ */
+int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
 enum shmfs_binding sysv_binding(struct shmfs_handle *, int *fd);
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
 void sysv_read_end(struct shmfs_handle *, struct shmfs_span *);

@@ -322,13 +322,6 @@ static void recover(struct replacement *r)
 	run_guardian(restore, r);
 }
 
-/* May the caller remove the segment (ipc/util.c, ipcctl_obtain_check())? */
-static bool may_remove(const struct shmid_ds *ds, const struct shmfs_caller *caller)
-{
-	return caller->uid == 0 || caller->uid == ds->shm_perm.uid ||
-	       caller->uid == ds->shm_perm.cuid;
-}
-
 static int check(const struct sysv_object *obj, const struct shmfs_handle *handle,
 		 const struct replacement *r, uint64_t others, const struct shmfs_caller *caller)
 {
@@ -336,7 +329,7 @@ static int check(const struct sysv_object *obj, const struct shmfs_handle *handl
 		return -ESTALE;
 	if (!obj->by_key || r->ds.shm_perm.__key == 0)
 		return -EPERM;
-	if (!may_remove(&r->ds, caller))
+	if (!sysv_is_owner(&r->ds, caller))
 		return -EPERM;
 	/* Attachments of ours that are not the object's are those of its `.by-id`. */
 	if (others || r->ds.shm_nattch > (obj->segment && obj->segment->fd < 0 ? 1 : 0))
@@ -422,7 +415,7 @@ static void report_loss(struct replacement *r)
 }
 
 /* All is checked and allocated: do it. */
-static int commit(struct sysv_object *obj, struct replacement *r)
+static int commit(struct sysv_object *obj, struct replacement *r, const struct shmfs_caller *caller)
 {
 	uint64_t others;
 	char *map;
@@ -432,6 +425,9 @@ static int commit(struct sysv_object *obj, struct replacement *r)
 	if (err)
 		return sysv_gone(err);
 	err = sysv_object_stat_now(obj, &r->ds, &others);
+	/* It may have been given away since check(). */
+	if (!err && !sysv_is_owner(&r->ds, caller))
+		err = -EPERM;
 	r->own = r->ds.shm_nattch - others;
 	r->err = -EIO; /* what it is when the guardian is killed before it began */
 	begin(obj, r);
@@ -480,7 +476,7 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	if (!err)
 		err = probe(&r);
 	if (!err)
-		err = commit(obj, &r);
+		err = commit(obj, &r, caller);
 	free(r.spare);
 	sysv_segment_put(r.old);
 	if (r.rescued)

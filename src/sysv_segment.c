@@ -147,6 +147,12 @@ int sysv_attach(struct sysv_backend *be, int id, int flags, char **map)
 	return err;
 }
 
+bool sysv_is_owner(const struct shmid_ds *ds, const struct shmfs_caller *caller)
+{
+	return caller->uid == 0 || caller->uid == ds->shm_perm.uid ||
+	       caller->uid == ds->shm_perm.cuid;
+}
+
 void sysv_segment_count(struct sysv_segment *segment, struct sysv_attachment **spare)
 {
 	if (!segment->map || segment->map_size)

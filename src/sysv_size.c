@@ -84,9 +84,11 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 	int err;
 
 	sysv_wait_write(obj);
-	if (size == 0)
+	/* A handle was opened for writing.  By the name it is asked for here. */
+	err = h ? 0 : sysv_check_rights(obj, true, caller);
+	if (!err && size == 0)
 		err = sysv_clear(obj);
-	else
+	else if (!err)
 		err = sysv_set_size(obj, h, (uint64_t)size, caller);
 	pthread_rwlock_unlock(&obj->io);
 	return err;

@@ -138,7 +138,10 @@ struct shmfs_backend_ops {
 	/* utimensat(2)'s two times, UTIME_NOW and UTIME_OMIT included */
 	int (*utimens)(struct shmfs_object *, const struct timespec[2],
 		       const struct shmfs_caller *);
-	/* `handle`: the one that asks (ftruncate), or NULL (truncate) */
+	/*
+	 * `handle`: the one that asks (ftruncate), or NULL (truncate), and then
+	 * the caller must be allowed to write, as in open().
+	 */
 	int (*truncate)(struct shmfs_object *, struct shmfs_handle *handle, off_t,
 			const struct shmfs_caller *);
 
@@ -165,7 +168,11 @@ struct shmfs_backend_ops {
 
 	/* --- handles ----------------------------------------------------- */
 
-	/* Open with the flags of open(2); O_TRUNC is carried out. */
+	/*
+	 * Open with the flags of open(2); O_TRUNC is carried out.  -EACCES where
+	 * the caller may not, by the rights that are set at this moment: what the
+	 * kernel has checked before can be out of date.
+	 */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);
 	/* Tie a handle that create() made to its object. */

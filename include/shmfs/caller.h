@@ -11,6 +11,7 @@
 #ifndef SHMFS_CALLER_H
 #define SHMFS_CALLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -25,6 +26,24 @@ struct shmfs_caller {
 	 */
 	size_t (*groups)(const struct shmfs_caller *, const gid_t **list);
 };
+
+/* Who may do what with an object.  A file's creator is its owner. */
+struct shmfs_rights {
+	uid_t owner, creator;
+	gid_t group, creators_group;
+	mode_t mode;
+};
+
+/*
+ * May the caller do all of `want`, bits of one class: 4 read, 2 write, 1
+ * search?  The rules are those of ipcperms() (ipc/util.c), and with one owner
+ * and one group those of files without ACL.  uid 0 may do anything.  The
+ * groups are asked for only where it depends on them.
+ */
+bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, unsigned want);
+
+/* Has this thread the caller's credentials already, so that assuming them does nothing? */
+bool shmfs_caller_is_self(const struct shmfs_caller *);
 
 /*
  * Put on the caller's effective uid, gid and groups for this thread, and with

@@ -6,6 +6,9 @@
 #include <time.h>
 
 #define OBJECT MNT "/frames"
+#define SEGMENT MNT "/3148"
+
+enum { KEY = 3148, PAGE = 4096 };
 
 static bool is_time(time_t end)
 {
@@ -70,6 +73,188 @@ static void truncating_never_hits_who_took_the_name(void **state)
 	assert_int_equal(children_join(children, 3), 0);
 	assert_int_equal(object_stat("precious").st_size, SIZE);
 	assert_true(object_has("precious", 0, bytes, SIZE));
+}
+
+/* --- between looking and opening --- */
+
+/* Whoever has the key now, she sees her own bytes or an error. */
+static int read_own(int number)
+{
+	char text[5];
+	(void)number;
+	become(&ALICE);
+	for (time_t end = time(NULL) + SECONDS; !is_time(end);) {
+		int fd = open(SEGMENT, O_RDONLY);
+		child_must(fd != -1 || is_race(errno));
+		if (fd == -1)
+			continue;
+		child_must(read(fd, text, sizeof(text)) == sizeof(text));
+		child_must(memcmp(text, "root's", sizeof(text)) != 0);
+		close(fd);
+	}
+	return 0;
+}
+
+/* The key is now hers, now root's. */
+static int take_key(int number)
+{
+	(void)number;
+	for (time_t end = time(NULL) + SECONDS; !is_time(end);) {
+		become(&ALICE);
+		int id = segment_create(KEY, PAGE, 0600);
+		segment_put(id, 0, "hers", 5);
+		become(&ROOT);
+		segment_remove(id);
+		id = segment_create(KEY, PAGE, 0600);
+		segment_put(id, 0, "root's", 7);
+		usleep(100);
+		segment_remove(id);
+	}
+	return 0;
+}
+
+static void reading_never_hits_who_took_the_key(void **state)
+{
+	(void)state;
+	const pid_t children[] = { child_start(read_own, 0), child_start(read_own, 1),
+				   child_start(take_key, 0) };
+	assert_int_equal(children_join(children, array_size(children)), 0);
+}
+
+/* Open once more what an O_PATH descriptor names; nobody walks to it for that. */
+static int reopen(int path, int flags)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", path);
+	return open(name, flags);
+}
+
+/* Many times, for the kernel keeps what it knows of a mode for a moment. */
+static void a_mode_counts_from_the_moment_when_it_is_set(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0666);
+	object_create("frames", 10);
+	for (int i = 0; i < 50; i++) {
+		segment_chmod(id, 0666);
+		must(chmod(NATIVE "/frames", 0666));
+		become(&ALICE);
+		int segment = must(open(SEGMENT, O_PATH));
+		int object = must(open(OBJECT, O_PATH));
+		close(must(reopen(segment, O_RDWR)));
+		close(must(reopen(object, O_RDWR)));
+		file_stat(SEGMENT);
+		file_stat(OBJECT);
+		become(&ROOT);
+		segment_chmod(id, 0600);
+		must(chmod(NATIVE "/frames", 0600));
+		become(&ALICE);
+		must_fail(EACCES, reopen(segment, O_RDONLY));
+		must_fail(EACCES, reopen(segment, O_RDONLY | O_TRUNC));
+		must_fail(EACCES, reopen(object, O_RDONLY));
+		must_fail(EACCES, reopen(object, O_RDONLY | O_TRUNC));
+		become(&ROOT);
+		close(segment);
+		close(object);
+	}
+}
+
+static void what_is_open_elsewhere_is_asked_for_all_the_same(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0666);
+	int open_one = must(open(SEGMENT, O_RDWR));
+	segment_chmod(id, 0622); /* to write takes to read, at shmat(2) */
+	become(&ALICE);
+	must_fail(EACCES, open(SEGMENT, O_WRONLY));
+	must_fail(EACCES, truncate(SEGMENT, 0));
+	become(&ROOT);
+	close(open_one);
+}
+
+static void what_was_removed_is_left_to_whose_it_was(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0666);
+	segment_put(id, 0, "x", 1);
+	int open_one = must(open(SEGMENT, O_RDWR));
+	int path = must(open(SEGMENT, O_PATH));
+	must(unlink(SEGMENT));
+	close(must(reopen(path, O_RDWR)));
+	become(&ALICE);
+	must_fail(ESTALE, reopen(path, O_RDONLY));
+	become(&ROOT);
+	assert_int_equal(write(open_one, "y", 1), 1);
+	close(open_one);
+	close(path);
+}
+
+/* --- ways round --- */
+
+static void a_directory_that_is_closed_stays_closed(void **state)
+{
+	(void)state;
+	object_create("frames", 10);
+	must(chmod(NATIVE "/frames", 0666));
+	must(chmod(NATIVE, 0700));
+	become(&ALICE);
+	must_fail(EACCES, open(OBJECT, O_RDONLY));
+	must_fail(EACCES, truncate(OBJECT, 0));
+	must_fail(EACCES, open(MNT "/hers", O_RDWR | O_CREAT, 0600));
+	become(&ROOT);
+	must(chmod(NATIVE, 01777));
+	assert_int_equal(object_stat("frames").st_size, 10);
+}
+
+static void what_is_marked_for_destruction_keeps_its_mode(void **state)
+{
+	(void)state;
+	char path[64];
+	int id = segment_create(KEY, PAGE, 0600);
+	const void *memory = segment_attach(id);
+	segment_remove(id);
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
+	close(must(open(path, O_RDWR)));
+	become(&ALICE);
+	must_fail(EACCES, open(path, O_RDONLY));
+	must_fail(EACCES, open(path, O_WRONLY));
+	must_fail(EACCES, truncate(path, 0));
+	become(&ROOT);
+	segment_detach(memory);
+}
+
+/* She has just used it, and it acted as her. */
+static int look_into_daemon(void *arg)
+{
+	static const char *const parts[] = { "fd", "map_files", "mem", "root/etc" };
+	const struct fixture *fixture = arg;
+	char path[64];
+	int fd = open(OBJECT, O_RDWR | O_CREAT, 0600);
+	child_must(fd != -1);
+	for (size_t i = 0; i < array_size(parts); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", fixture->daemon, parts[i]);
+		child_must(open(path, O_RDONLY) == -1 && errno == EACCES);
+	}
+	close(fd);
+	return 0;
+}
+
+static void the_daemons_descriptors_are_its_own(void **state)
+{
+	int id = segment_create(KEY, PAGE, 0600);
+	int open_one = must(open(SEGMENT, O_RDWR));
+	assert_int_equal(run_as(&ALICE, look_into_daemon, *state), 0);
+	close(open_one);
+	segment_remove(id);
+}
+
+static void a_segment_has_no_bits_but_those_of_ipc_set(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0600);
+	must(chmod(SEGMENT, 07751));
+	assert_int_equal(file_stat(SEGMENT).st_mode, S_IFREG | 0751);
+	assert_int_equal(segment_stat(id).shm_perm.mode, 0751);
 }
 
 /* --- access control lists --- */
@@ -196,6 +381,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(truncating_never_hits_who_took_the_name),
+		mounted(reading_never_hits_who_took_the_key),
+		mounted(a_mode_counts_from_the_moment_when_it_is_set),
+		mounted(what_is_open_elsewhere_is_asked_for_all_the_same),
+		mounted(what_was_removed_is_left_to_whose_it_was),
+		mounted(a_directory_that_is_closed_stays_closed),
+		mounted(what_is_marked_for_destruction_keeps_its_mode),
+		mounted(the_daemons_descriptors_are_its_own),
+		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
 		mounted(a_list_may_deny_what_the_mode_allows),
 		mounted(a_list_may_let_read_alone),
 		mounted(a_writer_takes_set_user_id_away),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may do what by a mode; integration.rights_table holds it against the kernel. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "shmfs/caller.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { OWNER = 1000, CREATOR = 1001, GROUP = 2000, CREATORS_GROUP = 2001, NOBODY = 65534 };
+enum { READ = 04, WRITE = 02, BOTH = 06 };
+
+/* Whoever asks is in these as well. */
+static const gid_t supplementary[] = { 5, GROUP };
+static size_t lists; /* how often they were asked for */
+
+static size_t give_groups(const struct shmfs_caller *caller, const gid_t **list)
+{
+	(void)caller;
+	lists++;
+	*list = supplementary;
+	return COUNT(supplementary);
+}
+
+static bool may(uid_t uid, gid_t gid, bool in_groups, mode_t mode, unsigned want)
+{
+	const struct shmfs_caller caller = {
+		.uid = uid,
+		.gid = gid,
+		.groups = in_groups ? give_groups : NULL,
+	};
+	const struct shmfs_rights rights = {
+		.owner = OWNER,
+		.creator = CREATOR,
+		.group = GROUP,
+		.creators_group = CREATORS_GROUP,
+		.mode = mode,
+	};
+
+	return shmfs_caller_may(&caller, &rights, want);
+}
+
+static const struct {
+	uid_t uid;
+	gid_t gid;
+	bool in_groups;
+	mode_t mode;
+	unsigned want;
+	bool may;
+} rows[] = {
+	{ 0, 0, false, 0000, BOTH, true },
+	{ OWNER, NOBODY, false, 0600, BOTH, true },
+	{ OWNER, NOBODY, false, 0400, READ, true },
+	{ OWNER, NOBODY, false, 0400, BOTH, false },
+	{ OWNER, NOBODY, false, 0200, BOTH, false },
+	{ OWNER, GROUP, true, 0066, READ, false },
+	{ CREATOR, NOBODY, false, 0600, BOTH, true },
+	{ CREATOR, NOBODY, false, 0066, READ, false },
+	{ NOBODY, GROUP, false, 0060, BOTH, true },
+	{ NOBODY, GROUP, false, 0606, READ, false },
+	{ NOBODY, CREATORS_GROUP, false, 0040, READ, true },
+	{ NOBODY, CREATORS_GROUP, false, 0040, WRITE, false },
+	{ NOBODY, NOBODY, true, 0060, BOTH, true },
+	{ NOBODY, NOBODY, true, 0606, READ, false },
+	{ NOBODY, NOBODY, true, 0042, BOTH, false },
+	{ NOBODY, NOBODY, false, 0660, READ, false },
+	{ NOBODY, NOBODY, false, 0006, BOTH, true },
+};
+
+static void the_class_of_the_caller_decides(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (may(rows[i].uid, rows[i].gid, rows[i].in_groups, rows[i].mode, rows[i].want) !=
+		    rows[i].may)
+			fail_msg("row %zu", i);
+	}
+}
+
+static void groups_are_asked_for_only_where_it_depends_on_them(void **state)
+{
+	(void)state;
+	lists = 0;
+	assert_true(may(NOBODY, NOBODY, true, 0644, READ));
+	assert_false(may(NOBODY, NOBODY, true, 0620, READ));
+	assert_true(may(NOBODY, GROUP, true, 0640, READ));
+	assert_true(may(OWNER, NOBODY, true, 0600, READ));
+	assert_int_equal(lists, 0);
+	assert_true(may(NOBODY, NOBODY, true, 0640, READ));
+	assert_int_equal(lists, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_class_of_the_caller_decides),
+		cmocka_unit_test(groups_are_asked_for_only_where_it_depends_on_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
