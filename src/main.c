@@ -165,6 +165,11 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 	char common[128];
 	char of[32] = "";
 
+	if (options->allow_other && getuid() != 0) {
+		shmfs_log(LOG_ERR, "allow_other is for root: a user's mount acts as that user, "
+				   "whoever asks");
+		return -EPERM;
+	}
 	/* df(1) and findmnt(8) tell one mount from another by this. */
 	if (options->target)
 		snprintf(of, sizeof(of), ":target=%d", (int)options->target);

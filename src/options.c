@@ -21,6 +21,7 @@ struct raw_options {
 	char *keys;
 	char *target;
 	int nopassthrough;
+	int allow_other;
 
 	char *source;
 	char *mountpoint;
@@ -36,6 +37,7 @@ static const struct fuse_opt option_table[] = {
 	RAW("keys=%s", keys),
 	RAW("target=%s", target),
 	RAW("nopassthrough", nopassthrough),
+	RAW("allow_other", allow_other), /* main.c says it to libfuse */
 	FUSE_OPT_END,
 };
 
@@ -115,6 +117,7 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 	if (!err)
 		err = parse_target(raw->target, &options->target);
 	options->nopassthrough = raw->nopassthrough;
+	options->allow_other = raw->allow_other;
 	return err;
 }
 

@@ -17,6 +17,7 @@ struct shmfs_options {
 	enum shmfs_key_format keys; /* `keys=dec|hex` */
 	pid_t target;		    /* `target=PID`; 0: what we see ourselves */
 	bool nopassthrough;	    /* `nopassthrough` */
+	bool allow_other;	    /* `allow_other`: what root's mounts are anyway */
 
 	char *mountpoint; /* owned; NULL with help or version */
 	bool foreground;  /* -f, or -d */

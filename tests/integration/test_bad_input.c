@@ -76,23 +76,38 @@ static void no_fuse_device(void **state)
 	assert_false(daemon_is_mounted());
 }
 
-static int mount_where_not_allowed(void *arg)
+struct attempt {
+	const char *arguments, *word;
+};
+
+static int be_refused(void *arg)
 {
-	char output[512] = "";
-	(void)arg;
-	FILE *command = popen(SHMFS "-f " MNT " 2>&1 > /dev/null", "r");
-	size_t count = fread(output, 1, sizeof(output) - 1, command);
-	int status = pclose(command);
+	const struct attempt *attempt = arg;
+	char command[256], output[512] = "";
+	snprintf(command, sizeof(command), SHMFS "-f %s 2>&1 > /dev/null", attempt->arguments);
+	FILE *pipe = popen(command, "r");
+	size_t count = fread(output, 1, sizeof(output) - 1, pipe);
+	int status = pclose(pipe);
 	fprintf(stderr, "as a user: %.*s", (int)count, output);
 	child_must(exit_status(status) == 1);
-	child_must(is_one_line_with(output, MNT));
+	child_must(is_one_line_with(output, attempt->word));
 	return 0;
 }
 
 static void a_mount_point_of_somebody_else(void **state)
 {
 	(void)state;
-	assert_int_equal(run_as(&NOBODY, mount_where_not_allowed, NULL), 0);
+	struct attempt attempt = { MNT, MNT };
+	assert_int_equal(run_as(&NOBODY, be_refused, &attempt), 0);
+	assert_false(daemon_is_mounted());
+}
+
+static void a_user_who_lets_others_in(void **state)
+{
+	(void)state;
+	struct attempt attempt = { "-o ro,allow_other " MNT, "allow_other is for root" };
+	must(chown(MNT, NOBODY.uid, NOBODY.gid));
+	assert_int_equal(run_as(&NOBODY, be_refused, &attempt), 0);
 	assert_false(daemon_is_mounted());
 }
 
@@ -127,7 +142,8 @@ static void help_and_version_are_no_errors(void **state)
 static void known_options_are_accepted(void **state)
 {
 	static const char *const options[] = {
-		"size=1", "size=64k,keys=dec", "size=1M,keys=hex", "size=1G", "ro", "fsname=memory"
+		"size=1", "size=64k,keys=dec", "size=1M,keys=hex", "size=1G",
+		"ro",	  "fsname=memory",     "allow_other"
 	};
 	struct fixture *fixture = *state;
 	for (size_t i = 0; i < array_size(options); i++) {
@@ -154,6 +170,7 @@ int main(void)
 		bare(mount_points_that_are_none),
 		bare(no_fuse_device),
 		bare(a_mount_point_of_somebody_else),
+		bare(a_user_who_lets_others_in),
 		bare(root_without_the_right_to_mount),
 		bare(help_and_version_are_no_errors),
 		bare(known_options_are_accepted),

@@ -103,6 +103,7 @@ static void a_mount_point_is_enough(void **state)
 	assert_int_equal(run.options.keys, SHMFS_KEYS_DEC);
 	assert_int_equal(run.options.target, 0);
 	assert_false(run.options.nopassthrough);
+	assert_false(run.options.allow_other);
 	assert_false(run.options.foreground);
 	assert_false(run.options.debug);
 	assert_false(run.options.single_thread);
@@ -119,12 +120,13 @@ static void our_options_are_taken_out(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&run, "-o", "ro,size=64K,keys=hex", "/",
-			       "-onopassthrough,noatime,target=2147483647"),
+			       "-onopassthrough,noatime,allow_other,target=2147483647"),
 			 0);
 	assert_int_equal(run.options.target, 2147483647);
 	assert_int_equal(run.options.size, 65536);
 	assert_int_equal(run.options.keys, SHMFS_KEYS_HEX);
 	assert_true(run.options.nopassthrough);
+	assert_true(run.options.allow_other);
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_string_equal(run.said, "");
 	assert_string_equal(rest(&run), "-o subtype=shmfs,ro,noatime");
