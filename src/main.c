@@ -159,8 +159,17 @@ static int check_mount(const char *mountpoint)
 	return 0;
 }
 
+/* What may not be run from /dev/shm must not be run from here either. */
+static bool is_noexec(struct shmfs_backend *posix)
+{
+	struct statvfs st = { 0 };
+
+	return posix->ops->statfs(posix, &st) == 0 && (st.f_flag & ST_NOEXEC);
+}
+
 /* Root's mount is everybody's, with the kernel checking modes; a user's is his own. */
-static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options)
+static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options,
+			     const struct shmfs_tree *tree)
 {
 	char common[128];
 	char of[32] = "";
@@ -178,6 +187,8 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 	if (fuse_opt_insert_arg(args, 1, common) != 0)
 		return -ENOMEM;
 	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
+		return -ENOMEM;
+	if (is_noexec(tree->posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -285,7 +296,7 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 		err = signal_fd;
 	raise_descriptor_limit();
 	if (!err)
-		err = add_mount_options(args, options);
+		err = add_mount_options(args, options, &fs.tree);
 	if (!err)
 		err = mount_and_serve(&fs, args, options, signal_fd);
 	fs_clear(&fs);

@@ -135,6 +135,7 @@ static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 	st->f_bfree = fs.f_bfree;
 	st->f_bavail = fs.f_bavail;
 	st->f_namemax = NAME_MAX;
+	st->f_flag = fs.f_flag;
 	return 0;
 }
 

@@ -109,7 +109,7 @@ struct shmfs_backend_ops {
 	int (*rename)(struct shmfs_backend *, const struct shmfs_name *from,
 		      const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
 
-	/* Fill in what this backend knows of statvfs(3): blocks, or inodes. */
+	/* Fill in what this backend knows of statvfs(3): blocks and flags, or inodes. */
 	int (*statfs)(struct shmfs_backend *, struct statvfs *);
 
 	/*

@@ -2,6 +2,7 @@
 /* Rights that are more than the mode bits: what the daemon, being root, must not give away. */
 #include "harness.h"
 
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -257,6 +258,35 @@ static void a_segment_has_no_bits_but_those_of_ipc_set(void **state)
 	assert_int_equal(segment_stat(id).shm_perm.mode, 0751);
 }
 
+enum { FLAGS = ST_NOSUID | ST_NODEV | ST_NOEXEC };
+
+static unsigned long flags_of(const char *path)
+{
+	struct statvfs fs;
+	must(statvfs(path, &fs));
+	return fs.f_flag & FLAGS;
+}
+
+static void nothing_is_run_that_may_not_be_run_from_dev_shm(void **state)
+{
+	struct fixture *fixture = *state;
+	daemon_start(fixture, NULL);
+	assert_int_equal(flags_of(MNT), ST_NOSUID | ST_NODEV);
+	daemon_stop(fixture);
+	must(mount(NULL, NATIVE, NULL, MS_REMOUNT | MS_BIND | MS_NOEXEC, NULL));
+	daemon_start(fixture, NULL);
+	assert_int_equal(flags_of(MNT), FLAGS);
+	file_write(MNT "/script", O_CREAT, "#!/bin/true\n", 12);
+	must(chmod(MNT "/script", 0755));
+	assert_int_equal(shell(NULL, 0, MNT "/script 2> " TMP "/said"), 126);
+	daemon_stop(fixture);
+	daemon_start(fixture, "exec");
+	assert_int_equal(flags_of(MNT), ST_NOSUID | ST_NODEV);
+	assert_int_equal(shell(NULL, 0, MNT "/script"), 0);
+	daemon_stop(fixture);
+	must(mount(NULL, NATIVE, NULL, MS_REMOUNT | MS_BIND, NULL));
+}
+
 /* --- access control lists --- */
 
 /* As the kernel takes them: linux/posix_acl_xattr.h. */
@@ -389,6 +419,7 @@ int main(void)
 		mounted(what_is_marked_for_destruction_keeps_its_mode),
 		mounted(the_daemons_descriptors_are_its_own),
 		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
+		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
 		mounted(a_list_may_deny_what_the_mode_allows),
 		mounted(a_list_may_let_read_alone),
 		mounted(a_writer_takes_set_user_id_away),
