@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Several users on root's mount: each acts as nobody but himself. */
+/*
+ * Several users on root's mount: each acts as nobody but himself.  What each
+ * may do by owner, group and mode is in test_rights_table.c.
+ */
 #include "harness.h"
 
 enum { KEY = 3148, PAGE = 4096 };
@@ -82,41 +85,6 @@ static void users_at_the_same_time_are_not_mixed_up(void **state)
 	}
 }
 
-static void the_mode_of_a_segment_is_kept_to(void **state)
-{
-	(void)state;
-	segment_create(KEY, PAGE, 0600);
-	become(&ALICE);
-	must_fail(EACCES, open(SEGMENT, O_RDONLY));
-	must_fail(EACCES, open(SEGMENT, O_WRONLY));
-	must_fail(EACCES, open(SEGMENT, O_CREAT | O_WRONLY | O_TRUNC, 0600));
-	must_fail(EACCES, truncate(SEGMENT, 0));
-	must_fail(EACCES, truncate(SEGMENT, 2 * PAGE));
-	become(&ROOT);
-	must(chmod(SEGMENT, 0644));
-	become(&ALICE);
-	close(must(open(SEGMENT, O_RDONLY)));
-	must_fail(EACCES, open(SEGMENT, O_RDWR));
-	must_fail(EACCES, truncate(SEGMENT, 0));
-}
-
-static void who_is_not_the_owner_cannot_change_a_segment(void **state)
-{
-	(void)state;
-	int id = segment_create(KEY, PAGE, 0666);
-	segment_put(id, 0, "root's", 7);
-	become(&ALICE);
-	must_fail(EPERM, unlink(SEGMENT));
-	must_fail(EPERM, chmod(SEGMENT, 0600));
-	must_fail(EPERM, chown(SEGMENT, ALICE.uid, ALICE.gid));
-	must_fail(EPERM, truncate(SEGMENT, 2 * PAGE));
-	become(&ROOT);
-	assert_int_equal(segment_find(KEY), id);
-	assert_int_equal(segment_stat(id).shm_perm.mode, 0666);
-	assert_int_equal(segment_stat(id).shm_segsz, PAGE);
-	assert_true(segment_has(id, 0, "root's", 7));
-}
-
 static void anybody_may_write_what_the_mode_lets_him(void **state)
 {
 	(void)state;
@@ -133,57 +101,6 @@ static void anybody_may_write_what_the_mode_lets_him(void **state)
 	assert_int_equal(segment_find(KEY), id);
 	assert_true(segment_has(id, 0, "alice", 6));
 	assert_true(segment_has(id, PAGE - 2, "01", 2));
-}
-
-static void groups_open_what_is_the_groups(void **state)
-{
-	(void)state;
-	int id = segment_create(KEY, PAGE, 0640);
-	segment_chown(id, 0, ALICE.group);
-	object_create("frames", 1);
-	must(chown(NATIVE "/frames", 0, ALICE.group));
-	must(chmod(NATIVE "/frames", 0660));
-	become(&ALICE);
-	close(must(open(SEGMENT, O_RDONLY)));
-	must_fail(EACCES, open(SEGMENT, O_RDWR));
-	close(must(open(OBJECT, O_RDWR)));
-	become(&BOB);
-	must_fail(EACCES, open(SEGMENT, O_RDONLY));
-	must_fail(EACCES, open(OBJECT, O_RDONLY));
-}
-
-static void an_owner_may_hand_over_to_a_group_of_his(void **state)
-{
-	(void)state;
-	become(&ALICE);
-	file_write(SEGMENT, O_CREAT, "x", 1);
-	file_write(OBJECT, O_CREAT, "x", 1);
-	must(chown(SEGMENT, (uid_t)-1, ALICE.group));
-	must(chown(OBJECT, (uid_t)-1, ALICE.group));
-	must_fail(EPERM, chown(SEGMENT, (uid_t)-1, BOB.group));
-	must_fail(EPERM, chown(OBJECT, (uid_t)-1, BOB.group));
-	must_fail(EPERM, chown(SEGMENT, BOB.uid, (gid_t)-1));
-	must(chmod(SEGMENT, 0660));
-	become(&ROOT);
-	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.gid, ALICE.group);
-	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0660);
-	assert_int_equal(object_stat("frames").st_gid, ALICE.group);
-}
-
-static void owner_and_creator_may_remove_a_segment(void **state)
-{
-	(void)state;
-	static const struct user *const removers[] = { &ALICE, &BOB, &ROOT };
-	for (size_t i = 0; i < array_size(removers); i++) {
-		become(&ALICE);
-		file_write(SEGMENT, O_CREAT | O_EXCL, "x", 1);
-		become(&ROOT);
-		segment_chown(segment_find(KEY), BOB.uid, BOB.gid);
-		become(removers[i]);
-		must(unlink(SEGMENT));
-		become(&ROOT);
-		assert_int_equal(segments_count(), 0);
-	}
 }
 
 static void dev_shm_is_sticky_for_the_mount_too(void **state)
@@ -207,21 +124,6 @@ static void dev_shm_is_sticky_for_the_mount_too(void **state)
 	assert_int_equal(directory_count(NATIVE), 1);
 }
 
-static void the_mode_of_an_object_is_kept_to(void **state)
-{
-	(void)state;
-	object_create("frames", 1);
-	must(chmod(NATIVE "/frames", 0600));
-	become(&ALICE);
-	must_fail(EACCES, open(OBJECT, O_RDONLY));
-	must_fail(EACCES, truncate(OBJECT, 0));
-	become(&ROOT);
-	must(chmod(NATIVE "/frames", 0604));
-	become(&ALICE);
-	close(must(open(OBJECT, O_RDONLY)));
-	must_fail(EACCES, open(OBJECT, O_WRONLY));
-}
-
 static void private_segments_are_private_to_their_users(void **state)
 {
 	(void)state;
@@ -243,14 +145,8 @@ int main(void)
 		mounted(a_segment_that_grew_still_belongs_to_who_made_it),
 		mounted(a_new_object_belongs_to_who_made_it),
 		mounted(users_at_the_same_time_are_not_mixed_up),
-		mounted(the_mode_of_a_segment_is_kept_to),
-		mounted(who_is_not_the_owner_cannot_change_a_segment),
 		mounted(anybody_may_write_what_the_mode_lets_him),
-		mounted(groups_open_what_is_the_groups),
-		mounted(an_owner_may_hand_over_to_a_group_of_his),
-		mounted(owner_and_creator_may_remove_a_segment),
 		mounted(dev_shm_is_sticky_for_the_mount_too),
-		mounted(the_mode_of_an_object_is_kept_to),
 		mounted(private_segments_are_private_to_their_users),
 	};
 
