@@ -56,14 +56,15 @@ static const int refused[] = {
 
 static int fill(scmp_filter_ctx filter)
 {
+	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
 	/* syslog(3) has to find its socket again when the other side was restarted. */
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-				       SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+					     &not_unix);
 	/* Who may install it is settled, see the header. */
 	if (!err)
 		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
