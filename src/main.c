@@ -271,12 +271,12 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 	if (!err) {
 		find_mount_dev(fs, options->mountpoint);
 		err = shmfs_passthrough_start(fs, session);
+		if (!err)
+			err = shmfs_privilege_reduce();
 		if (!err && !options->foreground)
 			shmfs_log_to_syslog();
 		if (!err && fuse_daemonize(options->foreground) != 0)
 			err = -EIO;
-		if (!err)
-			err = shmfs_privilege_reduce();
 		if (!err)
 			err = serve(session, options, signal_fd);
 		fuse_session_unmount(session);
