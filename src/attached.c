@@ -151,11 +151,11 @@ static bool is_segment(const struct scan *scan, dev_t dev, ino_t ino, const char
 
 static const char *next_field(const char *p)
 {
-	p += strcspn(p, " \n");
+	p += strcspn(p, " ");
 	return p + strspn(p, " ");
 }
 
-/* A line ends with a newline, and what does not read as expected matches nothing. */
+/* What does not read as expected matches nothing. */
 static bool line_matches(const struct scan *scan, int process, const char *line)
 {
 	const char *field = next_field(next_field(next_field(line)));
@@ -183,11 +183,13 @@ static bool line_matches(const struct scan *scan, int process, const char *line)
 /* Take the complete lines off the buffer; what is left moves to its front. */
 static bool take_lines(const struct scan *scan, int process, size_t *len)
 {
-	const char *line = scan->buffer;
-	const char *end = scan->buffer + *len;
-	const char *newline;
+	char *line = scan->buffer;
+	char *end = scan->buffer + *len;
+	char *newline;
 
 	while ((newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
+		/* strtoul(3) takes a newline for a blank, and would read on behind it. */
+		*newline = '\0';
 		if (line_matches(scan, process, line))
 			return true;
 		line = newline + 1;
