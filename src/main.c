@@ -24,6 +24,7 @@
 
 #define SHM_DIR "/dev/shm"
 #define PROC_DIR "/proc"
+#define HINT_DIR "/run/shmfs"
 #define FUSE_DEVICE "/dev/fuse"
 #define RESERVED_DESCRIPTORS 64
 
@@ -102,6 +103,7 @@ static int backends_init(struct shmfs_fs *fs, const struct shmfs_options *option
 	const struct shmfs_sysv_config sysv = {
 		.min_size = options->size,
 		.proc_dir = PROC_DIR,
+		.hint_dir = HINT_DIR,
 		.may_block = shmfs_loop_may_block,
 	};
 	int err;

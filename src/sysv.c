@@ -386,6 +386,8 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 		err = sysv_gone(sysv_set_perm(obj->id, &ds, mode));
 		shmfs_caller_drop();
 	}
+	if (!err)
+		sysv_hint_refresh(sysv_backend_of(obj), obj->id, &ds);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
@@ -462,6 +464,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	}
 	pthread_mutex_init(&be->lock, NULL);
 	pthread_mutex_init(&be->attach_lock, NULL);
+	sysv_hints_init(be);
 	*out = &be->base;
 	return 0;
 }
@@ -470,6 +473,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 {
 	struct sysv_backend *be = backend(base);
 
+	sysv_hints_destroy(be);
 	sysv_usage_destroy(&be->usage);
 	pthread_mutex_destroy(&be->attach_lock);
 	pthread_mutex_destroy(&be->lock);

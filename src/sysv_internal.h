@@ -10,6 +10,8 @@
  *   sysv_usage.c   resident memory, which only the whole table tells
  *   sysv_xattr.c   extended attributes
  *   sysv_lock.c    SHM_LOCK in the caller's name
+ *   sysv_labels.c  the attributes that users give a segment
+ *   sysv_hint.c    which segments have any, and what they are
  *
  * Locks, in the order in which they are taken:
  *
@@ -19,6 +21,7 @@
  *                  through sysv_wait_*(), which lets other requests run on.
  *   backend->lock  the list of objects that are being replaced; held for list
  *                  work, and while a key is taken
+ *   hints->lock    who changes labels; held for the few calls that takes
  *   object->lock   the object's fields; held for a system call or two
  *   backend->attach_lock, usage->lock   innermost
  */
@@ -78,10 +81,26 @@ struct sysv_usage {
 	size_t capacity;
 };
 
+/* Names and values of attributes, packed: as much as a segment may have, names included. */
+#define SYSV_LABELS_SIZE 4096
+struct sysv_labels {
+	size_t len;
+	char bytes[SYSV_LABELS_SIZE];
+};
+
+struct sysv_hints {
+	const char *path;	/* borrowed; NULL: segments can have no labels */
+	uint64_t namespace_ino; /* of our IPC namespace */
+	pthread_mutex_t lock;	/* held with flock(2) of the directory; protects `made` */
+	unsigned made;		/* files that were not there before */
+	atomic_int dir;		/* owned; -1: not there yet */
+};
+
 struct sysv_backend {
 	struct shmfs_backend base;
 	struct shmfs_sysv_config config;
 	struct sysv_usage usage;
+	struct sysv_hints hints;
 	bool by_descriptor; /* segments are reached through descriptors */
 
 	pthread_mutex_t lock; /* protects `replacing` and its links; held by who takes a key */
@@ -263,6 +282,58 @@ int sysv_setxattr(struct shmfs_object *, const char *name, const void *value, si
 ssize_t sysv_listxattr(struct shmfs_object *, char *names, size_t size,
 		       const struct shmfs_caller *);
 int sysv_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+
+/* --- sysv_labels.c --- */
+
+/*
+ * Those of a segment, as getxattr(2) and so on; -EOPNOTSUPP where segments are
+ * not reached by descriptors, -ENOSPC when all would be over SYSV_LABELS_SIZE.
+ */
+ssize_t sysv_label_get(struct sysv_object *, const char *name, void *value, size_t size);
+ssize_t sysv_label_list(struct sysv_object *, char *names, size_t size);
+int sysv_label_set(struct sysv_object *, const char *name, const void *value, size_t len,
+		   int flags);
+int sysv_label_remove(struct sysv_object *, const char *name);
+/*
+ * A segment that takes another's place: first its labels, with a hint of them,
+ * which neither allocates nor locks; in the end the hint is put right and the
+ * old one's goes.
+ */
+int sysv_labels_carry(const struct sysv_segment *to, const struct sysv_segment *from,
+		      struct sysv_labels *);
+void sysv_labels_settle(const struct sysv_segment *to, const struct sysv_segment *from,
+			const struct sysv_labels *);
+/* All that are at a descriptor. */
+void sysv_labels_read(int fd, struct sysv_labels *);
+
+/* One more, or -ENOSPC. */
+int sysv_labels_add(struct sysv_labels *, const char *name, const void *value, size_t len);
+/* The name that follows another, of NULL the first; NULL at the end. */
+const char *sysv_labels_next(const struct sysv_labels *, const char *name);
+/* Are these bytes, which came from elsewhere, labels from begin to end? */
+bool sysv_labels_valid(const struct sysv_labels *);
+
+/* --- sysv_hint.c --- */
+
+void sysv_hints_init(struct sysv_backend *);
+void sysv_hints_destroy(struct sysv_backend *);
+/* Taken by who changes labels, against threads and other daemons.  -EOPNOTSUPP, -EACCES ... */
+int sysv_hints_lock(struct sysv_backend *);
+void sysv_hints_unlock(struct sysv_backend *);
+/*
+ * What the hint says of a segment that is like *ds: nothing, if there is none.
+ * -ESTALE when there is one that does not fit: only the inode knows.
+ */
+int sysv_hint_read(struct sysv_backend *, int id, const struct shmid_ds *ds, struct sysv_labels *);
+/* Before labels are changed: make it one that does not fit.  The lock is held. */
+int sysv_hint_begin(struct sysv_backend *, int id);
+/* And after: write what there is now.  The lock is held. */
+void sysv_hint_end(struct sysv_backend *, int id, const struct shmid_ds *ds,
+		   const struct sysv_labels *);
+/* The segment was like *before, and was changed by us: let its hint fit again. */
+void sysv_hint_refresh(struct sysv_backend *, int id, const struct shmid_ds *before);
+/* Let a segment have the hint of another, which will not fit.  Neither allocates nor locks. */
+void sysv_hint_inherit(struct sysv_backend *, int id, int from);
 
 /* --- sysv_lock.c --- */
 

@@ -59,6 +59,7 @@ struct replacement {
 	struct sysv_segment *made;     /* owned */
 	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
+	struct sysv_labels *labels;    /* owned; those that were carried over */
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -153,6 +154,8 @@ static int make(const struct replacement *r, key_t key, uint64_t size, struct sy
 	err = sysv_segment_fill(out, id, size);
 	if (!err)
 		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size));
+	if (!err)
+		err = sysv_labels_carry(out, r->old, r->labels);
 	if (!err)
 		err = move_lock(r, id);
 	if (!err)
@@ -450,7 +453,8 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	r->made = sysv_segment_new(r->backend);
 	r->rescued = sysv_segment_new(r->backend);
 	r->spare = calloc(1, sizeof(*r->spare));
-	if (!r->made || !r->rescued || !r->spare)
+	r->labels = calloc(1, sizeof(*r->labels));
+	if (!r->made || !r->rescued || !r->spare || !r->labels)
 		return -ENOMEM;
 	if (!obj->segment)
 		return sysv_gone(
@@ -477,6 +481,9 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 		err = probe(&r);
 	if (!err)
 		err = commit(obj, &r, caller);
+	if (r.complete)
+		sysv_labels_settle(r.made, r.old, r.labels);
+	free(r.labels);
 	free(r.spare);
 	sysv_segment_put(r.old);
 	if (r.rescued)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <linux/xattr.h>
 
 #include "shmfs/attached.h"
 #include "shmfs/xattr.h"
@@ -199,33 +200,45 @@ const struct shmfs_xattr sysv_xattrs[] = {
 	{ 0 },
 };
 
-/* --- all other names: there are none --- */
+/* --- all other names --- */
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+/* What users may call as they like. */
+static bool is_users(const char *name)
+{
+	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
+}
 
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
-	(void)base, (void)name, (void)value, (void)size, (void)caller;
-	return -EOPNOTSUPP;
+	(void)caller;
+	return is_users(name) ? sysv_label_get(object(base), name, value, size) : -EOPNOTSUPP;
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		  int flags, const struct shmfs_caller *caller)
 {
-	(void)base, (void)name, (void)value, (void)size, (void)flags, (void)caller;
-	return -EOPNOTSUPP;
+	(void)caller;
+	return is_users(name) ? sysv_label_set(object(base), name, value, size, flags) :
+				-EOPNOTSUPP;
 }
 
 ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 		       const struct shmfs_caller *caller)
 {
-	(void)base, (void)names, (void)size, (void)caller;
-	return 0;
+	(void)caller;
+	return sysv_label_list(object(base), names, size);
 }
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
-	(void)base, (void)name, (void)caller;
-	return -EOPNOTSUPP;
+	(void)caller;
+	return is_users(name) ? sysv_label_remove(object(base), name) : -EOPNOTSUPP;
 }
 
 /* --- of the root directory; the subject is the backend --- */

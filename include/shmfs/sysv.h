@@ -8,8 +8,14 @@
 #include "shmfs/backend.h"
 
 struct shmfs_sysv_config {
-	uint64_t min_size;	 /* bytes of a segment that is made by writing: `-o size=` */
-	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
+	uint64_t min_size;    /* bytes of a segment that is made by writing: `-o size=` */
+	const char *proc_dir; /* where procfs is mounted, "/proc"; borrowed */
+	/*
+	 * Where it is noted which segments were given attributes, beyond our own
+	 * end: a directory that is made when it is needed, "/run/shmfs"; borrowed.
+	 * NULL: none can be given.
+	 */
+	const char *hint_dir;
 	void (*may_block)(void); /* called before what takes long; NULL: nothing */
 };
 

@@ -75,6 +75,8 @@ static void make_stage(const char *binary)
 		die("/proc");
 	if (mount("tmpfs", NATIVE, "tmpfs", 0, "mode=1777,size=" NATIVE_SIZE) == -1)
 		die(NATIVE);
+	if (mount("tmpfs", RUN, "tmpfs", 0, "mode=0755") == -1)
+		die(RUN);
 	if (mount("tmpfs", STAGE, "tmpfs", 0, "mode=0755,size=256M") == -1)
 		die(STAGE);
 	make_directory(MNT, 0755);

@@ -59,6 +59,7 @@
 #define MNT STAGE "/shm"  /* where the daemon mounts */
 #define BIN STAGE "/bin"  /* shmfs, classic and what is preloaded, for every user */
 #define TMP STAGE "/tmp"  /* scratch, mode 1777; emptied after each case */
+#define RUN "/run"	  /* an empty tmpfs, where the daemon notes what outlives it */
 #define NATIVE "/dev/shm" /* the objects themselves */
 #define NATIVE_SIZE "64M" /* of the tmpfs there, unless a case changes it */
 

@@ -123,6 +123,7 @@ mount -t tmpfs -o mode=0755 readme "$work"
 mkdir -p "$work/blocks" "$work/clone/build"
 cp -- "$shmfs" "$shmfs-key" "$work/clone/build"
 split_blocks "$work/blocks"
+mount -t tmpfs -o mode=0755 readme /run
 mount -t tmpfs -o mode=1777 readme /dev/shm
 mount -t tmpfs -o mode=0755 readme /mnt
 mkdir /mnt/shm

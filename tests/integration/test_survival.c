@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096, MIB = 1 << 20 };
 
@@ -86,6 +87,19 @@ static pid_t begin_enlarging(int id, int round, pid_t *child)
 	return guardian;
 }
 
+/* An attribute of the segment's own. */
+static void give_label(void)
+{
+	must(setxattr(SEGMENT, "user.note", "payroll", 7, 0));
+}
+
+static void assert_label_is_there(void)
+{
+	char value[8] = "";
+	must(getxattr(SEGMENT, "user.note", value, sizeof(value)));
+	assert_string_equal(value, "payroll");
+}
+
 static void assert_all_is_there(void)
 {
 	int id = segment_find(KEY);
@@ -102,12 +116,14 @@ static void the_guardian_may_be_killed(void **state)
 		pid_t child;
 		int id = segment_create(KEY, LARGE, 0640), status;
 		segment_put(id, 0, large, LARGE);
+		give_label();
 		pid_t guardian = begin_enlarging(id, round, &child);
 		kill(guardian, SIGKILL);
 		must(waitpid(child, &status, 0));
 		assert_true(exit_status(status) == 0 || exit_status(status) == EIO);
 		failed += exit_status(status) != 0;
 		assert_all_is_there();
+		assert_label_is_there();
 		id = segment_find(KEY);
 		assert_int_equal(segment_stat(id).shm_segsz,
 				 exit_status(status) == 0 ? LARGE + MIB : LARGE);
@@ -126,6 +142,7 @@ static void the_daemon_may_be_killed(void **state)
 		pid_t child;
 		int id = segment_create(KEY, LARGE, 0640);
 		segment_put(id, 0, large, LARGE);
+		give_label();
 		pid_t guardian = begin_enlarging(id, round, &child);
 		kill(fixture->daemon, SIGKILL);
 		assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
@@ -134,9 +151,10 @@ static void the_daemon_may_be_killed(void **state)
 		children_join(&child, 1);
 		assert_all_is_there();
 		assert_int_equal(segments_count(), 1);
-		segment_remove(segment_find(KEY));
 		must(umount2(MNT, MNT_DETACH));
 		daemon_start(fixture, NULL);
+		assert_label_is_there();
+		segment_remove(segment_find(KEY));
 	}
 }
 

@@ -251,6 +251,18 @@ static void locking_is_a_switch(void **state)
 	assert_false(is_locked(id));
 }
 
+/* Locked memory is counted by user, over all namespaces: two that no other test has. */
+static struct user her, him;
+
+static void make_users(void)
+{
+	struct stat ipc;
+	must(stat("/proc/self/ns/ipc", &ipc));
+	uid_t uid = 1000000 + 2 * (uid_t)(ipc.st_ino % 1000000);
+	her = (struct user){ uid, uid, uid };
+	him = (struct user){ uid + 1, uid + 1, uid + 1 };
+}
+
 static int set_limit(rlim_t limit)
 {
 	const struct rlimit memlock = { limit, limit };
@@ -280,10 +292,10 @@ static int lock_within_limits(void *arg)
 static void who_locks_has_his_own_limit(void **state)
 {
 	(void)state;
-	become(&ALICE);
+	become(&her);
 	int id = segment_create(KEY, 2 * PAGE, 0600);
 	become(&ROOT);
-	assert_int_equal(run_as(&ALICE, lock_within_limits, &id), 0);
+	assert_int_equal(run_as(&her, lock_within_limits, &id), 0);
 	assert_false(is_locked(id));
 }
 
@@ -311,14 +323,14 @@ static int lock_on_his_account(void *arg)
 static void what_is_locked_counts_for_who_did_it(void **state)
 {
 	(void)state;
-	become(&ALICE);
+	become(&her);
 	int other = segment_create(5000, 2 * PAGE, 0600);
 	int id = segment_create(KEY, 2 * PAGE, 0600);
 	become(&ROOT);
-	assert_int_equal(run_as(&ALICE, lock_on_her_account, &other), 0);
+	assert_int_equal(run_as(&her, lock_on_her_account, &other), 0);
 	assert_true(is_locked(other));
-	segment_chown(id, BOB.uid, BOB.gid);
-	assert_int_equal(run_as(&BOB, lock_on_his_account, NULL), 0);
+	segment_chown(id, him.uid, him.gid);
+	assert_int_equal(run_as(&him, lock_on_his_account, NULL), 0);
 	assert_true(is_locked(id));
 }
 
@@ -334,16 +346,16 @@ static int lock_anothers(void *arg)
 static void locking_is_for_owner_and_creator(void **state)
 {
 	(void)state;
-	become(&ALICE);
+	become(&her);
 	int id = segment_create(KEY, PAGE, 0666);
 	become(&ROOT);
-	assert_int_equal(run_as(&BOB, lock_anothers, &id), 0);
-	segment_chown(id, NOBODY.uid, NOBODY.gid);
+	assert_int_equal(run_as(&him, lock_anothers, &id), 0);
+	segment_chown(id, him.uid, him.gid);
 	segment_chmod(id, 0666);
-	assert_int_equal(run_as(&ALICE, lock_on_his_account, NULL), 0);
+	assert_int_equal(run_as(&her, lock_on_his_account, NULL), 0);
 	assert_true(is_locked(id));
 	must(lock("0"));
-	assert_int_equal(run_as(&NOBODY, lock_on_his_account, NULL), 0);
+	assert_int_equal(run_as(&him, lock_on_his_account, NULL), 0);
 	assert_true(is_locked(id));
 }
 
@@ -617,5 +629,6 @@ int main(void)
 	};
 
 	harness_enter(SHMFS_BINARY);
+	make_users();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
