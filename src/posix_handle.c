@@ -53,7 +53,7 @@ static int check_rights(struct posix_object *obj, int fd, int flags,
 
 	if (shmfs_caller_is_self(caller))
 		return 0;
-	if (fstat(fd, &st) != 0 || fstat(be->dir, &dir) != 0)
+	if (fstat(fd, &st) != 0 || fstat(be->config.dir, &dir) != 0)
 		return -errno;
 	if ((dir.st_mode & 0111) != 0111 || fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0) {
 		again = posix_open_object(obj, flags & O_ACCMODE, caller);
