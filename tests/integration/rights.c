@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15
@@ -98,6 +99,32 @@ static int touch_file(const char *path, const char *unused, const struct user *a
 	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
 	(void)unused, (void)actor;
 	return result_of(utimensat(AT_FDCWD, path, now ? NULL : times, 0));
+}
+
+static int get_note(const char *path, const char *unused, const struct user *actor, int arg)
+{
+	char value[16];
+	(void)unused, (void)actor, (void)arg;
+	return result_of((int)getxattr(path, "user.note", value, sizeof(value)));
+}
+
+static int set_note(const char *path, const char *unused, const struct user *actor, int arg)
+{
+	(void)unused, (void)actor, (void)arg;
+	return result_of(setxattr(path, "user.note", "hi", 2, 0));
+}
+
+static int get_attribute(const char *path, const char *unused, const struct user *actor, int arg)
+{
+	char value[16];
+	(void)unused, (void)actor, (void)arg;
+	return result_of((int)getxattr(path, "user.shm.nattch", value, sizeof(value)));
+}
+
+static int set_locked(const char *path, const char *unused, const struct user *actor, int arg)
+{
+	(void)unused, (void)actor, (void)arg;
+	return result_of(setxattr(path, "user.shm.locked", "1", 1, 0));
 }
 
 /* --- on a segment --- */
@@ -202,35 +229,46 @@ static int set_nothing(const struct target *target, int arg)
 	return set_owner(target, 0);
 }
 
+static int lock(const struct target *target, int command)
+{
+	return result_of(shmctl(id_of(target, 0), command, NULL));
+}
+
 enum { RD = SHM_RDONLY, RDWR = 0 };
 
 const struct operation rights_operations[] = {
-	{ "stat", stat_file, look_at, 0, 0, LEAVES, false },
-	{ "access r", access_file, attach, R_OK, RD, LEAVES, false },
-	{ "access w", access_file, attach, W_OK, RDWR, LEAVES, false },
-	{ "access rw", access_file, attach, R_OK | W_OK, RDWR, LEAVES, false },
-	{ "open r", open_file, attach, O_RDONLY, RD, LEAVES, false },
-	{ "open w", open_file, attach, O_WRONLY, RDWR, LEAVES, false },
-	{ "open rw", open_file, attach, O_RDWR, RDWR, LEAVES, false },
-	{ "open r+trunc", open_file, clear, O_RDONLY | O_TRUNC, 0, CHANGES, false },
-	{ "open w+trunc", open_file, clear, O_WRONLY | O_TRUNC, 0, CHANGES, false },
-	{ "open rw+trunc", open_file, clear, O_RDWR | O_TRUNC, 0, CHANGES, false },
-	{ "open r+creat", open_file, get_and_attach, O_RDONLY | O_CREAT, RD, LEAVES, true },
-	{ "open rw+creat", open_file, get_and_attach, O_RDWR | O_CREAT, RDWR, LEAVES, true },
+	{ "stat", stat_file, look_at, 0, 0, LEAVES, ANYWHERE },
+	{ "access r", access_file, attach, R_OK, RD, LEAVES, ANYWHERE },
+	{ "access w", access_file, attach, W_OK, RDWR, LEAVES, ANYWHERE },
+	{ "access rw", access_file, attach, R_OK | W_OK, RDWR, LEAVES, ANYWHERE },
+	{ "open r", open_file, attach, O_RDONLY, RD, LEAVES, ANYWHERE },
+	{ "open w", open_file, attach, O_WRONLY, RDWR, LEAVES, ANYWHERE },
+	{ "open rw", open_file, attach, O_RDWR, RDWR, LEAVES, ANYWHERE },
+	{ "open r+trunc", open_file, clear, O_RDONLY | O_TRUNC, 0, CHANGES, ANYWHERE },
+	{ "open w+trunc", open_file, clear, O_WRONLY | O_TRUNC, 0, CHANGES, ANYWHERE },
+	{ "open rw+trunc", open_file, clear, O_RDWR | O_TRUNC, 0, CHANGES, ANYWHERE },
+	{ "open r+creat", open_file, get_and_attach, O_RDONLY | O_CREAT, RD, LEAVES, NOT_BY_ID },
+	{ "open rw+creat", open_file, get_and_attach, O_RDWR | O_CREAT, RDWR, LEAVES, NOT_BY_ID },
 	{ "open creat+excl", open_file, get_exclusively, O_RDWR | O_CREAT | O_EXCL, 0, LEAVES,
-	  true },
-	{ "create another", create_file, get_another, O_RDWR | O_CREAT | O_EXCL, 0, LEAVES, true },
-	{ "truncate to 0", truncate_file, clear, 0, 0, CHANGES, false },
-	{ "truncate", truncate_file, replace, 8192, 0, REPLACES, true },
-	{ "unlink", unlink_file, remove_segment, 0, 0, CHANGES, false },
-	{ "rename", rename_file, NULL, 0, 0, CHANGES, false },
-	{ "chmod", chmod_file, set_mode, 0604, 0604, CHANGES, false },
-	{ "chown to other", chown_file, set_owner, TO_OTHER, TO_OTHER, CHANGES, false },
-	{ "chown to self", chown_file, set_owner, TO_SELF, TO_SELF, CHANGES, false },
-	{ "chgrp to own", chown_file, set_owner, TO_OWN_GROUP, TO_OWN_GROUP, CHANGES, false },
-	{ "chgrp to other", chown_file, set_owner, TO_OTHER_GROUP, TO_OTHER_GROUP, CHANGES, false },
-	{ "set times", touch_file, set_nothing, 0, 0, LEAVES, false },
-	{ "touch", touch_file, NULL, 1, 0, LEAVES, false },
+	  NOT_BY_ID },
+	{ "create another", create_file, get_another, O_RDWR | O_CREAT | O_EXCL, 0, LEAVES,
+	  NOT_BY_ID },
+	{ "truncate to 0", truncate_file, clear, 0, 0, CHANGES, ANYWHERE },
+	{ "truncate", truncate_file, replace, 8192, 0, REPLACES, NOT_BY_ID },
+	{ "unlink", unlink_file, remove_segment, 0, 0, CHANGES, ANYWHERE },
+	{ "rename", rename_file, NULL, 0, 0, CHANGES, ANYWHERE },
+	{ "chmod", chmod_file, set_mode, 0604, 0604, CHANGES, ANYWHERE },
+	{ "chown to other", chown_file, set_owner, TO_OTHER, TO_OTHER, CHANGES, ANYWHERE },
+	{ "chown to self", chown_file, set_owner, TO_SELF, TO_SELF, CHANGES, ANYWHERE },
+	{ "chgrp to own", chown_file, set_owner, TO_OWN_GROUP, TO_OWN_GROUP, CHANGES, ANYWHERE },
+	{ "chgrp to other", chown_file, set_owner, TO_OTHER_GROUP, TO_OTHER_GROUP, CHANGES,
+	  ANYWHERE },
+	{ "set times", touch_file, set_nothing, 0, 0, LEAVES, ANYWHERE },
+	{ "touch", touch_file, NULL, 1, 0, LEAVES, ANYWHERE },
+	{ "get attribute", get_attribute, look_at, 0, 0, LEAVES, OF_SEGMENTS },
+	{ "lock", set_locked, lock, 0, SHM_LOCK, CHANGES, OF_SEGMENTS },
+	{ "get xattr", get_note, NULL, 0, 0, LEAVES, ANYWHERE },
+	{ "set xattr", set_note, NULL, 0, 0, LEAVES, ANYWHERE },
 };
 const size_t rights_operation_count = array_size(rights_operations);
 

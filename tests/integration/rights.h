@@ -41,7 +41,7 @@ struct operation {
 	int (*to_segment)(const struct target *, int segment_arg);
 	int arg, segment_arg;
 	enum effect effect;
-	bool by_key_only; /* nothing that is done under `.by-id` */
+	enum { ANYWHERE, NOT_BY_ID, OF_SEGMENTS } where;
 };
 
 extern const struct operation rights_operations[];

@@ -11,7 +11,7 @@ enum {
 	PAGE = 4096,
 	MODES = 64,
 	SHOWN_AT_MOST = 100,
-	KNOWN_AT_MOST = 8,
+	KNOWN_AT_MOST = 12,
 	OPERATIONS_AT_MOST = 32,
 };
 
@@ -197,8 +197,9 @@ static bool is_known(struct table *table, const struct operation *operation, int
 static bool is_possible(const struct table *table, const struct operation *operation)
 {
 	if (!table->is_segment)
-		return true;
-	return operation->to_segment && !(operation->by_key_only && strchr(table->path, '%'));
+		return operation->where != OF_SEGMENTS;
+	return operation->to_segment &&
+	       !(operation->where == NOT_BY_ID && strchr(table->path, '%'));
 }
 
 static unsigned count_missed_of(const struct table *table, size_t number, size_t relation)
