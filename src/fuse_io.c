@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fuse_reply.h"
 #include "shmfs/guard.h"
 #include "shmfs/span.h"
 
@@ -76,7 +77,7 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct shmfs_span span;
 	int err;
 
-	(void)ino;
+	shmfs_passthrough_see(inode_of(ino), handle);
 	if (fills_page(fi)) {
 		reply_error(req, -EINVAL);
 		return;
@@ -113,7 +114,7 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 	struct shmfs_span span;
 	ssize_t n;
 
-	(void)ino;
+	shmfs_passthrough_see(inode_of(ino), handle);
 	if (size > LONG_IO)
 		shmfs_loop_share();
 	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &span);

@@ -170,6 +170,7 @@ void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_h
 	if (handle->next)
 		handle->next->link = handle->link;
 	pthread_mutex_unlock(&fs->open_lock);
+	shmfs_passthrough_see(inode, handle);
 	if (handle->bound)
 		shmfs_passthrough_unbind(&fs->passthrough, inode);
 	handle->bound = false;

@@ -39,8 +39,8 @@ struct backing_map {
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
 
-/* How long a reply takes to be taken, at most but for an overloaded machine. */
-#define SETTLE_NS 10000000
+/* How long a reply takes to be taken, on a machine with more to do than it can. */
+#define SETTLE_NS 200000000
 
 #if !LIBFUSE_HAS_PASSTHROUGH
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
@@ -223,14 +223,14 @@ void shmfs_splice_init(struct fuse_conn_info *conn)
  * The kernel refuses, with EIO, an open that is not bound on an inode that is
  * (fuse_file_io_open()).  It looks when it takes the reply, so of two opens
  * that are answered in one order it may take the replies in the other.  Before
- * the first binding let a served open of a moment ago get through.
- * inode->backing_lock is held.
+ * the first binding let a served open of a moment ago get through: it has when
+ * its file is used.  inode->backing_lock is held.
  */
 static void let_served_through(struct shmfs_inode *inode)
 {
-	while (inode->backing_users == 0 && atomic_load(&inode->nopen) > 1 &&
+	while (inode->backing_users == 0 && atomic_load(&inode->nunseen) > 0 &&
 	       shmfs_now_ns() - inode->served_at < SETTLE_NS) {
-		const struct timespec moment = { .tv_nsec = SETTLE_NS / 10 };
+		const struct timespec moment = { .tv_nsec = SETTLE_NS / 200 };
 
 		pthread_mutex_unlock(&inode->backing_lock);
 		shmfs_loop_may_block();
@@ -258,6 +258,8 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
 	if (inode->backing_id == 0) {
 		bound.binding = SHMFS_SERVED;
 		inode->served_at = shmfs_now_ns();
+		atomic_store(&handle->unseen, true);
+		atomic_fetch_add(&inode->nunseen, 1);
 	} else {
 		/* Bound in name, for the kernel's sake: reads and writes are served. */
 		if (bound.binding == SHMFS_SERVED)
@@ -268,6 +270,12 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
 	}
 	pthread_mutex_unlock(&inode->backing_lock);
 	return bound;
+}
+
+void shmfs_passthrough_see(struct shmfs_inode *inode, struct shmfs_handle *handle)
+{
+	if (atomic_load(&handle->unseen) && atomic_exchange(&handle->unseen, false))
+		atomic_fetch_sub(&inode->nunseen, 1);
 }
 
 void shmfs_passthrough_unbind(struct shmfs_passthrough *passthrough, struct shmfs_inode *inode)

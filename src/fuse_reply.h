@@ -29,6 +29,8 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *);
  */
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *, struct shmfs_inode *,
 					  struct shmfs_handle *);
+/* A request on an open file: the kernel has taken the reply to its open. */
+void shmfs_passthrough_see(struct shmfs_inode *, struct shmfs_handle *);
 void shmfs_passthrough_unbind(struct shmfs_passthrough *, struct shmfs_inode *);
 
 /* fuse_reply_open() and fuse_reply_create() with a binding; non-zero: not taken. */

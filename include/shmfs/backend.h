@@ -19,6 +19,7 @@
 #ifndef SHMFS_BACKEND_H
 #define SHMFS_BACKEND_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -63,6 +64,7 @@ struct shmfs_handle {
 	bool may_flush;		     /* close(2) has work to do: ask flush() */
 	bool bound;		     /* set by the caller once the kernel serves it */
 	pid_t opener;		     /* set by the caller: the thread that opened it */
+	atomic_bool unseen;	     /* the caller's: counted in shmfs_inode.nunseen */
 	struct shmfs_handle *next;   /* the caller's, for its list of open handles */
 	struct shmfs_handle **link;  /* what points here in that list */
 };

@@ -19,6 +19,7 @@ struct shmfs_inode {
 	bool retired;		     /* not in the table any more; the table's lock */
 	struct shmfs_object *object; /* owned */
 	atomic_uint nopen;	     /* open handles */
+	atomic_uint nunseen;	     /* those that are not bound and not seen in use yet */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* protects all below; held for one ioctl(2) */

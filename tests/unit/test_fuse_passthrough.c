@@ -281,12 +281,32 @@ static void a_file_is_bound_a_moment_after_a_served_one(void **state)
 	memory_add(k->posix, 0, name);
 	served = open_as(k, SHMFS_SERVED);
 	bound = open_as(k, SHMFS_BOUND);
-	assert_true(now_ms() - before >= 5);
+	assert_true(now_ms() - before >= 100);
 	expect_flags(&bound, true, false, 5);
 	kernel_close(k, &served);
 	expect_backings(1, 0);
 	kernel_close(k, &bound);
 	expect_backings(1, 1);
+}
+
+/* Whoever writes has been told that its file is open. */
+static void a_served_file_in_use_holds_nobody_back(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file served;
+	struct kernel_file bound;
+	uint32_t written;
+	int64_t before;
+
+	memory_add(k->posix, 0, name);
+	served = open_as(k, SHMFS_SERVED);
+	assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
+	before = now_ms();
+	bound = open_as(k, SHMFS_BOUND);
+	assert_true(now_ms() - before < 100);
+	expect_flags(&bound, true, false, 5);
+	kernel_close(k, &served);
+	kernel_close(k, &bound);
 }
 
 static void a_new_file_can_be_bound(void **state)
@@ -353,6 +373,7 @@ int main(void)
 		BOUND_TEST(inodes_have_backings_of_their_own),
 		BOUND_TEST(what_the_kernel_will_not_bind_is_served),
 		BOUND_TEST(a_file_is_bound_a_moment_after_a_served_one),
+		BOUND_TEST(a_served_file_in_use_holds_nobody_back),
 		BOUND_TEST(a_new_file_can_be_bound),
 		BOUND_TEST(an_interrupted_open_is_unbound),
 		KERNEL_TEST(nothing_is_bound_without_passthrough),
