@@ -146,8 +146,9 @@ static int check_mount(const char *mountpoint)
 	struct stat st;
 
 	if (stat(mountpoint, &st) != 0) {
-		shmfs_log(LOG_ERR, "mount point %s: %s; make it with mkdir", mountpoint,
-			  strerror(errno));
+		shmfs_log(LOG_ERR, "mount point %s: %s; %s", mountpoint, strerror(errno),
+			  errno == ENOTCONN ? "umount what was left there by one that died" :
+					      "make it with mkdir");
 		return -EINVAL;
 	}
 	if (!S_ISDIR(st.st_mode)) {
