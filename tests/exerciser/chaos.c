@@ -156,7 +156,7 @@ static void list(void)
 		wrong("opendir: %s", strerror(errno));
 	for (const struct dirent *entry; (entry = readdir(dir));) {
 		snprintf(path, sizeof(path), "%s/%s", stress.mount, entry->d_name);
-		may_fail(stat(path, &st), ENOENT);
+		may_fail(stat(path, &st), ENOENT, ESTALE);
 	}
 	closedir(dir);
 }
