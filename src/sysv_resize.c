@@ -52,6 +52,7 @@ struct replacement {
 	int err;		       /* 0: made as wanted */
 	pid_t guardian;		       /* who did it */
 	bool ended;		       /* and lived to the end */
+	int probed;		       /* a segment that was made to see whether it can be, or -1 */
 	bool closing;		       /* the old one's mode was taken, or is about to be */
 	bool removed;		       /* the old one has lost its key */
 	bool complete;		       /* the key leads to `made` */
@@ -89,13 +90,13 @@ static int huge_flags(const struct sysv_segment *segment)
  * Would the kernel make such a segment?  Asked before anything is touched; the
  * old one is still there then, as it will be when the new one is made.
  */
-static int probe(const struct replacement *r)
+static int probe(struct replacement *r)
 {
-	int id = shmget(IPC_PRIVATE, r->size, IPC_CREAT | huge_flags(r->old));
-
-	if (id < 0)
+	r->probed = shmget(IPC_PRIVATE, r->size, IPC_CREAT | huge_flags(r->old));
+	if (r->probed < 0)
 		return size_error(errno);
-	shmctl(id, IPC_RMID, NULL);
+	shmctl(r->probed, IPC_RMID, NULL);
+	r->probed = -1;
 	return 0;
 }
 
@@ -211,8 +212,10 @@ static int close_off(struct replacement *r)
 /* The guardian's whole life. */
 static void replace(struct replacement *r)
 {
-	int err = close_off(r);
+	int err = probe(r);
 
+	if (!err)
+		err = close_off(r);
 	if (err) {
 		r->err = err;
 		return;
@@ -310,6 +313,8 @@ static void recover(struct replacement *r)
 {
 	struct shmid_ds ds;
 
+	if (!r->ended && r->probed >= 0)
+		shmctl(r->probed, IPC_RMID, NULL);
 	if (r->ended || !r->closing)
 		return;
 	r->err = -EIO;
@@ -466,7 +471,7 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t size,
 		const struct shmfs_caller *caller)
 {
-	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
+	struct replacement r = { .backend = sysv_backend_of(obj), .size = size, .probed = -1 };
 	uint64_t others;
 	int err = sysv_object_stat_now(obj, &r.ds, &others);
 
@@ -477,8 +482,6 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	err = prepare(obj, &r);
 	if (!err)
 		err = check(obj, handle, &r, others, caller);
-	if (!err)
-		err = probe(&r);
 	if (!err)
 		err = commit(obj, &r, caller);
 	if (r.complete)

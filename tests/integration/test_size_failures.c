@@ -356,6 +356,19 @@ static void a_daemon_killed_while_it_resizes_loses_nothing(void **state)
 	}
 }
 
+/* The guardian, which is not killed, ends what it began: nothing of a trial is left. */
+static void a_daemon_killed_at_the_trial_leaves_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	full_segment();
+	file_write(PLAN, O_CREAT, "kill", 4);
+	assert_int_equal(truncate(PATH, 5 * PAGE), -1);
+	assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
+	assert_true(eventually(waitpid(-1, NULL, WNOHANG) == -1));
+	assert_int_equal(segments_count(), 1);
+	assert_true(segment_has(segment_find(KEY), 0, bytes, SIZE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +389,7 @@ int main(void)
 		racing(a_key_taken_meanwhile_leaves_the_bytes_elsewhere),
 		racing(a_key_taken_under_an_open_handle_leaves_the_bytes_elsewhere),
 		racing(a_key_taken_while_streaming_leaves_the_bytes_elsewhere),
+		racing(a_daemon_killed_at_the_trial_leaves_nothing),
 		mounted(a_daemon_killed_while_it_resizes_loses_nothing),
 	};
 
