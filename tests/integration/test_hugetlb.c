@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
+#include <sys/xattr.h>
 
 enum { KEY = 3148, POOL = 6, SKIPPED = 77 };
 
@@ -123,6 +124,22 @@ static void it_is_listed_with_its_size(void **state)
 	segment_put(id, 0, "x", 1);
 	/* The kernel's table counts huge pages as many times (Linux 6.18): not more than all. */
 	assert_in_range((size_t)file_stat(SEGMENT).st_blocks * 512, huge, 2 * huge);
+}
+
+/* Its memory is on a filesystem of its own. */
+static void who_has_it_attached_is_named(void **state)
+{
+	(void)state;
+	char line[64];
+	char value[256];
+	const void *memory = segment_attach(huge_segment(huge));
+	prctl(PR_SET_NAME, "holder");
+	snprintf(line, sizeof(line), "%d holder\n", getpid());
+	ssize_t length = must(getxattr(SEGMENT, "user.shm.attached", value, sizeof(value) - 1));
+	segment_detach(memory);
+	value[length] = '\0';
+	assert_string_equal(value, line);
+	assert_int_equal(getxattr(SEGMENT, "user.shm.attached", NULL, 0), 0);
 }
 
 static void it_is_read_to_its_end(void **state)
@@ -374,6 +391,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(it_is_listed_with_its_size),
+		mounted(who_has_it_attached_is_named),
 		mounted(it_is_read_to_its_end),
 		mounted(reading_what_was_never_touched_takes_no_page),
 		mounted(it_is_written),
