@@ -108,12 +108,15 @@ void container_stop(struct container *container)
 
 void container_enter(const struct container *container)
 {
+	/* A sanitizer has a thread of its own, and who shares a root cannot have other mounts. */
+	must(unshare(CLONE_FS));
 	must(setns(container->ipc, CLONE_NEWIPC));
 	must(setns(container->mounts, CLONE_NEWNS));
 }
 
 void container_leave(const struct container *container)
 {
+	must(unshare(CLONE_FS));
 	must(setns(container->own_mounts, CLONE_NEWNS));
 	must(setns(container->own_ipc, CLONE_NEWIPC));
 }
