@@ -394,13 +394,15 @@ static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
  */
 static void too_many_are_cut_at_a_line(void **state)
 {
-	enum { FIRST = 1000, COUNT = 4000, LINE = 17 };
+	enum { FIRST = 1000, COUNT = 1400, LINE = 51 };
+	static const char command[] = "a-name-of-forty-five-bytes-as-kernel-threads-";
 	char path[64];
 	char *text;
 	size_t len;
 
 	(void)state;
-	add_process(FIRST, "eleven-char", OURS);
+	assert_int_equal(sizeof(command) - 1, LINE - strlen("1000 \n"));
+	add_process(FIRST, command, OURS);
 	add_mapping(FIRST, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
 	for (int pid = FIRST + 1; pid < FIRST + COUNT; pid++) {
 		snprintf(path, sizeof(path), "%d", pid);
@@ -410,8 +412,8 @@ static void too_many_are_cut_at_a_line(void **state)
 	len = strlen(text);
 	assert_in_range(len, XATTR_SIZE_MAX - LINE, XATTR_SIZE_MAX);
 	assert_string_equal(text + len - 5, "\n...\n");
-	text[LINE] = '\0';
-	assert_string_equal(text, "1000 eleven-char\n");
+	text[LINE - 1] = '\0';
+	assert_string_equal(text + strlen("1000 "), command);
 	free(text);
 }
 
