@@ -12,6 +12,17 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZED 1
+#endif
+#endif
+#ifndef THREAD_SANITIZED
+#define THREAD_SANITIZED 0
+#endif
+
 enum { PAGE = 4096, BASE = 10 * PAGE, MOST = 1 << 20, CHUNK = 3000 };
 enum { WRITTEN = 3148, RESIZED = 3149 };
 
@@ -185,6 +196,9 @@ static void what_was_acknowledged_outlives_the_daemon(void **state)
 	int (*const load[])(int) = { write_files, resize_segment, rename_object, list_all };
 	pid_t children[array_size(load)];
 
+	/* A thread that is killed keeps the sanitizer's own locks, and a guardian takes some. */
+	if (THREAD_SANITIZED)
+		skip();
 	begin(state);
 	for (int round = 0; round < rounds(40); round++) {
 		prepare();
