@@ -33,13 +33,15 @@ compare() {
 }
 
 own_options() {
-	sed -nE 's/^\tRAW\("([a-z]+)[="].*/\1/p' "$source/src/options.c" >"$work/table"
-	"$shmfs" -h | sed -nE '/^Options that every/,$d; s/^ +-o ([a-z]+).*/\1/p' >"$work/help"
-	sed -nE 's/^\.It Fl o Cm ([a-z]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"
-	grep '^| `-o' "$source/README.md" | grep -oE '`-o [a-z]+' | sed 's/.* //' >"$work/readme"
+	# allow_other is libfuse's, and in the table to be refused.
+	sed -nE 's/^\tRAW\("([a-z_]+)[="].*/\1/p' "$source/src/options.c" |
+		grep -vx allow_other >"$work/table"
+	"$shmfs" -h | sed -nE '/^Options that every/,$d; s/^ +-o ([a-z_]+).*/\1/p' >"$work/help"
+	sed -nE 's/^\.It Fl o Cm ([a-z_]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"
+	grep '^| `-o' "$source/README.md" | grep -oE '`-o [a-z_]+' | sed 's/.* //' >"$work/readme"
 	sed -nE "s/.*own_options='([^']*)'.*/\1/p" "$completion/shmfs.bash" | tr -s ' ' '\n' |
 		tr -d = >"$work/bash"
-	sed -nE "/\town_options=\(/,/^\t\)/s/^\t\t'([a-z]+)\[.*/\1/p" "$completion/_shmfs" >"$work/zsh"
+	sed -nE "/\town_options=\(/,/^\t\)/s/^\t\t'([a-z_]+)\[.*/\1/p" "$completion/_shmfs" >"$work/zsh"
 	compare option table help manual readme bash zsh
 }
 
