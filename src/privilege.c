@@ -27,6 +27,7 @@ static const unsigned kept[] = {
 	CAP_DAC_OVERRIDE, /* open(2) in /dev/shm whatever the mode; root's unlink and rename */
 	CAP_LEASE,	  /* a lease on what others own: sysv_segment_is_shared() */
 	CAP_IPC_LOCK,	  /* SHM_HUGETLB and SHM_LOCK, when such a segment is resized */
+	CAP_KILL,	  /* ending a process that locks for a user: sysv_lock.c */
 	CAP_FOWNER,	  /* dropping set-user-ID bits for who writes; root's chmod */
 	CAP_CHOWN,	  /* root's chown */
 	CAP_FSETID,	  /* root's chmod g+s */

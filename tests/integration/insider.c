@@ -5,17 +5,22 @@
  * A rename of `inside.CALL` to anything makes the system call CALL instead of
  * renaming, from within a thread that serves, and has its result.
  *
+ * A user's process that is about to lock a segment for him (sysv_lock.c) is
+ * stopped, as he could do.
+ *
  * The environment variable SHMFS_WITHOUT is the number of a capability that
  * the daemon does not get to keep.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,6 +47,7 @@ static const struct {
 	{ "unix", SYS_socket, { AF_UNIX, SOCK_DGRAM, 0 } },
 };
 
+typedef int shmctl_fn(int id, int command, struct shmid_ds *data);
 typedef int renameat2_fn(int fromfd, const char *from, int tofd, const char *to, unsigned flags);
 int renameat2(int fromfd, const char *from, int tofd, const char *to, unsigned flags);
 int capset(cap_user_header_t header, const cap_user_data_t data);
@@ -72,6 +78,15 @@ int renameat2(int fromfd, const char *from, int tofd, const char *to, unsigned f
 	if (strncmp(from, PREFIX, strlen(PREFIX)) == 0)
 		return call(from + strlen(PREFIX));
 	return real(fromfd, from, tofd, to, flags);
+}
+
+int shmctl(int id, int command, struct shmid_ds *data)
+{
+	shmctl_fn *real = (shmctl_fn *)dlsym(RTLD_NEXT, "shmctl");
+
+	if (command == SHM_LOCK && getuid() != 0)
+		kill(getpid(), SIGSTOP);
+	return real(id, command, data);
 }
 
 int capset(cap_user_header_t header, const cap_user_data_t data)

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096 };
 
@@ -94,6 +95,33 @@ static bool a_locked_segment_is_resized_over_the_limit(struct fixture *fixture)
 	return truncate(SEGMENT, 4L * PAGE) == 0;
 }
 
+static int lock_segment(int number)
+{
+	(void)number;
+	child_must(setxattr(SEGMENT, "user.shm.locked", "1", 1, 0) == -1);
+	return 0;
+}
+
+static bool is_over(pid_t pid)
+{
+	siginfo_t info = { 0 };
+	must(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT));
+	return info.si_pid != 0;
+}
+
+/* Stopped by the insider, which has to be there: the user waits a second, not for ever. */
+static bool a_stopped_process_that_locks_is_given_up(struct fixture *fixture)
+{
+	become(&ALICE);
+	pid_t child = child_start(lock_segment, 0);
+	become(&ROOT);
+	bool given_up = eventually(is_over(child));
+	if (!given_up)
+		shell(NULL, 0, "kill -CONT $(cat /proc/%d/task/*/children)", fixture->daemon);
+	int failed = children_join(&child, 1);
+	return given_up && failed == 0;
+}
+
 static bool root_changes_the_mode_of_any_object(struct fixture *fixture)
 {
 	(void)fixture;
@@ -139,6 +167,7 @@ static const struct use {
 	{ CAP_DAC_OVERRIDE, a_user_opens_his_object },
 	{ CAP_LEASE, a_held_segment_keeps_its_size },
 	{ CAP_IPC_LOCK, a_locked_segment_is_resized_over_the_limit },
+	{ CAP_KILL, a_stopped_process_that_locks_is_given_up },
 	{ CAP_FOWNER, root_changes_the_mode_of_any_object },
 	{ CAP_CHOWN, root_gives_objects_away },
 	{ CAP_FSETID, root_sets_the_group_id_bit_of_any_object },
@@ -174,7 +203,7 @@ static void each_capability_that_is_kept_is_used(void **state)
 		if (try_use(fixture, &uses[i]))
 			fail_msg("capability %s is not used where it was thought to be", number);
 		daemon_stop(fixture);
-		daemon_start(fixture, NULL);
+		start_with_insider(fixture);
 		if (!try_use(fixture, &uses[i]))
 			fail_msg("capability %s is there and does not help", number);
 		daemon_stop(fixture);
