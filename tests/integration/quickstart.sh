@@ -51,7 +51,7 @@ quickstart() {
 
 mount -t tmpfs -o mode=0755 quickstart "$work"
 mkdir "$work/clone" "$work/bin"
-cp -R -- "$source"/{CMakeLists.txt,LICENSE,include,src,mount-helpers,packaging} "$work/clone"
+cp -R -- "$source"/{CMakeLists.txt,LICENSE,include,src,mount-helpers} "$work/clone"
 printf '#!/bin/sh\necho "apt-get was called"\nexit 1\n' >"$work/bin/apt-get"
 chmod +x "$work/bin/apt-get"
 PATH=$work/bin:$PATH
