@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <linux/sched.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +24,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "sysv_clone.h"
 
 #define STACK ((size_t)64 << 10)
 #define PATIENCE_MS 1000

@@ -28,7 +28,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -37,6 +36,7 @@
 #include <unistd.h>
 
 #include "shmfs/log.h"
+#include "sysv_clone.h"
 
 #define GUARDIAN_STACK ((size_t)256 << 10)
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
@@ -227,21 +227,6 @@ static void replace(struct replacement *r)
 	if (r->err && r->err != -EIDRM)
 		restore(r);
 }
-
-#ifdef __has_feature
-#define HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define HAS_FEATURE(feature) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || HAS_FEATURE(thread_sanitizer)
-/*
- * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
- * memory that the two share, that all other threads are gone.  By glibc's other
- * name for it the guardian passes for the thread that waits for it.
- */
-int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
-#define clone __clone
-#endif
 
 struct guardian {
 	void (*run)(struct replacement *);
