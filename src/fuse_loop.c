@@ -32,6 +32,8 @@
 #define MAX_THREADS 10
 /* How long the leader asks again, and how close requests must come for that. */
 #define SPIN_NS 50000u
+/* How long a thread without a buffer waits for memory. */
+#define NO_MEMORY_MS 50
 /* A stream of requests without a pause must not hide a signal. */
 #define SIGNAL_CHECK_EVERY 256
 
@@ -187,6 +189,25 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 	return size;
 }
 
+/*
+ * There is no memory for this thread's buffer, and libfuse has not read a
+ * request yet.  Threads that have theirs can serve: let one of them lead.
+ * False: a signal came meanwhile.
+ */
+static bool wait_for_memory(struct loop *loop)
+{
+	struct pollfd signal = { .fd = loop->signal_fd, .events = POLLIN };
+
+	pthread_mutex_lock(&loop->lock);
+	if (loop->idle > 0) {
+		loop->led = false;
+		leading = NULL;
+		pthread_cond_signal(&loop->changed);
+	}
+	pthread_mutex_unlock(&loop->lock);
+	return poll(&signal, 1, NO_MEMORY_MS) <= 0;
+}
+
 static void *work(void *arg)
 {
 	struct loop *loop = arg;
@@ -197,8 +218,10 @@ static void *work(void *arg)
 		while (leading) {
 			int size = receive(loop, &pace, &buf);
 
+			if (size == -ENOMEM && wait_for_memory(loop))
+				continue;
 			if (size <= 0) {
-				stop(loop, size);
+				stop(loop, size == -ENOMEM ? 0 : size);
 				break;
 			}
 			fuse_session_process_buf(loop->session, &buf);

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,6 +40,22 @@ struct fixture {
 	sem_t arrived;	       /* one has come */
 	sem_t gate;	       /* one may go on */
 };
+
+/* With `no_memory` set a thread that has no buffer yet gets none. */
+static atomic_bool no_memory;
+static atomic_uint asked_without;
+
+int __real_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf);
+int __wrap_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf);
+
+int __wrap_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf)
+{
+	if (!buf->mem && atomic_load(&no_memory)) {
+		atomic_fetch_add(&asked_without, 1);
+		return -ENOMEM;
+	}
+	return __real_fuse_session_receive_buf(session, buf);
+}
 
 static void wait_at_gate(struct memory_backend *be, enum memory_slot slot, void *arg)
 {
@@ -357,6 +374,58 @@ static void a_stream_of_requests_hides_no_signal(void **state)
 	assert_in_range(drain_device(f->k), 1, count);
 }
 
+static void who_has_no_memory_lets_others_lead(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t slow;
+	uint64_t quick;
+
+	start(f, MEMORY_FALLOCATE);
+	quick = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	atomic_store(&no_memory, true);
+	slow = post_fallocate(f);
+	sem_wait(&f->arrived);
+	quick = post_getattr(f);
+	/* The thread that leads now has no buffer, the one that has is at the gate. */
+	assert_int_equal(answered(f, A_WHILE), 0);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), slow);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	quick = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), quick);
+	atomic_store(&no_memory, false);
+	stop(f);
+}
+
+static void without_memory_it_waits_for_some(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t request = post_getattr(f);
+
+	atomic_store(&no_memory, true);
+	start(f, MEMORY_SLOTS);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	atomic_store(&no_memory, false);
+	assert_int_equal(answered(f, LONG_TIME), request);
+	stop(f);
+}
+
+static void without_memory_it_can_be_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&no_memory, true);
+	atomic_store(&asked_without, 0);
+	start(f, MEMORY_SLOTS);
+	while (atomic_load(&asked_without) == 0)
+		usleep(1000);
+	stop(f);
+	/* It did not spin meanwhile. */
+	assert_in_range(atomic_load(&asked_without), 1, 20);
+	atomic_store(&no_memory, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +439,9 @@ int main(void)
 		LOOP_TEST(a_short_read_is_served_in_its_turn),
 		LOOP_TEST(ends_when_the_last_request_is_done),
 		LOOP_TEST(a_stream_of_requests_hides_no_signal),
+		LOOP_TEST(who_has_no_memory_lets_others_lead),
+		LOOP_TEST(without_memory_it_waits_for_some),
+		LOOP_TEST(without_memory_it_can_be_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
