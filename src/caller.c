@@ -33,19 +33,20 @@ static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 	return 0;
 }
 
-static bool is_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
+/* 1 or 0, or a negative errno when nobody knows. */
+static int is_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
 {
 	const gid_t *groups = NULL;
-	size_t ngroups;
+	int ngroups;
 
 	if (caller->gid == a || caller->gid == b)
 		return true;
 	ngroups = caller->groups ? caller->groups(caller, &groups) : 0;
-	for (size_t i = 0; i < ngroups; i++) {
+	for (int i = 0; i < ngroups; i++) {
 		if (groups[i] == a || groups[i] == b)
 			return true;
 	}
-	return false;
+	return ngroups < 0 ? ngroups : false;
 }
 
 bool shmfs_caller_may(const struct shmfs_caller *caller, const struct shmfs_rights *rights,
@@ -53,14 +54,18 @@ bool shmfs_caller_may(const struct shmfs_caller *caller, const struct shmfs_righ
 {
 	unsigned other = rights->mode & want;
 	unsigned group = rights->mode >> 3 & want;
+	int member;
 
 	if (caller->uid == 0)
 		return true;
 	if (caller->uid == rights->owner || caller->uid == rights->creator)
 		return (rights->mode >> 6 & want) == want;
-	if (group != other && is_in_group(caller, rights->group, rights->creators_group))
-		return group == want;
-	return other == want;
+	if (group == other)
+		return other == want;
+	member = is_in_group(caller, rights->group, rights->creators_group);
+	if (member < 0)
+		return (group & other) == want;
+	return (member ? group : other) == want;
 }
 
 /* Root needs no groups, and one user alone has nobody else to be. */
@@ -72,13 +77,15 @@ bool shmfs_caller_is_self(const struct shmfs_caller *caller)
 int shmfs_caller_assume(const struct shmfs_caller *caller)
 {
 	const gid_t *groups = NULL;
-	size_t ngroups;
+	int ngroups;
 	int err;
 
 	if (shmfs_caller_is_self(caller))
 		return 0;
 	ngroups = caller->groups ? caller->groups(caller, &groups) : 0;
-	err = set_ids(caller->uid, caller->gid, ngroups, groups);
+	if (ngroups < 0)
+		return ngroups;
+	err = set_ids(caller->uid, caller->gid, (size_t)ngroups, groups);
 	if (err)
 		shmfs_caller_drop();
 	return err;

@@ -50,7 +50,7 @@ struct request_caller {
 	struct shmfs_caller caller;
 	fuse_req_t req;
 	gid_t *groups; /* owned; once they were asked for */
-	size_t ngroups;
+	int ngroups;
 };
 
 static inline struct shmfs_fs *fs_of(fuse_req_t req)

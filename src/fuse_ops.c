@@ -13,28 +13,44 @@
 #define FEW_GROUPS 32
 
 /*
- * The groups come from /proc, as they are now: FUSE sends one only.  Who
- * cannot be seen there (another PID namespace) has none.
+ * How many groups the caller has, and up to `size` of them.  libfuse reads
+ * /proc and says EIO for whatever open(2) failed with: what we are short of is
+ * our error, and who cannot be seen there (another PID namespace) has none.
  */
-static size_t load_groups(const struct shmfs_caller *caller, const gid_t **list)
+static int read_groups(fuse_req_t req, int size, gid_t *list)
+{
+	int count;
+
+	errno = 0;
+	count = fuse_req_getgroups(req, size, list);
+	if (count >= 0 || count == -ENOMEM)
+		return count;
+	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : 0;
+}
+
+/*
+ * The groups as they are now: FUSE sends one only.  They can change between
+ * being counted and being read, and there are at most NGROUPS_MAX.
+ */
+static int load_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	struct request_caller *who = (struct request_caller *)caller;
-	int room = FEW_GROUPS;
-	int count = 0;
+	int count = who->groups ? who->ngroups : read_groups(who->req, 0, NULL);
 
-	while (!who->groups) {
-		who->groups = calloc((size_t)room, sizeof(*who->groups));
-		count = who->groups ? fuse_req_getgroups(who->req, room, who->groups) : 0;
-		if (count <= room)
-			break;
-		free(who->groups);
-		who->groups = NULL;
-		room = count;
+	while (!who->groups && count > 0) {
+		int room = count;
+		gid_t *groups = calloc((size_t)room, sizeof(*groups));
+
+		count = groups ? read_groups(who->req, room, groups) : -ENOMEM;
+		if (count <= 0 || count > room) {
+			free(groups);
+			continue;
+		}
+		who->groups = groups;
+		who->ngroups = count;
 	}
-	if (count > 0)
-		who->ngroups = (size_t)count;
 	*list = who->groups;
-	return who->ngroups;
+	return count;
 }
 
 struct request_caller caller_of(fuse_req_t req)

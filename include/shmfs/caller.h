@@ -21,10 +21,11 @@ struct shmfs_caller {
 	pid_t pid; /* of the thread that asks; 0: not to be seen from here */
 	/*
 	 * Gives the supplementary groups, valid until the next call, and their
-	 * number.  Asked for only when they are put on, for it takes a look into
-	 * /proc.  NULL: none.
+	 * number, or a negative errno: not to know them is not to have none, for
+	 * a group can have less than others.  Asked for only when they are put
+	 * on, for it takes a look into /proc.  NULL: none.
 	 */
-	size_t (*groups)(const struct shmfs_caller *, const gid_t **list);
+	int (*groups)(const struct shmfs_caller *, const gid_t **list);
 };
 
 /* Who may do what with an object.  A file's creator is its owner. */
@@ -38,7 +39,8 @@ struct shmfs_rights {
  * May the caller do all of `want`, bits of one class: 4 read, 2 write, 1
  * search?  The rules are those of ipcperms() (ipc/util.c), and with one owner
  * and one group those of files without ACL.  uid 0 may do anything.  The
- * groups are asked for only where it depends on them.
+ * groups are asked for only where it depends on them; if they cannot be had,
+ * it has to be right for members and others.
  */
 bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, unsigned want);
 

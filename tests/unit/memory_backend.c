@@ -151,14 +151,17 @@ static int memory_list(struct shmfs_backend *base, enum shmfs_space space, shmfs
 }
 
 /* As a backend does that puts them on. */
-static size_t see_groups(struct memory_backend *be, const struct shmfs_caller *caller)
+static int see_groups(struct memory_backend *be, const struct shmfs_caller *caller)
 {
 	const gid_t *groups = NULL;
-	size_t count = caller->groups ? caller->groups(caller, &groups) : 0;
+	int count = caller->groups ? caller->groups(caller, &groups) : 0;
 
+	if (count < 0)
+		return count;
 	if (count > 0)
 		be->seen.group = groups[0];
-	return count;
+	be->seen.ngroups = (size_t)count;
+	return 0;
 }
 
 static int memory_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags,
@@ -171,8 +174,8 @@ static int memory_create(struct shmfs_backend *base, const struct shmfs_name *na
 	struct shmfs_handle *h = NULL;
 
 	memory_see_caller(be, caller);
-	if (be->want_groups)
-		be->seen.ngroups = see_groups(be, caller);
+	if (!err && be->want_groups)
+		err = see_groups(be, caller);
 	be->seen.mode = mode;
 	if (!err && name->space == SHMFS_SPACE_SHMID)
 		err = -EPERM;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may do what by a mode; integration.rights_table holds it against the kernel. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -18,12 +20,12 @@ enum { READ = 04, WRITE = 02, BOTH = 06 };
 static const gid_t supplementary[] = { 5, GROUP };
 static size_t lists; /* how often they were asked for */
 
-static size_t give_groups(const struct shmfs_caller *caller, const gid_t **list)
+static int give_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	(void)caller;
 	lists++;
 	*list = supplementary;
-	return COUNT(supplementary);
+	return (int)COUNT(supplementary);
 }
 
 static bool may(uid_t uid, gid_t gid, bool in_groups, mode_t mode, unsigned want)
@@ -94,11 +96,41 @@ static void groups_are_asked_for_only_where_it_depends_on_them(void **state)
 	assert_int_equal(lists, 1);
 }
 
+static int fail_to_give_groups(const struct shmfs_caller *caller, const gid_t **list)
+{
+	(void)caller, (void)list;
+	return -EMFILE;
+}
+
+/* A group may have less than others: who might be in it has no more than both. */
+static void unknown_groups_open_nothing(void **state)
+{
+	const struct shmfs_caller caller = {
+		.uid = NOBODY,
+		.gid = NOBODY,
+		.groups = fail_to_give_groups,
+	};
+	struct shmfs_rights rights = { .owner = OWNER, .creator = OWNER, .group = GROUP };
+
+	(void)state;
+	rights.mode = 0604;
+	assert_false(shmfs_caller_may(&caller, &rights, READ));
+	rights.mode = 0640;
+	assert_false(shmfs_caller_may(&caller, &rights, READ));
+	rights.mode = 0664;
+	assert_true(shmfs_caller_may(&caller, &rights, READ));
+	assert_false(shmfs_caller_may(&caller, &rights, BOTH));
+	if (getuid() == 0)
+		assert_int_equal(shmfs_caller_assume(&caller), -EMFILE);
+	assert_int_equal(geteuid(), getuid());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_class_of_the_caller_decides),
 		cmocka_unit_test(groups_are_asked_for_only_where_it_depends_on_them),
+		cmocka_unit_test(unknown_groups_open_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -112,6 +113,26 @@ static void create_has_the_groups_of_the_caller(void **state)
 			assert_int_equal(k->sysv->seen.group, groups[0]);
 		kernel_close(k, &file);
 	}
+}
+
+/* Who opens many files can bring it there. */
+static void create_fails_without_a_descriptor_for_the_groups(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+	struct rlimit limit;
+	struct rlimit less;
+	int err;
+
+	k->uid = 1000;
+	k->sysv->want_groups = true;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	less = (struct rlimit){ .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+	err = kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(err, -EMFILE);
 }
 
 struct refusal {
@@ -344,6 +365,7 @@ int main(void)
 		KERNEL_TEST(create_makes_and_opens),
 		KERNEL_TEST(what_was_created_is_not_kept),
 		KERNEL_TEST(create_has_the_groups_of_the_caller),
+		KERNEL_TEST(create_fails_without_a_descriptor_for_the_groups),
 		KERNEL_TEST(create_refuses_what_cannot_be),
 		KERNEL_TEST(a_taken_name_is_opened),
 		KERNEL_TEST(a_taken_name_is_opened_by_who_may),
