@@ -2,8 +2,10 @@
 #include "shmfs/caller.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -91,8 +93,22 @@ int shmfs_caller_assume(const struct shmfs_caller *caller)
 	return err;
 }
 
+/* Threads share one, unless they say otherwise (clone(2), CLONE_FS). */
+static _Thread_local bool own_umask;
+
+int shmfs_caller_mask(const struct shmfs_caller *caller)
+{
+	if (!own_umask && unshare(CLONE_FS) != 0)
+		return -errno;
+	own_umask = true;
+	umask(caller->umask);
+	return 0;
+}
+
 void shmfs_caller_drop(void)
 {
+	if (own_umask)
+		umask(0);
 	if (geteuid() == getuid() && getegid() == getgid())
 		return;
 	/* A thread that stays somebody else must not serve the next request. */

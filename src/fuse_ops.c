@@ -61,6 +61,7 @@ struct request_caller caller_of(fuse_req_t req)
 		.caller = { .uid = ctx->uid,
 			    .gid = ctx->gid,
 			    .pid = ctx->pid,
+			    .umask = ctx->umask,
 			    .groups = load_groups },
 		.req = req,
 	};
@@ -247,12 +248,33 @@ void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 
 /* --- the table --- */
 
+/* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */
+static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	if (wanted)
+		fuse_set_feature_flag(conn, capability);
+	else
+		fuse_unset_feature_flag(conn, capability);
+#else
+	if (wanted)
+		conn->want |= conn->capable & capability;
+	else
+		conn->want &= ~capability;
+#endif
+}
+
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct shmfs_fs *fs = userdata;
 
+	/* The kernel asks for ACLs when it checks who may; a default one replaces the umask. */
+	want(conn, FUSE_CAP_POSIX_ACL, true);
+	want(conn, FUSE_CAP_DONT_MASK, true);
+	/* Long replies are spliced (fuse_io.c), requests are read. */
+	want(conn, FUSE_CAP_SPLICE_WRITE, true);
+	want(conn, FUSE_CAP_SPLICE_READ, false);
 	shmfs_passthrough_init(&fs->passthrough, conn);
-	shmfs_splice_init(conn);
 	if (conn->max_write > MAX_TRANSFER)
 		conn->max_write = MAX_TRANSFER;
 }

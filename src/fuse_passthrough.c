@@ -206,17 +206,6 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
 	return err ? strerror(-err) : NULL;
 }
 
-void shmfs_splice_init(struct fuse_conn_info *conn)
-{
-#if LIBFUSE_HAS_PASSTHROUGH
-	fuse_set_feature_flag(conn, FUSE_CAP_SPLICE_WRITE);
-	fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ);
-#else
-	conn->want |= conn->capable & FUSE_CAP_SPLICE_WRITE;
-	conn->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
-#endif
-}
-
 /* --- bindings --- */
 
 /*

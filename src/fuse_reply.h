@@ -13,8 +13,6 @@ int shmfs_passthrough_start(struct shmfs_fs *, struct fuse_session *);
 
 /* From the session's init: settle whether passthrough is to be had. */
 void shmfs_passthrough_init(struct shmfs_passthrough *, struct fuse_conn_info *);
-/* Likewise: long replies may be spliced; requests as fuse_receive.c sees fit. */
-void shmfs_splice_init(struct fuse_conn_info *);
 
 /*
  * What keeps the kernel from serving the files that are opened now: words for

@@ -12,9 +12,12 @@
 
 #include <errno.h>
 #include <linux/limits.h>
+#include <string.h>
 
 #include "fuse_reply.h"
 #include "shmfs/version.h"
+
+#define ACL_PREFIX "system.posix_acl_"
 
 /* --- the root directory --- */
 
@@ -213,6 +216,20 @@ static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t 
 		fuse_reply_buf(req, bytes, (size_t)len);
 }
 
+/*
+ * The kernel keeps an ACL with the inode, and forgets it when it walks to the
+ * inode by a name that it knows, but not when the name is new to it (Linux
+ * 6.18, fuse_dentry_revalidate(), fuse_iget()): what another process has changed
+ * meanwhile would not count.  An inode that is invalidated while the answer is
+ * under way does not keep that at all (fs/posix_acl.c, __get_acl()).
+ */
+static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	if (!is_dir(ino) && ops_of(inode_of(ino)->object)->has_acls &&
+	    strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0)
+		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, ino, -1, 0);
+}
+
 /* The kernel asks for 64 KiB at most (fs/xattr.c). */
 void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
@@ -224,6 +241,7 @@ void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 		len = dir_get(fs_of(req), ino, name, value, size, &who.caller);
 	else if (value)
 		len = file_get(inode_of(ino)->object, name, value, size, &who.caller);
+	keep_from_caching(req, ino, name);
 	reply_value(req, value, size, len);
 }
 

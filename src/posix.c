@@ -339,6 +339,7 @@ static const struct shmfs_backend_ops posix_ops = {
 	.utimens = posix_utimens,
 	.truncate = posix_truncate,
 	.xattrs = posix_xattrs,
+	.has_acls = true,
 	.getxattr = posix_getxattr,
 	.setxattr = posix_setxattr,
 	.listxattr = posix_listxattr,

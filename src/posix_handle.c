@@ -130,6 +130,19 @@ static int open_flags(int flags)
 	return (flags & O_ACCMODE) | O_CLOEXEC | O_NOFOLLOW;
 }
 
+/* As the caller, who is assumed already. */
+static int make_object(const struct posix_backend *be, const struct shmfs_name *name, int flags,
+		       mode_t mode, const struct shmfs_caller *caller, int *fd)
+{
+	int err = shmfs_caller_mask(caller);
+
+	if (err)
+		return err;
+	*fd = openat(be->config.dir, name->text, open_flags(flags) | O_CREAT | O_EXCL,
+		     mode & 07777);
+	return *fd < 0 ? -errno : 0;
+}
+
 int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
 		 const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
 {
@@ -141,9 +154,7 @@ int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int 
 		return -ENOMEM;
 	err = shmfs_caller_assume(caller);
 	if (!err) {
-		h->fd = openat(((struct posix_backend *)base)->config.dir, name->text,
-			       open_flags(flags) | O_CREAT | O_EXCL, mode & 07777);
-		err = h->fd < 0 ? -errno : 0;
+		err = make_object((struct posix_backend *)base, name, flags, mode, caller, &h->fd);
 		shmfs_caller_drop();
 	}
 	if (!err && fstat(h->fd, &st) != 0) {

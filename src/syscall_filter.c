@@ -2,6 +2,7 @@
 #include "shmfs/syscall_filter.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -37,7 +38,6 @@ static const int refused[] = {
 	SCMP_SYS(mount_setattr),
 	SCMP_SYS(pivot_root),
 	SCMP_SYS(setns),
-	SCMP_SYS(unshare),
 	SCMP_SYS(swapon),
 	SCMP_SYS(swapoff),
 	SCMP_SYS(quotactl),
@@ -57,6 +57,7 @@ static const int refused[] = {
 static int fill(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
+	const struct scmp_arg_cmp not_fs = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = CLONE_FS };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
@@ -65,6 +66,10 @@ static int fill(scmp_filter_ctx filter)
 	if (!err)
 		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
 					     &not_unix);
+	/* A umask of a thread's own, for the caller's: that is no namespace. */
+	if (!err)
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
+					     &not_fs);
 	/* Who may install it is settled, see the header. */
 	if (!err)
 		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);

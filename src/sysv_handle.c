@@ -81,6 +81,7 @@ int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int f
 	if (err)
 		return err;
 	h->created = true;
+	mode &= ~caller->umask;
 	id = make_segment(be, name->number, mode, caller);
 	err = id < 0 ? id : sysv_segment_open(be, id, be->config.min_size, true, &h->segment);
 	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0)

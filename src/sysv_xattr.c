@@ -7,9 +7,12 @@
  */
 #include "sysv_internal.h"
 
+#include <endian.h>
 #include <errno.h>
-#include <string.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
+#include <string.h>
 
 #include "shmfs/attached.h"
 #include "shmfs/xattr.h"
@@ -213,17 +216,52 @@ static bool is_users(const char *name)
 	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
 }
 
+/* What the kernel asks about itself, and must have an answer to: there is no ACL. */
+static bool is_acl(const char *name)
+{
+	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
+}
+
+/*
+ * An ACL of three entries says what the mode says, and setting it is chmod(2);
+ * one that says more is nothing that the kernel's checks of IPC would follow.
+ */
+static int set_acl(struct shmfs_object *base, const void *value, size_t size,
+		   const struct shmfs_caller *caller)
+{
+	static const unsigned tags[] = { ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER };
+	struct {
+		struct posix_acl_xattr_header header;
+		struct posix_acl_xattr_entry entries[3];
+	} acl;
+	mode_t mode = 0;
+
+	if (size != sizeof(acl))
+		return -EOPNOTSUPP;
+	memcpy(&acl, value, sizeof(acl));
+	for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
+		if (le16toh(acl.entries[i].e_tag) != tags[i])
+			return -EOPNOTSUPP;
+		mode = mode << 3 | (le16toh(acl.entries[i].e_perm) & 07);
+	}
+	return base->backend->ops->chmod(base, mode, caller);
+}
+
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
 	(void)caller;
+	if (is_acl(name))
+		return -ENODATA;
 	return is_users(name) ? sysv_label_get(object(base), name, value, size) : -EOPNOTSUPP;
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		  int flags, const struct shmfs_caller *caller)
 {
-	(void)caller;
+	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
+		return set_acl(base, value, size, caller);
 	return is_users(name) ? sysv_label_set(object(base), name, value, size, flags) :
 				-EOPNOTSUPP;
 }
@@ -238,6 +276,8 @@ ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
 	(void)caller;
+	if (is_acl(name))
+		return 0;
 	return is_users(name) ? sysv_label_remove(object(base), name) : -EOPNOTSUPP;
 }
 

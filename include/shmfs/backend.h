@@ -98,6 +98,7 @@ struct shmfs_backend_ops {
 	/*
 	 * Make a new object with the caller as owner and creator, and a handle
 	 * on it that is not bound to an object yet: adopt() does that.
+	 * The mode is as the caller gave it, his umask not yet taken off.
 	 * -EEXIST when the name is taken, -EPERM where nothing is created.
 	 */
 	int (*create)(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
@@ -152,6 +153,12 @@ struct shmfs_backend_ops {
 	/* What shmfs tells of an object, which is the subject, and of the backend; NULL: nothing. */
 	const struct shmfs_xattr *xattrs;
 	const struct shmfs_xattr *root_xattrs;
+
+	/*
+	 * Objects can have POSIX ACLs, which others may change: the kernel is not
+	 * to keep what getxattr() says of them.
+	 */
+	bool has_acls;
 
 	/*
 	 * What the object itself has of all other names, as the system calls:

@@ -19,6 +19,7 @@ struct shmfs_caller {
 	uid_t uid;
 	gid_t gid;
 	pid_t pid; /* of the thread that asks; 0: not to be seen from here */
+	mode_t umask;
 	/*
 	 * Gives the supplementary groups, valid until the next call, and their
 	 * number, or a negative errno: not to know them is not to have none, for
@@ -56,6 +57,12 @@ bool shmfs_caller_is_self(const struct shmfs_caller *);
  * Returns 0 or a negative errno, with nothing changed.
  */
 int shmfs_caller_assume(const struct shmfs_caller *);
+
+/*
+ * Put on the caller's umask as well, which counts where no default ACL takes
+ * its place (umask(2)): that is for the kernel to tell.  Until drop().
+ */
+int shmfs_caller_mask(const struct shmfs_caller *);
 
 /* Put on the daemon's own again.  Ends the process if that cannot be done. */
 void shmfs_caller_drop(void);

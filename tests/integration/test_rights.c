@@ -3,7 +3,6 @@
 #include "harness.h"
 
 #include <sys/statvfs.h>
-#include <sys/xattr.h>
 #include <time.h>
 
 #define OBJECT MNT "/frames"
@@ -287,75 +286,6 @@ static void nothing_is_run_that_may_not_be_run_from_dev_shm(void **state)
 	must(mount(NULL, NATIVE, NULL, MS_REMOUNT | MS_BIND, NULL));
 }
 
-/* --- access control lists --- */
-
-/* As the kernel takes them: linux/posix_acl_xattr.h. */
-enum { VERSION = 2, USER_OBJ = 1, USER = 2, GROUP_OBJ = 4, MASK = 16, OTHER = 32 };
-
-struct acl {
-	uint32_t version;
-	struct {
-		uint16_t tag, permissions;
-		uint32_t id;
-	} entries[5];
-};
-
-/* rw for all, as the mode says too, but for one user. */
-static void give_list(const char *path, uid_t user, uint16_t permissions)
-{
-	const struct acl acl = { .version = VERSION,
-				 .entries = {
-					 { USER_OBJ, 6, UINT32_MAX },
-					 { USER, permissions, user },
-					 { GROUP_OBJ, 6, UINT32_MAX },
-					 { MASK, 6, UINT32_MAX },
-					 { OTHER, 6, UINT32_MAX },
-				 } };
-	if (setxattr(path, "system.posix_acl_access", &acl, sizeof(acl), 0) == 0)
-		return;
-	assert_int_equal(errno, EOPNOTSUPP);
-	print_message("skipped: %s has no access control lists\n", NATIVE);
-	skip();
-}
-
-static void a_list_may_deny_what_the_mode_allows(void **state)
-{
-	(void)state;
-	object_create("frames", 10);
-	give_list(NATIVE "/frames", ALICE.uid, 0);
-	assert_int_equal(file_stat(OBJECT).st_mode & 0777, 0666);
-	become(&ALICE);
-	must_fail(EACCES, open(NATIVE "/frames", O_RDONLY));
-	must_fail(EACCES, open(OBJECT, O_RDONLY));
-	must_fail(EACCES, open(OBJECT, O_WRONLY));
-	must_fail(EACCES, open(OBJECT, O_RDWR));
-	must_fail(EACCES, open(OBJECT, O_RDONLY | O_TRUNC));
-	must_fail(EACCES, open(OBJECT, O_WRONLY | O_TRUNC));
-	must_fail(EACCES, open(OBJECT, O_CREAT | O_RDWR, 0600));
-	must_fail(EACCES, truncate(OBJECT, 0));
-	assert_int_equal(file_stat(OBJECT).st_size, 10);
-	become(&BOB);
-	close(must(open(OBJECT, O_RDWR)));
-	must(truncate(OBJECT, 5));
-	become(&ROOT);
-	assert_int_equal(object_stat("frames").st_size, 5);
-}
-
-static void a_list_may_let_read_alone(void **state)
-{
-	(void)state;
-	object_create("frames", 10);
-	give_list(NATIVE "/frames", ALICE.uid, 4);
-	become(&ALICE);
-	close(must(open(OBJECT, O_RDONLY)));
-	must_fail(EACCES, open(OBJECT, O_WRONLY));
-	must_fail(EACCES, open(OBJECT, O_RDWR));
-	must_fail(EACCES, open(OBJECT, O_RDONLY | O_TRUNC));
-	must_fail(EACCES, truncate(OBJECT, 0));
-	become(&ROOT);
-	assert_int_equal(object_stat("frames").st_size, 10);
-}
-
 /* --- set-user-ID --- */
 
 enum { SETID = S_ISUID | S_ISGID };
@@ -420,8 +350,6 @@ int main(void)
 		mounted(the_daemons_descriptors_are_its_own),
 		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
 		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
-		mounted(a_list_may_deny_what_the_mode_allows),
-		mounted(a_list_may_let_read_alone),
 		mounted(a_writer_takes_set_user_id_away),
 		mounted(a_reader_and_root_leave_set_user_id),
 	};

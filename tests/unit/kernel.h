@@ -38,6 +38,7 @@ struct kernel {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t pid; /* 0: that of the test */
+	uint32_t umask;
 
 	/* The last reply. */
 	size_t reply_len; /* without its header */

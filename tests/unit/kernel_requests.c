@@ -56,7 +56,11 @@ static struct kernel_file file_of(uint64_t node, const struct fuse_open_out *out
 int kernel_create(struct kernel *k, uint64_t parent, const char *name, int flags, mode_t mode,
 		  struct fuse_entry_out *entry, struct kernel_file *file)
 {
-	const struct fuse_create_in in = { .flags = (uint32_t)flags, .mode = S_IFREG | mode };
+	const struct fuse_create_in in = {
+		.flags = (uint32_t)flags,
+		.mode = S_IFREG | mode,
+		.umask = k->umask,
+	};
 	struct {
 		struct fuse_entry_out entry;
 		struct fuse_open_out open;

@@ -47,6 +47,7 @@ void memory_see_caller(struct memory_backend *be, const struct shmfs_caller *cal
 	be->seen.uid = caller->uid;
 	be->seen.gid = caller->gid;
 	be->seen.pid = caller->pid;
+	be->seen.umask = caller->umask;
 }
 
 /* --- files --- */
@@ -424,7 +425,11 @@ static const struct shmfs_xattr root_xattrs[] = {
 
 /* Keys are in no directory. */
 static const struct shmfs_backend_ops sysv_ops = { COMMON_SLOTS, .root_xattrs = root_xattrs };
-static const struct shmfs_backend_ops posix_ops = { COMMON_SLOTS, .stat_names = memory_stat_names };
+static const struct shmfs_backend_ops posix_ops = {
+	COMMON_SLOTS,
+	.stat_names = memory_stat_names,
+	.has_acls = true,
+};
 
 /* --- for the tests --- */
 

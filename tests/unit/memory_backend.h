@@ -96,6 +96,7 @@ struct memory_seen {
 	gid_t gid;
 	pid_t pid;
 	uid_t looker;	/* the caller of getattr; -1: none */
+	mode_t umask;	/* of create */
 	size_t ngroups; /* of create, if `want_groups` */
 	gid_t group;	/* the first of them */
 	int flags;	/* of create, open, rename and setxattr; mode of fallocate */

@@ -274,6 +274,68 @@ static void the_directories_are_as_they_are(void **state)
 	assert_int_equal(kernel_name(k, FUSE_REMOVEXATTR, ROOT, "user.shmfs.version"), -EPERM);
 }
 
+/* --- access control lists --- */
+
+static const char acl[] = "system.posix_acl_access";
+
+static void the_kernel_checks_by_lists_and_leaves_the_umask_to_us(void **state)
+{
+	const uint32_t both = FUSE_POSIX_ACL | FUSE_DONT_MASK;
+	static const uint32_t offers[] = { 0, FUSE_POSIX_ACL, FUSE_DONT_MASK,
+					   FUSE_POSIX_ACL | FUSE_DONT_MASK };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(offers); i++) {
+		struct kernel *k = kernel_start(false);
+		struct fuse_init_out out;
+
+		assert_int_equal(kernel_init(k, offers[i], 0, &out), 0);
+		assert_int_equal(out.flags & both, offers[i]);
+		kernel_stop(k);
+	}
+}
+
+static void what_is_created_has_the_mode_and_the_umask_of_its_maker(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+
+	k->umask = 027;
+	assert_int_equal(kernel_create(k, ROOT, name, O_RDWR, 0666, &entry, &file), 0);
+	assert_int_equal(k->posix->seen.mode & 07777, 0666);
+	assert_int_equal(k->posix->seen.umask, 027);
+	kernel_close(k, &file);
+}
+
+static void the_kernel_is_kept_from_keeping_lists(void **state)
+{
+	struct kernel *k = *state;
+	uint64_t object;
+	uint64_t segment;
+
+	memory_add(k->sysv, 1, NULL);
+	memory_add(k->posix, 0, name);
+	object = kernel_find(k, ROOT, name);
+	segment = kernel_find(k, ROOT, "1");
+	/* Before the answer: kernel_reply() sees to that. */
+	assert_int_equal(get(k, object, acl, 4096), -ENODATA);
+	assert_int_equal(k->notified, 1);
+	assert_int_equal(k->invalidated.ino, object);
+	assert_int_equal(k->invalidated.off, -1);
+	memory_set_xattr(k->posix->files, acl, "a list");
+	assert_int_equal(get(k, object, acl, 4096), 6);
+	assert_int_equal(k->notified, 2);
+	/* Those of others do not change, and other attributes are not kept. */
+	assert_int_equal(get(k, segment, acl, 4096), -ENODATA);
+	assert_int_equal(get(k, ROOT, acl, 4096), -ENODATA);
+	assert_int_equal(get(k, object, "user.note", 4096), -ENODATA);
+	assert_int_equal(get(k, object, "security.capability", 4096), -ENODATA);
+	assert_int_equal(k->notified, 2);
+	kernel_forget(k, object, 1);
+	kernel_forget(k, segment, 1);
+}
+
 /* --- who moves the bytes --- */
 
 static struct kernel *start(bool wanted, uint32_t flags2)
@@ -323,6 +385,9 @@ int main(void)
 		KERNEL_TEST(failures_of_the_backend_are_the_answer),
 		KERNEL_TEST(the_root_tells_of_the_filesystem_and_its_backends),
 		KERNEL_TEST(the_directories_are_as_they_are),
+		cmocka_unit_test(the_kernel_checks_by_lists_and_leaves_the_umask_to_us),
+		KERNEL_TEST(what_is_created_has_the_mode_and_the_umask_of_its_maker),
+		KERNEL_TEST(the_kernel_is_kept_from_keeping_lists),
 		cmocka_unit_test(the_engine_is_what_the_kernel_grants),
 	};
 
