@@ -50,6 +50,7 @@ struct loop {
 	bool stopped; /* no more of them */
 	int idle;     /* threads that wait to lead */
 	int threads;
+	int starving; /* those of them that wait for memory */
 	pthread_t ids[MAX_THREADS];
 	int error;
 };
@@ -83,7 +84,8 @@ void shmfs_loop_may_block(void)
 		return;
 	pthread_mutex_lock(&loop->lock);
 	/* Somebody has to be there to lead; if nobody can, we go on as we are. */
-	if (loop->idle > 0 || (loop->threads < loop->max_threads && add_thread(loop) == 0)) {
+	if (loop->idle > 0 ||
+	    (loop->threads < loop->max_threads && loop->starving == 0 && add_thread(loop) == 0)) {
 		loop->led = false;
 		leading = NULL;
 		pthread_cond_signal(&loop->changed);
@@ -197,15 +199,21 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 static bool wait_for_memory(struct loop *loop)
 {
 	struct pollfd signal = { .fd = loop->signal_fd, .events = POLLIN };
+	bool signalled;
 
 	pthread_mutex_lock(&loop->lock);
+	loop->starving++;
 	if (loop->idle > 0) {
 		loop->led = false;
 		leading = NULL;
 		pthread_cond_signal(&loop->changed);
 	}
 	pthread_mutex_unlock(&loop->lock);
-	return poll(&signal, 1, NO_MEMORY_MS) <= 0;
+	signalled = poll(&signal, 1, NO_MEMORY_MS) > 0;
+	pthread_mutex_lock(&loop->lock);
+	loop->starving--;
+	pthread_mutex_unlock(&loop->lock);
+	return !signalled;
 }
 
 static void *work(void *arg)
