@@ -169,7 +169,7 @@ static int get_attached(void *subject, int which, FILE *out, const struct shmfs_
 	return shmfs_attached_write(&query, caller, out);
 }
 
-static int set_locked(void *subject, const char *value, size_t size,
+static int set_locked(void *subject, int which, const char *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = subject;
@@ -177,6 +177,7 @@ static int set_locked(void *subject, const char *value, size_t size,
 	bool on;
 	int err = shmfs_xattr_parse_switch(value, size, &on);
 
+	(void)which;
 	if (err)
 		return err;
 	sysv_wait_read(obj);

@@ -68,7 +68,7 @@ int shmfs_xattr_set(const struct shmfs_xattr *row, void *subject, const char *va
 		return -EPERM;
 	if (flags & XATTR_CREATE)
 		return -EEXIST;
-	return row->set(subject, value, size, caller);
+	return row->set(subject, row->which, value, size, caller);
 }
 
 int shmfs_xattr_remove(const struct shmfs_xattr *row)

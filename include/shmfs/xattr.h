@@ -31,7 +31,8 @@ struct shmfs_xattr {
 	 */
 	int (*get)(void *subject, int which, FILE *out, const struct shmfs_caller *);
 	/* NULL: for reading only */
-	int (*set)(void *subject, const char *value, size_t size, const struct shmfs_caller *);
+	int (*set)(void *subject, int which, const char *value, size_t size,
+		   const struct shmfs_caller *);
 	int which; /* tells rows apart that share a function */
 };
 

@@ -22,11 +22,12 @@ static int get_identity(void *subject, int which, FILE *out, const struct shmfs_
 	return 0;
 }
 
-static int set_mode(void *subject, const char *value, size_t size,
+static int set_mode(void *subject, int which, const char *value, size_t size,
 		    const struct shmfs_caller *caller)
 {
 	const struct shmfs_object *obj = subject;
 
+	(void)which;
 	memory_see_caller(backend_of(obj), caller);
 	if (size != 1)
 		return -EINVAL;

@@ -64,10 +64,12 @@ static int get_empty(void *subject, int which, FILE *out, const struct shmfs_cal
 	return 0;
 }
 
-static int set_text(void *subject, const char *value, size_t size, const struct shmfs_caller *who)
+static int set_text(void *subject, int which, const char *value, size_t size,
+		    const struct shmfs_caller *who)
 {
 	struct subject *s = subject;
 
+	assert_int_equal(which, 7);
 	if (size > sizeof(s->set))
 		return -EINVAL;
 	memcpy(s->set, value, size);
