@@ -48,6 +48,7 @@ struct shmfs_backend {
 struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
 	uint64_t identity;	       /* unique within the backend, never changes */
+	struct shmfs_object *front;    /* borrowed; one that stands before it (text.h), or NULL */
 };
 
 /* How the kernel may serve an open file without asking again. */
@@ -111,6 +112,14 @@ struct shmfs_backend_ops {
 	/* renameat2(2) with its flags; -EXDEV where names are not movable. */
 	int (*rename)(struct shmfs_backend *, const struct shmfs_name *from,
 		      const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
+
+	/*
+	 * A rename from another backend: the object gets the content of `from`,
+	 * whole or, on failure, not at all, if the caller may read the one and
+	 * write the other; the name that `from` had is then to be removed by who
+	 * calls this.  NULL: such renames are -EXDEV.
+	 */
+	int (*take)(struct shmfs_object *, struct shmfs_object *from, const struct shmfs_caller *);
 
 	/* Fill in what this backend knows of statvfs(3): blocks and flags, or inodes. */
 	int (*statfs)(struct shmfs_backend *, struct statvfs *);

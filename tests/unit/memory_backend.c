@@ -86,6 +86,7 @@ static struct memory_file *add_file(struct memory_backend *be, uint32_t key, con
 	if (text)
 		strncpy(file->name, text, sizeof(file->name) - 1);
 	file->mode = 0600;
+	file->limit = (off_t)MEMORY_FILE_MAX;
 	file->fd = -1;
 	file->next = be->files;
 	be->files = file;
@@ -109,7 +110,7 @@ int memory_resize(struct memory_file *file, off_t size)
 
 	if (err)
 		return err;
-	if (size > (off_t)MEMORY_FILE_MAX)
+	if (size > file->limit)
 		return -ENOSPC;
 	if (ftruncate(file->fd, size) != 0)
 		return -errno;

@@ -84,6 +84,7 @@ struct memory_file {
 	uid_t uid;
 	gid_t gid;
 	off_t size;
+	off_t limit;		     /* it grows no further; at most MEMORY_FILE_MAX */
 	struct timespec times[2];    /* as they were last set */
 	struct memory_xattr *xattrs; /* owned; the newest first */
 	int fd;			     /* owned; a memfd with the bytes, -1 until there are any */

@@ -167,14 +167,14 @@ int memory_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool ap
 	memory_see_caller(be, caller);
 	if (append)
 		off = file->size;
-	if (!err && off >= (off_t)MEMORY_FILE_MAX)
+	if (!err && off >= file->limit)
 		err = -ENOSPC;
 	if (!err)
 		err = memory_need_bytes(file);
 	if (err)
 		return memory_leave(be, err);
-	if (len > MEMORY_FILE_MAX - (size_t)off)
-		len = MEMORY_FILE_MAX - (size_t)off;
+	if (len > (size_t)(file->limit - off))
+		len = (size_t)(file->limit - off);
 	end = off + (off_t)len;
 	/* What is at a descriptor grows by being written, and so it is appended. */
 	if (be->spans == MEMORY_MAPPED && end > file->size && ftruncate(file->fd, end) != 0)
@@ -215,6 +215,9 @@ int memory_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	be->seen.len = len;
 	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && off + len > file->size)
 		err = memory_resize(file, off + len);
+	if (!err && (mode & FALLOC_FL_PUNCH_HOLE) && off < file->size)
+		memset(file->bytes + off, 0,
+		       (size_t)(len < file->size - off ? len : file->size - off));
 	return memory_leave(be, err);
 }
 

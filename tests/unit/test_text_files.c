@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* The text view: open and close, sizes, and what it passes on. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "text_view.h"
+
+static int truncate_to(struct view *v, struct shmfs_handle *handle, off_t size)
+{
+	return v->text->ops->truncate(v->object, handle, size, &view_root);
+}
+
+/* --- truncate --- */
+
+static void truncating_zeroes_what_is_behind(void **state)
+{
+	struct view *v = *state;
+	struct shmfs_handle *handles[2] = { NULL };
+
+	for (size_t i = 0; i < COUNT(handles); i++) {
+		view_begin(v, B("hello\0zz"));
+		handles[1] = v->handle;
+		assert_int_equal(truncate_to(v, handles[i], 2), 0);
+		view_expect_bytes(v, B("he\0\0\0\0\0\0"));
+		assert_int_equal(truncate_to(v, handles[i], 0), 0);
+		view_expect_bytes(v, B("\0\0\0\0\0\0\0\0"));
+		view_begin(v, B("\0zzzzzzz"));
+		handles[1] = v->handle;
+		assert_int_equal(truncate_to(v, handles[i], 0), 0);
+		view_expect_bytes(v, B("\0\0\0\0\0\0\0\0"));
+		view_begin(v, B("full"));
+		handles[1] = v->handle;
+		assert_int_equal(truncate_to(v, handles[i], 3), 0);
+		view_expect_bytes(v, B("ful\0"));
+	}
+}
+
+static void truncating_makes_no_text_longer(void **state)
+{
+	struct view *v = *state;
+
+	view_begin(v, B("hello\0zz"));
+	assert_int_equal(truncate_to(v, v->handle, 5), 0);
+	assert_int_equal(truncate_to(v, v->handle, 6), -EINVAL);
+	assert_int_equal(truncate_to(v, NULL, 8), -EINVAL);
+	assert_int_equal(truncate_to(v, NULL, INT64_MAX), -EINVAL);
+	view_expect_bytes(v, B("hello\0zz"));
+	view_begin(v, B("full"));
+	assert_int_equal(truncate_to(v, v->handle, 4), 0);
+	assert_int_equal(truncate_to(v, v->handle, 5), -EINVAL);
+	view_expect_bytes(v, B("full"));
+}
+
+static void a_truncation_that_fails_is_told(void **state)
+{
+	struct view *v = *state;
+
+	view_begin(v, B("hello\0zz"));
+	memory_fail(v->memory, MEMORY_OPEN, -EACCES);
+	assert_int_equal(truncate_to(v, NULL, 2), -EACCES);
+	memory_fail(v->memory, MEMORY_READ_BEGIN, -EIO);
+	assert_int_equal(truncate_to(v, v->handle, 2), -EIO);
+	memory_fail(v->memory, MEMORY_WRITE_BEGIN, -EIO);
+	assert_int_equal(truncate_to(v, v->handle, 2), -EIO);
+	view_expect_bytes(v, B("hello\0zz"));
+	memory_fail(v->memory, MEMORY_FALLOCATE, -EIO);
+	assert_int_equal(truncate_to(v, v->handle, 2), -EIO);
+	view_expect_text(v, B("he"));
+	assert_int_equal(v->memory->handles, 1);
+}
+
+/* --- open and close --- */
+
+static void opening_clears_where_it_shall(void **state)
+{
+	static const int flags[] = { O_WRONLY | O_TRUNC, O_RDWR | O_TRUNC, O_RDONLY | O_TRUNC };
+	struct view *v = *state;
+	struct shmfs_handle *handle;
+
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		view_begin(v, B("hello\0zz"));
+		v->text->ops->release(view_open(v, flags[i]));
+		view_expect_bytes(v, B("\0\0\0\0\0\0\0\0"));
+	}
+	view_begin(v, B("hello\0zz"));
+	memory_fail(v->memory, MEMORY_FALLOCATE, -EIO);
+	assert_int_equal(v->text->ops->open(v->object, O_WRONLY | O_TRUNC, &view_root, &handle),
+			 -EIO);
+	memory_fail(v->memory, MEMORY_OPEN, -EACCES);
+	assert_int_equal(v->text->ops->open(v->object, O_RDONLY, &view_root, &handle), -EACCES);
+	assert_int_equal(v->memory->handles, 1);
+}
+
+/* Two would keep the object behind from growing. */
+static void there_is_one_handle_behind(void **state)
+{
+	static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR | O_APPEND, O_RDONLY };
+	struct view *v = *state;
+	struct shmfs_handle *handles[COUNT(flags)];
+
+	view_begin(v, B("hello\0zz"));
+	v->text->ops->release(v->handle);
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		handles[i] = view_open(v, flags[i]);
+		assert_int_equal(handles[i]->flags, flags[i]);
+		assert_int_equal(v->memory->handles, 1);
+		/* What can write can find the end; clearing and appending are done here. */
+		assert_int_equal(v->memory->seen.flags, i % 3 == 0 ? O_RDONLY : O_RDWR);
+	}
+	v->text->ops->release(handles[2]);
+	assert_int_equal(view_write(handles[1], 0, true, B("!")), 1);
+	v->text->ops->release(handles[1]);
+	v->handle = handles[0];
+	view_expect_text(v, B("hello!"));
+	v->text->ops->release(handles[3]);
+	assert_int_equal(v->memory->handles, 1);
+}
+
+static void closing_is_passed_on(void **state)
+{
+	struct view *v = *state;
+
+	view_begin(v, B("hello\0zz"));
+	assert_false(v->handle->may_flush);
+	v->text->ops->release(v->handle);
+	v->memory->may_flush = true;
+	v->handle = view_open(v, O_RDWR);
+	assert_true(v->handle->may_flush);
+	assert_int_equal(v->text->ops->flush(v->handle, &view_root), 0);
+	memory_fail(v->memory, MEMORY_FLUSH, -EBUSY);
+	assert_int_equal(v->text->ops->flush(v->handle, &view_root), -EBUSY);
+}
+
+static void the_kernel_serves_nothing(void **state)
+{
+	struct view *v = *state;
+	int fd = -1;
+
+	v->memory->binding = SHMFS_BOUND;
+	view_begin(v, B("hello\0zz"));
+	assert_int_equal(v->text->ops->binding(v->handle, &fd), SHMFS_SERVED);
+	assert_int_equal(fd, -1);
+}
+
+static void what_is_made_is_adopted_or_dropped(void **state)
+{
+	static const struct shmfs_caller caller = { .uid = 1000, .gid = 100 };
+	struct view *v = *state;
+	const struct shmfs_backend_ops *ops = v->text->ops;
+	const struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = 3148, .text = "" };
+	struct shmfs_handle *handle;
+	uint64_t identity;
+
+	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
+			 0);
+	assert_int_equal(v->memory->seen.flags, O_RDWR);
+	assert_int_equal(v->memory->files->mode, 0640);
+	assert_int_equal(v->memory->files->uid, 1000);
+	assert_int_equal(handle->flags, O_WRONLY);
+	ops->release(handle);
+	assert_int_equal(v->memory->handles, 0);
+
+	memory_unlink(v->memory, v->memory->files);
+	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
+			 0);
+	assert_int_equal(ops->object_new(v->text, identity, &v->object), 0);
+	ops->adopt(handle, v->object);
+	assert_int_equal(view_write(handle, 0, false, B("hi\n")), 3);
+	v->handle = handle;
+	v->file = v->memory->files;
+	view_expect_bytes(v, B("hi\n\0"));
+	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
+			 -EEXIST);
+}
+
+/* --- fallocate, lseek --- */
+
+static int allocate(struct view *v, int mode, off_t off, off_t len)
+{
+	return v->text->ops->fallocate(v->handle, mode, off, len, &view_root);
+}
+
+static void memory_is_had_and_given_back_where_that_is_no_lie(void **state)
+{
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	struct view *v = *state;
+
+	view_begin(v, B("hello\0zz"));
+	assert_int_equal(allocate(v, 0, 0, 5), 0);
+	assert_int_equal(v->memory->seen.len, 5);
+	assert_int_equal(allocate(v, 0, 0, 6), -EINVAL);
+	assert_int_equal(allocate(v, punch, 4, 4), -EILSEQ);
+	assert_int_equal(allocate(v, FALLOC_FL_ZERO_RANGE, 0, 4), -EOPNOTSUPP);
+	view_expect_bytes(v, B("hello\0zz"));
+	assert_int_equal(allocate(v, punch, 6, 1), 0);
+	view_expect_bytes(v, B("hello\0\0z"));
+	/* Room for more, which does not show. */
+	assert_int_equal(allocate(v, FALLOC_FL_KEEP_SIZE, 0, 10), 0);
+	view_expect_bytes(v, B("hello\0\0z\0\0\0"));
+	view_expect_text(v, B("hello"));
+	v->file->limit = v->file->size;
+	assert_int_equal(allocate(v, FALLOC_FL_KEEP_SIZE, 0, 11), -ENOSPC);
+	/* Who cannot have memory beforehand has it when it is written. */
+	memory_fail(v->memory, MEMORY_FALLOCATE, -EOPNOTSUPP);
+	assert_int_equal(allocate(v, FALLOC_FL_KEEP_SIZE, 0, 3), 0);
+}
+
+static void all_of_a_text_is_data(void **state)
+{
+	struct view *v = *state;
+	const struct shmfs_backend_ops *ops = v->text->ops;
+
+	view_begin(v, B("hello\0zz"));
+	assert_int_equal(ops->seek(v->handle, 2, SEEK_DATA), 2);
+	assert_int_equal(ops->seek(v->handle, 2, SEEK_HOLE), 5);
+	assert_int_equal(ops->seek(v->handle, 5, SEEK_HOLE), -ENXIO);
+	assert_int_equal(ops->seek(v->handle, 5, SEEK_DATA), -ENXIO);
+	memory_fail(v->memory, MEMORY_READ_BEGIN, -EIO);
+	assert_int_equal(ops->seek(v->handle, 0, SEEK_DATA), -EIO);
+}
+
+/* --- identity --- */
+
+static void on_renumber(void *arg, struct shmfs_object *object, uint64_t identity)
+{
+	*(struct shmfs_object **)arg = object;
+	object->identity = identity;
+}
+
+/* Growing gives a segment another id: both know, and who keeps them. */
+static void an_object_can_change_its_identity(void **state)
+{
+	struct view *v = *state;
+	struct shmfs_backend *inner = &v->memory->base;
+	struct shmfs_object *told = NULL;
+	struct shmfs_object *behind;
+
+	view_begin(v, B("hello\0zz"));
+	behind = text_object(v->object)->inner;
+	inner->renumber(inner->renumber_arg, behind, 77);
+	assert_int_equal(v->object->identity, 77);
+	assert_int_equal(behind->identity, 77);
+	v->text->renumber = on_renumber;
+	v->text->renumber_arg = &told;
+	v->file->identity = 78;
+	inner->renumber(inner->renumber_arg, behind, 78);
+	assert_ptr_equal(told, v->object);
+	assert_int_equal(v->object->identity, 78);
+	view_expect_text(v, B("hello"));
+}
+
+static void an_object_that_cannot_be_made_is_none(void **state)
+{
+	struct view *v = *state;
+
+	memory_fail(v->memory, MEMORY_OBJECT_NEW, -ENOMEM);
+	assert_int_equal(v->text->ops->object_new(v->text, 1, &v->object), -ENOMEM);
+	assert_null(v->object);
+}
+
+/* --- what is passed on --- */
+
+static void changes_of_attributes_are_passed_on(void **state)
+{
+	static const struct shmfs_caller caller = { .uid = 1000 };
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 2 } };
+	struct view *v = *state;
+	const struct shmfs_backend_ops *ops = v->text->ops;
+	struct stat st;
+
+	view_begin(v, B("hello\0zz"));
+	assert_int_equal(ops->chmod(v->object, 0604, &caller), 0);
+	assert_int_equal(v->memory->seen.uid, 1000);
+	assert_int_equal(ops->chown(v->object, 7, 8, &caller), 0);
+	assert_int_equal(ops->utimens(v->object, times, &caller), 0);
+	assert_int_equal(ops->getattr(v->object, &view_root, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0604);
+	assert_int_equal(st.st_uid, 7);
+	assert_int_equal(st.st_gid, 8);
+	assert_int_equal(st.st_mtim.tv_sec, 2);
+	assert_int_equal(st.st_size, 5);
+	memory_fail(v->memory, MEMORY_GETATTR, -ESTALE);
+	assert_int_equal(ops->getattr(v->object, &view_root, &st), -ESTALE);
+}
+
+static int count_name(const struct shmfs_name *name, ino_t ino, void *arg)
+{
+	(void)ino;
+	*(unsigned *)arg += name->number;
+	return 0;
+}
+
+static void names_are_passed_on(void **state)
+{
+	const struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = 3148, .text = "" };
+	struct view *v = *state;
+	const struct shmfs_backend_ops *ops = v->text->ops;
+	struct statvfs fs = { 0 };
+	unsigned sum = 0;
+	uint64_t identity;
+
+	memory_add(v->memory, 3148, NULL);
+	assert_int_equal(ops->find(v->text, &name, &identity), 0);
+	assert_int_equal(identity, v->memory->files->identity);
+	assert_int_equal(ops->list(v->text, SHMFS_SPACE_KEY, count_name, &sum), 0);
+	assert_int_equal(sum, 3148);
+	assert_int_equal(ops->statfs(v->text, &fs), 0);
+	assert_int_equal(fs.f_files, 4096);
+	assert_int_equal(ops->rename(v->text, &name, &name, 0, &view_root), -EXDEV);
+	assert_int_equal(ops->remove(v->text, &name, &view_root), 0);
+	assert_int_equal(ops->find(v->text, &name, &identity), -ENOENT);
+	view_begin(v, B(""));
+	assert_int_equal(ops->named(v->object, &name), 0);
+	memory_fail(v->memory, MEMORY_NAMED, -ESTALE);
+	assert_int_equal(ops->named(v->object, &name), -ESTALE);
+}
+
+static void extended_attributes_are_those_of_the_object(void **state)
+{
+	struct view *v = *state;
+	const struct shmfs_backend_ops *ops = v->text->ops;
+	const struct shmfs_xattr *row;
+	char value[16] = "";
+
+	view_begin(v, B("hello"));
+	row = shmfs_xattr_find(ops->xattrs, "user.shm.identity");
+	assert_non_null(row);
+	assert_null(row->set);
+	assert_int_equal(shmfs_xattr_get(row, v->object, value, sizeof(value), &view_root), 1);
+	assert_int_equal(value[0], '0' + v->file->identity);
+	row = shmfs_xattr_find(ops->xattrs, "user.shm.mode");
+	assert_non_null(row);
+	assert_int_equal(shmfs_xattr_set(row, v->object, "6", 1, 0, &view_root), 0);
+	assert_int_equal(v->file->mode, 6);
+	assert_null(shmfs_xattr_find(ops->xattrs, "user.shm.none"));
+
+	assert_int_equal(ops->setxattr(v->object, "user.note", "mine", 4, 0, &view_root), 0);
+	assert_int_equal(ops->getxattr(v->object, "user.note", value, sizeof(value), &view_root),
+			 4);
+	assert_memory_equal(value, "mine", 4);
+	assert_int_equal(ops->listxattr(v->object, value, sizeof(value), &view_root), 10);
+	assert_string_equal(value, "user.note");
+	assert_int_equal(ops->removexattr(v->object, "user.note", &view_root), 0);
+	assert_null(v->file->xattrs);
+}
+
+/* Slots that a backend may leave out are left out before it. */
+static void it_has_the_slots_of_what_is_behind(void **state)
+{
+	struct view *v = *state;
+	struct memory_backend *posix = memory_backend_new(MEMORY_POSIX);
+	struct shmfs_backend *text;
+	struct stat st;
+
+	assert_null(v->text->ops->stat_names);
+	assert_non_null(v->text->ops->take);
+	assert_int_equal(shmfs_text_new(&posix->base, NULL, &text), 0);
+	assert_int_equal(text->ops->stat_names(text, &st), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 12);
+	assert_null(text->ops->take);
+	shmfs_text_free(text);
+	assert_true(memory_backend_free(posix));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		VIEW_TEST(truncating_zeroes_what_is_behind),
+		VIEW_TEST(truncating_makes_no_text_longer),
+		VIEW_TEST(a_truncation_that_fails_is_told),
+		VIEW_TEST(opening_clears_where_it_shall),
+		VIEW_TEST(there_is_one_handle_behind),
+		VIEW_TEST(closing_is_passed_on),
+		VIEW_TEST(the_kernel_serves_nothing),
+		VIEW_TEST(what_is_made_is_adopted_or_dropped),
+		VIEW_TEST(memory_is_had_and_given_back_where_that_is_no_lie),
+		VIEW_TEST(all_of_a_text_is_data),
+		VIEW_TEST(an_object_can_change_its_identity),
+		VIEW_TEST(an_object_that_cannot_be_made_is_none),
+		VIEW_TEST(changes_of_attributes_are_passed_on),
+		VIEW_TEST(names_are_passed_on),
+		VIEW_TEST(extended_attributes_are_those_of_the_object),
+		VIEW_TEST(it_has_the_slots_of_what_is_behind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
