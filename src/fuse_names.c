@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "fuse_reply.h"
@@ -62,27 +63,31 @@ static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
 	return err;
 }
 
-static int find(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
+static int find(struct shmfs_fs *fs, struct shmfs_backend *backend, const struct shmfs_name *name,
 		const struct shmfs_caller *caller, struct shmfs_inode **inode, struct stat *st)
+{
+	uint64_t identity;
+	int err = -ESTALE;
+
+	for (int i = 0; i < LOOKUP_TRIES && err == -ESTALE; i++) {
+		err = backend->ops->find(backend, name, &identity);
+		if (!err)
+			err = look_up(fs, backend, name, identity, caller, inode, st);
+	}
+	return err == -ESTALE ? -ENOENT : err;
+}
+
+static int find_in(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
+		   const struct shmfs_caller *caller, struct shmfs_inode **inode, struct stat *st)
 {
 	struct shmfs_backend *backend;
 	struct shmfs_name name;
-	uint64_t identity;
 	int err = shmfs_tree_resolve(&fs->tree, dir, text, &backend, &name);
 
 	/* What cannot be created under this name is not there either. */
 	if (err == -EINVAL || err == -EPERM)
 		return -ENOENT;
-	if (err)
-		return err;
-	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		err = backend->ops->find(backend, &name, &identity);
-		if (!err)
-			err = look_up(fs, backend, &name, identity, caller, inode, st);
-		if (err != -ESTALE)
-			break;
-	}
-	return err == -ESTALE ? -ENOENT : err;
+	return err ? err : find(fs, backend, &name, caller, inode, st);
 }
 
 static void reply_dir(fuse_req_t req, enum shmfs_dir dir)
@@ -118,7 +123,7 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_dir(req, dir);
 		return;
 	}
-	err = find(fs_of(req), (enum shmfs_dir)parent, name, &who.caller, &inode, &st);
+	err = find_in(fs_of(req), (enum shmfs_dir)parent, name, &who.caller, &inode, &st);
 	if (err)
 		reply_error(req, err);
 	else
@@ -318,32 +323,112 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_error(req, remove_name(req, parent, name));
 }
 
+/* A side of a rename between backends. */
+struct place {
+	struct shmfs_backend *backend;
+	struct shmfs_name name;
+	struct shmfs_inode *inode; /* a lookup of it is counted */
+	struct stat st;
+};
+
+/* Make what the content is to go to; it has the mode of where that comes from. */
+static int make_target(struct shmfs_fs *fs, struct place *to, mode_t mode,
+		       const struct shmfs_caller *caller)
+{
+	const struct shmfs_backend_ops *ops = to->backend->ops;
+	struct shmfs_handle *handle;
+	struct shmfs_inode *inode;
+	uint64_t identity;
+	int err = ops->create(to->backend, &to->name, O_RDWR | O_EXCL, mode & 07777, caller,
+			      &identity, &handle);
+
+	if (err)
+		return err;
+	err = enter_new(fs, to->backend, &to->name, identity, caller, &inode, handle, &to->st);
+	if (err) {
+		ops->remove(to->backend, &to->name, caller);
+		return err;
+	}
+	ops->release(handle);
+	to->inode = inode;
+	return 0;
+}
+
+/*
+ * A name that cannot be moved takes the content of the source, as cp(1) would
+ * bring it there, and then the source goes.  Whose name it is not could be
+ * stopped at that last step: that is left to mv(1), to whom EXDEV says so.
+ */
+static int move_content(struct shmfs_fs *fs, struct place *from, struct place *to, unsigned flags,
+			const struct shmfs_caller *caller)
+{
+	bool made = false;
+	int err;
+
+	if (caller->uid != 0 && caller->uid != from->st.st_uid)
+		return -EXDEV;
+	err = find(fs, to->backend, &to->name, caller, &to->inode, &to->st);
+	if (err == -ENOENT) {
+		err = make_target(fs, to, from->st.st_mode, caller);
+		made = !err;
+	} else if (!err && (flags & RENAME_NOREPLACE)) {
+		err = -EEXIST;
+	}
+	if (!err)
+		err = to->backend->ops->take(to->inode->object, from->inode->object, caller);
+	if (err) {
+		if (made)
+			to->backend->ops->remove(to->backend, &to->name, caller);
+		return err;
+	}
+	err = from->backend->ops->remove(from->backend, &from->name, caller);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* The two names are of different backends. */
+static int rename_across(struct shmfs_fs *fs, struct place *from, struct place *to, unsigned flags,
+			 const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (!to->backend->ops->take || (flags & ~(unsigned)RENAME_NOREPLACE))
+		return -EXDEV;
+	err = find(fs, from->backend, &from->name, caller, &from->inode, &from->st);
+	if (err)
+		return err;
+	err = move_content(fs, from, to, flags, caller);
+	shmfs_inode_forget(&fs->inodes, from->inode, 1);
+	if (to->inode)
+		shmfs_inode_forget(&fs->inodes, to->inode, 1);
+	return err;
+}
+
 static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
 		       const char *newtext, unsigned flags)
 {
 	AS_CALLER who = caller_of(req);
-	struct shmfs_tree *tree = &fs_of(req)->tree;
-	struct shmfs_backend *from_backend;
-	struct shmfs_backend *to_backend;
-	struct shmfs_name from;
-	struct shmfs_name to;
+	struct shmfs_fs *fs = fs_of(req);
+	struct place from = { 0 };
+	struct place to = { 0 };
 	int err;
 
 	if (shmfs_tree_subdir((enum shmfs_dir)parent, text) ||
 	    shmfs_tree_subdir((enum shmfs_dir)newparent, newtext))
 		return -EPERM;
-	err = shmfs_tree_resolve(tree, (enum shmfs_dir)parent, text, &from_backend, &from);
+	err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)parent, text, &from.backend,
+				 &from.name);
 	if (err)
 		return err;
-	err = shmfs_tree_resolve(tree, (enum shmfs_dir)newparent, newtext, &to_backend, &to);
+	err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)newparent, newtext, &to.backend,
+				 &to.name);
 	/* An id cannot be given, no more than a key. */
 	if (err == -ENOENT && newparent == SHMFS_DIR_BY_ID)
 		return -EXDEV;
 	if (err)
 		return err;
-	if (from_backend != to_backend)
-		return -EXDEV;
-	return from_backend->ops->rename(from_backend, &from, &to, flags, &who.caller);
+	if (from.backend != to.backend)
+		return rename_across(fs, &from, &to, flags, &who.caller);
+	return from.backend->ops->rename(from.backend, &from.name, &to.name, flags, &who.caller);
 }
 
 void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
