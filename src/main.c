@@ -20,6 +20,7 @@
 #include "shmfs/privilege.h"
 #include "shmfs/sysv.h"
 #include "shmfs/target.h"
+#include "shmfs/text.h"
 #include "shmfs/version.h"
 
 #define SHM_DIR "/dev/shm"
@@ -62,17 +63,29 @@ static void show_help(const char *program)
 
 /* --- the filesystem --- */
 
-static void fs_clear(struct shmfs_fs *fs)
+/* All owned; those of text are there with `-o text` alone. */
+struct backends {
+	struct shmfs_backend *sysv;
+	struct shmfs_backend *posix;
+	struct shmfs_backend *sysv_text;
+	struct shmfs_backend *posix_text;
+};
+
+static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 {
 	close_dirs(fs);
 	close_handles(fs);
 	pthread_mutex_destroy(&fs->open_lock);
 	if (fs->inodes.buckets)
 		shmfs_inode_table_destroy(&fs->inodes);
-	if (fs->tree.sysv)
-		shmfs_sysv_free(fs->tree.sysv);
-	if (fs->tree.posix)
-		shmfs_posix_free(fs->tree.posix);
+	if (backends->sysv_text)
+		shmfs_text_free(backends->sysv_text);
+	if (backends->posix_text)
+		shmfs_text_free(backends->posix_text);
+	if (backends->sysv)
+		shmfs_sysv_free(backends->sysv);
+	if (backends->posix)
+		shmfs_posix_free(backends->posix);
 }
 
 /*
@@ -93,7 +106,7 @@ static int open_shm_dir(const struct shmfs_options *options)
 	return fd;
 }
 
-static int backends_init(struct shmfs_fs *fs, const struct shmfs_options *options)
+static int backends_init(struct backends *backends, const struct shmfs_options *options)
 {
 	const struct shmfs_posix_config posix = {
 		.dir = open_shm_dir(options),
@@ -110,24 +123,43 @@ static int backends_init(struct shmfs_fs *fs, const struct shmfs_options *option
 
 	if (posix.dir < 0)
 		return posix.dir;
-	err = shmfs_posix_new(&posix, &fs->tree.posix);
+	err = shmfs_posix_new(&posix, &backends->posix);
 	if (err) {
 		shmfs_log(LOG_ERR, "%s", strerror(-err));
 		close(posix.dir);
 		return err;
 	}
-	err = shmfs_sysv_new(&sysv, &fs->tree.sysv);
+	err = shmfs_sysv_new(&sysv, &backends->sysv);
 	if (err)
 		shmfs_log(LOG_ERR, "cannot read %s/sysvipc/shm: %s", PROC_DIR, strerror(-err));
 	return err;
 }
 
-static int fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
+/* What the tree shows: memory, or the texts in it. */
+static int choose_view(struct shmfs_tree *tree, struct backends *backends, bool text)
+{
+	int err = 0;
+
+	if (text) {
+		err = shmfs_text_new(backends->sysv, shmfs_loop_may_block, &backends->sysv_text);
+		if (!err)
+			err = shmfs_text_new(backends->posix, shmfs_loop_may_block,
+					     &backends->posix_text);
+	}
+	tree->sysv = text ? backends->sysv_text : backends->sysv;
+	tree->posix = text ? backends->posix_text : backends->posix;
+	return err;
+}
+
+static int fs_init(struct shmfs_fs *fs, struct backends *backends,
+		   const struct shmfs_options *options)
 {
 	int err;
 
 	pthread_mutex_init(&fs->open_lock, NULL);
-	err = backends_init(fs, options);
+	err = backends_init(backends, options);
+	if (!err)
+		err = choose_view(&fs->tree, backends, options->text);
 	if (err)
 		return err;
 	fs->tree.keys = options->keys;
@@ -200,14 +232,14 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
  * The device number that the mount has just got.  Nothing is to be fetched for
  * that: nobody would answer yet.
  */
-static void find_mount_dev(struct shmfs_fs *fs, const char *mountpoint)
+static void find_mount_dev(const struct backends *backends, const char *mountpoint)
 {
 	struct statx stx;
 
 	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &stx) != 0)
 		return;
-	fs->tree.sysv->mount_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-	fs->tree.posix->mount_dev = fs->tree.sysv->mount_dev;
+	backends->sysv->mount_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+	backends->posix->mount_dev = backends->sysv->mount_dev;
 }
 
 /* Signals that end the daemon are read from a descriptor; see fuse_loop.c. */
@@ -257,8 +289,9 @@ static int serve(struct fuse_session *session, const struct shmfs_options *optio
 	return err;
 }
 
-static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
-			   const struct shmfs_options *options, int signal_fd)
+static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
+			   struct fuse_args *args, const struct shmfs_options *options,
+			   int signal_fd)
 {
 	struct fuse_session *session;
 	int err = check_mount(options->mountpoint);
@@ -272,7 +305,7 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 	fs->session = session;
 	err = fuse_session_mount(session, options->mountpoint) == 0 ? 0 : -EIO;
 	if (!err) {
-		find_mount_dev(fs, options->mountpoint);
+		find_mount_dev(backends, options->mountpoint);
 		err = shmfs_passthrough_start(fs, session);
 		if (!err)
 			err = shmfs_privilege_reduce();
@@ -290,10 +323,11 @@ static int mount_and_serve(struct shmfs_fs *fs, struct fuse_args *args,
 
 static int run(struct fuse_args *args, const struct shmfs_options *options)
 {
+	struct backends backends = { 0 };
 	struct shmfs_fs fs = { 0 };
 	/* Before mounting: a signal that comes then is seen as soon as we serve. */
 	int signal_fd = block_signals();
-	int err = fs_init(&fs, options);
+	int err = fs_init(&fs, &backends, options);
 
 	if (!err && signal_fd < 0)
 		err = signal_fd;
@@ -301,8 +335,8 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	if (!err)
 		err = add_mount_options(args, options, &fs.tree);
 	if (!err)
-		err = mount_and_serve(&fs, args, options, signal_fd);
-	fs_clear(&fs);
+		err = mount_and_serve(&fs, &backends, args, options, signal_fd);
+	fs_clear(&fs, &backends);
 	if (signal_fd >= 0)
 		close(signal_fd);
 	return err;

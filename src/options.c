@@ -20,6 +20,7 @@ struct raw_options {
 	char *size;
 	char *keys;
 	char *target;
+	int text;
 	int nopassthrough;
 	int allow_other;
 
@@ -35,6 +36,7 @@ struct raw_options {
 static const struct fuse_opt option_table[] = {
 	RAW("size=%s", size),
 	RAW("keys=%s", keys),
+	RAW("text", text),
 	RAW("target=%s", target),
 	RAW("nopassthrough", nopassthrough),
 	RAW("allow_other", allow_other), /* main.c says it to libfuse */
@@ -51,6 +53,8 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    -o size=BYTES          least size of a segment made by writing to a new\n"
 		"                           key; suffixes K, M, G (default: one page)\n"
 		"    -o keys=dec|hex        list keys as 3148 or as 0x00000c4c (default: dec)\n"
+		"    -o text                show the C string at the beginning of each, as a text\n"
+		"                           file, instead of its memory\n"
 		"    -o target=PID          the shared memory that process PID sees: its IPC\n"
 		"                           namespace and its /dev/shm\n"
 		"    -o nopassthrough       serve all reads and writes through the daemon\n"
@@ -116,6 +120,7 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 		err = parse_keys(raw->keys, &options->keys);
 	if (!err)
 		err = parse_target(raw->target, &options->target);
+	options->text = raw->text;
 	options->nopassthrough = raw->nopassthrough;
 	options->allow_other = raw->allow_other;
 	return err;

@@ -16,6 +16,7 @@ struct shmfs_options {
 	uint64_t size;		    /* `size=`: bytes of a segment made by writing */
 	enum shmfs_key_format keys; /* `keys=dec|hex` */
 	pid_t target;		    /* `target=PID`; 0: what we see ourselves */
+	bool text;		    /* `text` */
 	bool nopassthrough;	    /* `nopassthrough` */
 	bool allow_other;	    /* `allow_other`: what root's mounts are anyway */
 

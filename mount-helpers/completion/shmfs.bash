@@ -25,7 +25,7 @@ _shmfs_offer() {
 
 # The last option of a list with commas between.
 _shmfs_options() {
-	local own_options='size= keys= target= nopassthrough'
+	local own_options='size= keys= text target= nopassthrough'
 	local other_options='ro rw nosuid nodev noexec noatime
 		auto_unmount fsname= max_read='
 	local typed=${1##*,} before=${1%"${1##*,}"}

@@ -259,6 +259,8 @@ int fixture_mount(void **state)
 
 int fixture_mount_as_nobody(void **state)
 {
+	const char *options = *state;
+
 	fixture_begin(state);
 	struct fixture *fixture = *state;
 	fixture->owner = &NOBODY;
@@ -267,7 +269,7 @@ int fixture_mount_as_nobody(void **state)
 	int log = must(open(LOG, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
 	fchmod(log, 0666);
 	close(log);
-	daemon_start(fixture, NULL);
+	daemon_start(fixture, options);
 	fixture->held = count_descriptors(fixture, false);
 	return 0;
 }

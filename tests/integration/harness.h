@@ -75,8 +75,10 @@ void harness_enter(const char *binary);
 #define mounted_with(test, options) \
 	cmocka_unit_test_prestate_setup_teardown(test, fixture_mount, fixture_end, \
 						 (char *)(options))
-#define mounted_by_user(test) \
-	cmocka_unit_test_setup_teardown(test, fixture_mount_as_nobody, fixture_end)
+#define mounted_by_user(test) mounted_by_user_with(test, NULL)
+#define mounted_by_user_with(test, options) \
+	cmocka_unit_test_prestate_setup_teardown(test, fixture_mount_as_nobody, fixture_end, \
+						 (char *)(options))
 #define bare(test) cmocka_unit_test_setup_teardown(test, fixture_begin, fixture_end)
 
 /* The value of a system call that has to succeed. */
