@@ -280,6 +280,7 @@ int shmfs_text_new(struct shmfs_backend *inner, void (*may_block)(void), struct 
 	be->inner = inner;
 	be->may_block = may_block;
 	be->ops = text_ops;
+	be->ops.has_acls = inner->ops->has_acls;
 	/* Names that are in a directory are moved; others stay and take content. */
 	if (inner->ops->stat_names)
 		be->ops.take = NULL;
