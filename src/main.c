@@ -2,9 +2,11 @@
 /* Start and end: options, backends, mount, loop, and all of it back again. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -289,6 +291,34 @@ static int serve(struct fuse_session *session, const struct shmfs_options *optio
 	return err;
 }
 
+/* Unmounted already?  The kernel says so on the device, and so libfuse asks it. */
+static bool is_unmounted(int device)
+{
+	struct pollfd poll_fd = { .fd = device };
+
+	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR);
+}
+
+/*
+ * libfuse may run umount(8) for it, 3.17.2 always and 3.14 where /etc/mtab is a
+ * file, and root's daemon runs no programs any more.  So it is done here, and
+ * the device gives way to a pipe that looks to libfuse as the device does after
+ * that.
+ */
+static void unmount(struct fuse_session *session, const char *mountpoint)
+{
+	const int device = fuse_session_fd(session);
+	int ends[2];
+
+	if (getuid() == 0 && !is_unmounted(device) && pipe2(ends, O_CLOEXEC) == 0) {
+		if (umount2(mountpoint, MNT_DETACH) == 0)
+			dup3(ends[1], device, O_CLOEXEC);
+		close(ends[0]);
+		close(ends[1]);
+	}
+	fuse_session_unmount(session);
+}
+
 static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 			   struct fuse_args *args, const struct shmfs_options *options,
 			   int signal_fd)
@@ -315,7 +345,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 			err = -EIO;
 		if (!err)
 			err = serve(session, options, signal_fd);
-		fuse_session_unmount(session);
+		unmount(session, options->mountpoint);
 	}
 	fuse_session_destroy(session);
 	return err;
