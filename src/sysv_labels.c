@@ -279,7 +279,7 @@ static int change_locked(const struct sysv_view *view, int fd, const struct chan
 static int change_label(struct sysv_object *obj, const struct change *change)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
-	struct sysv_segment *segment;
+	struct sysv_segment *segment = NULL;
 	struct sysv_view view;
 	int err;
 
@@ -291,14 +291,13 @@ static int change_label(struct sysv_object *obj, const struct change *change)
 		err = open_segment(&view, &segment);
 		sysv_segment_put(view.segment);
 	}
-	if (!err) {
+	if (!err)
 		err = sysv_hints_lock(be);
-		if (!err) {
-			err = change_locked(&view, segment->fd, change);
-			sysv_hints_unlock(be);
-		}
-		sysv_segment_put(segment);
+	if (!err) {
+		err = change_locked(&view, segment->fd, change);
+		sysv_hints_unlock(be);
 	}
+	sysv_segment_put(segment);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
