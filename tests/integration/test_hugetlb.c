@@ -142,6 +142,28 @@ static void who_has_it_attached_is_named(void **state)
 	assert_int_equal(getxattr(SEGMENT, "user.shm.attached", NULL, 0), 0);
 }
 
+static bool status_tells(void)
+{
+	char status[64] = "";
+	must(getxattr(SEGMENT, "user.shm.status", status, sizeof(status) - 1));
+	assert_true(!status[0] || strcmp(status, "hugetlb") == 0);
+	return status[0];
+}
+
+/* The kernel does not say it: a descriptor does, and its table once a page is in use. */
+static void its_status_tells_once_that_can_be_known(void **state)
+{
+	(void)state;
+	int id = huge_segment(2 * huge);
+	assert_false(status_tells());
+	int fd = must(open(SEGMENT, O_RDONLY));
+	assert_true(status_tells());
+	close(fd);
+	segment_put(id, 0, "x", 1);
+	assert_true(eventually(status_tells()));
+	must_fail(EOPNOTSUPP, setxattr(SEGMENT, "user.note", "x", 1, 0));
+}
+
 static void it_is_read_to_its_end(void **state)
 {
 	(void)state;
@@ -392,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		mounted(it_is_listed_with_its_size),
 		mounted(who_has_it_attached_is_named),
+		mounted(its_status_tells_once_that_can_be_known),
 		mounted(it_is_read_to_its_end),
 		mounted(reading_what_was_never_touched_takes_no_page),
 		mounted(it_is_written),
