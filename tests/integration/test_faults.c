@@ -8,6 +8,7 @@
 
 #include "engine.h"
 
+#include <dirent.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
@@ -357,6 +358,16 @@ static void a_daemon_without_descriptors_says_so(void **state)
 	must_fail(EMFILE, open(SEGMENT, O_RDWR));
 	must_fail(EMFILE, open(MNT "/3149", O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(segment_find(3149), -1);
+	must_fail(EMFILE, open(MNT "/new", O_CREAT | O_WRONLY, 0600));
+	assert_false(object_exists("new"));
+	must_fail(EMFILE, chmod(OBJECT, 0640));
+	DIR *directory = opendir(MNT);
+	assert_non_null(directory);
+	errno = 0;
+	assert_null(readdir(directory));
+	assert_int_equal(errno, EMFILE);
+	closedir(directory);
+	assert_true(file_exists(SEGMENT) && file_exists(OBJECT));
 	assert_true(truncate(SEGMENT, 2 * PAGE) == 0 || errno == EMFILE);
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_nattch, 0);
 	for (size_t i = 0; i < count; i++) {
