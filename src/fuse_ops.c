@@ -147,13 +147,33 @@ static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct st
 	return err;
 }
 
+/*
+ * The directories stay as they are.  To set what is so already is no error, nor
+ * are times, which have no effect: cp -a, rsync and tar do both to the
+ * directory that they copy into.
+ */
+static int set_dir_attr(struct shmfs_fs *fs, enum shmfs_dir dir, const struct stat *st, int to_set)
+{
+	struct stat now;
+	int err = shmfs_tree_getattr(&fs->tree, dir, &now);
+
+	if (err)
+		return err;
+	if (((to_set & FUSE_SET_ATTR_MODE) && (st->st_mode & 07777) != (now.st_mode & 07777)) ||
+	    ((to_set & FUSE_SET_ATTR_UID) && st->st_uid != now.st_uid) ||
+	    ((to_set & FUSE_SET_ATTR_GID) && st->st_gid != now.st_gid))
+		return -EPERM;
+	return 0;
+}
+
 void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 			struct fuse_file_info *fi)
 {
-	int err = -EPERM;
+	int err;
 
-	/* The directories are as they are. */
-	if (!is_dir(ino))
+	if (is_dir(ino))
+		err = set_dir_attr(fs_of(req), (enum shmfs_dir)ino, st, to_set);
+	else
 		err = set_attr(req, inode_of(ino)->object, st, to_set, fi ? handle_of(fi) : NULL);
 	if (err)
 		reply_error(req, err);

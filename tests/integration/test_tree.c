@@ -281,6 +281,24 @@ static void the_dot_directories_cannot_be_removed(void **state)
 	assert_true(file_exists(MNT "/.by-name"));
 }
 
+/* They restore the directory as well: its times, mode and owner. */
+static void tools_copy_whole_directories_into_the_root(void **state)
+{
+	(void)state;
+	char output[512];
+	object_create("frames", 10);
+	assert_int_equal(segment_create(KEY, 4096, 0600) < 0, false);
+	assert_int_equal(shell(output, sizeof(output),
+			       "exec 2>&1; mkdir " TMP "/saved; cd " TMP "/saved &&"
+			       " cp -a " MNT "/. . && tar -cf ../all.tar -C " MNT " . &&"
+			       " rm " MNT "/3148 " MNT "/frames && cp -a . " MNT "/ &&"
+			       " tar -xpf ../all.tar -C " MNT " && rsync -a ./ " MNT "/"),
+			 0);
+	assert_string_equal(output, "");
+	assert_int_equal(object_stat("frames").st_size, 10);
+	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +321,7 @@ int main(void)
 		mounted(only_regular_files_can_be_made),
 		mounted(mknod_makes_regular_files),
 		mounted(the_dot_directories_cannot_be_removed),
+		mounted(tools_copy_whole_directories_into_the_root),
 	};
 
 	harness_enter(SHMFS_BINARY);

@@ -242,10 +242,21 @@ static void setattr_stops_at_an_error(void **state)
 static void directories_are_as_they_are(void **state)
 {
 	struct kernel *k = *state;
-	const struct fuse_setattr_in in = { .valid = FATTR_MODE, .mode = S_IFDIR | 0700 };
+	const struct fuse_setattr_in changes[] = {
+		{ .valid = FATTR_MODE, .mode = S_IFDIR | 0700 },
+		{ .valid = FATTR_UID, .uid = 1 },
+		{ .valid = FATTR_GID | FATTR_MTIME, .gid = 1 },
+	};
+	const struct fuse_setattr_in same = {
+		.valid = FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_ATIME_NOW | FATTR_MTIME,
+		.mode = S_IFDIR | 0777,
+	};
 
-	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_BY_NAME; dir++)
-		assert_int_equal(setattr(k, dir, &in), -EPERM);
+	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_BY_NAME; dir++) {
+		for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++)
+			assert_int_equal(setattr(k, dir, &changes[i]), -EPERM);
+		assert_int_equal(setattr(k, dir, &same), 0);
+	}
 }
 
 /* --- open and close --- */
