@@ -55,14 +55,6 @@ static void show_version(void)
 	printf("shmfs %s\nlibfuse %s\n", SHMFS_VERSION, fuse_pkgversion());
 }
 
-static void show_help(const char *program)
-{
-	shmfs_options_help(stdout, program);
-	printf("Options that every FUSE filesystem has:\n");
-	fuse_cmdline_help();
-	fuse_lowlevel_help();
-}
-
 /* --- the filesystem --- */
 
 /* All owned; those of text are there with `-o text` alone. */
@@ -205,17 +197,30 @@ static bool is_noexec(struct shmfs_backend *posix)
 }
 
 /* Root's mount is everybody's, with the kernel checking modes; a user's is his own. */
-static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options,
-			     const struct shmfs_tree *tree)
+static int check_access(const struct shmfs_options *options)
 {
-	char common[128];
-	char of[32] = "";
-
 	if (options->allow_other && getuid() != 0) {
 		shmfs_log(LOG_ERR, "allow_other is for root: a user's mount acts as that user, "
 				   "whoever asks");
 		return -EPERM;
 	}
+	if (options->allow_root && getuid() == 0) {
+		shmfs_log(LOG_ERR, "allow_root is for ordinary users: a mount by root is there for "
+				   "every user");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options,
+			     const struct shmfs_tree *tree)
+{
+	char common[128];
+	char of[32] = "";
+	int err = check_access(options);
+
+	if (err)
+		return err;
 	/* df(1) and findmnt(8) tell one mount from another by this. */
 	if (options->target)
 		snprintf(of, sizeof(of), ":target=%d", (int)options->target);
@@ -224,6 +229,8 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 	if (fuse_opt_insert_arg(args, 1, common) != 0)
 		return -ENOMEM;
 	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
+		return -ENOMEM;
+	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
 		return -ENOMEM;
 	if (is_noexec(tree->posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
@@ -382,7 +389,7 @@ int main(int argc, char **argv)
 	umask(0);
 	err = shmfs_options_parse(&args, &options);
 	if (!err && options.show_help)
-		show_help(argv[0]);
+		shmfs_options_help(stdout, argv[0]);
 	else if (!err && options.show_version)
 		show_version();
 	else if (!err)

@@ -23,6 +23,7 @@ struct raw_options {
 	int text;
 	int nopassthrough;
 	int allow_other;
+	int allow_root;
 
 	char *source;
 	char *mountpoint;
@@ -33,13 +34,25 @@ struct raw_options {
 		templ, offsetof(struct raw_options, field), 1 \
 	}
 
+/*
+ * Options that libfuse would take and that do nothing here, or worse: the first
+ * three are for libfuse's loop, which is not ours, and of the last it wants to
+ * hear from init() as well.
+ */
+enum { KEY_REFUSED };
+
 static const struct fuse_opt option_table[] = {
 	RAW("size=%s", size),
 	RAW("keys=%s", keys),
 	RAW("text", text),
 	RAW("target=%s", target),
 	RAW("nopassthrough", nopassthrough),
-	RAW("allow_other", allow_other), /* main.c says it to libfuse */
+	RAW("allow_other", allow_other), /* these two main.c says to libfuse */
+	RAW("allow_root", allow_root),
+	FUSE_OPT_KEY("clone_fd", KEY_REFUSED),
+	FUSE_OPT_KEY("max_threads=", KEY_REFUSED),
+	FUSE_OPT_KEY("max_idle_threads=", KEY_REFUSED),
+	FUSE_OPT_KEY("max_read=", KEY_REFUSED),
 	FUSE_OPT_END,
 };
 
@@ -58,7 +71,14 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    -o target=PID          the shared memory that process PID sees: its IPC\n"
 		"                           namespace and its /dev/shm\n"
 		"    -o nopassthrough       serve all reads and writes through the daemon\n"
-		"\n",
+		"    -d                     print every request on standard error; implies -f\n"
+		"    -f                     stay in the foreground\n"
+		"    -s                     serve one request at a time\n"
+		"    -h   --help            print help\n"
+		"    -V   --version         print the versions of shmfs and libfuse\n"
+		"\n"
+		"Other options of -o are for libfuse and the kernel, such as ro and "
+		"auto_unmount.\n",
 		program);
 }
 
@@ -123,6 +143,7 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 	options->text = raw->text;
 	options->nopassthrough = raw->nopassthrough;
 	options->allow_other = raw->allow_other;
+	options->allow_root = raw->allow_root;
 	return err;
 }
 
@@ -132,6 +153,11 @@ static int take_word(void *data, const char *arg, int key, struct fuse_args *arg
 	struct raw_options *raw = data;
 
 	(void)args;
+	if (key == KEY_REFUSED) {
+		shmfs_log(LOG_ERR, "%s is not for shmfs, which hands out requests its own way",
+			  arg);
+		return -1;
+	}
 	if (key != FUSE_OPT_KEY_NONOPT)
 		return 1;
 	if (raw->source) {

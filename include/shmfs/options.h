@@ -19,6 +19,7 @@ struct shmfs_options {
 	bool text;		    /* `text` */
 	bool nopassthrough;	    /* `nopassthrough` */
 	bool allow_other;	    /* `allow_other`: what root's mounts are anyway */
+	bool allow_root;	    /* `allow_root`: for an ordinary user to give */
 
 	char *mountpoint; /* owned; NULL with help or version */
 	bool foreground;  /* -f, or -d */

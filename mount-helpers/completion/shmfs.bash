@@ -27,7 +27,7 @@ _shmfs_offer() {
 _shmfs_options() {
 	local own_options='size= keys= text target= nopassthrough'
 	local other_options='ro rw nosuid nodev noexec noatime
-		auto_unmount fsname= max_read='
+		auto_unmount fsname='
 	local typed=${1##*,} before=${1%"${1##*,}"}
 
 	case $typed in

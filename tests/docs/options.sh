@@ -33,10 +33,10 @@ compare() {
 }
 
 own_options() {
-	# allow_other is libfuse's, and in the table to be refused.
+	# allow_other and allow_root are libfuse's, and in the table to be looked at.
 	sed -nE 's/^\tRAW\("([a-z_]+)[="].*/\1/p' "$source/src/options.c" |
-		grep -vx allow_other >"$work/table"
-	"$shmfs" -h | sed -nE '/^Options that every/,$d; s/^ +-o ([a-z_]+).*/\1/p' >"$work/help"
+		grep -vxE 'allow_(other|root)' >"$work/table"
+	"$shmfs" -h | sed -nE 's/^ +-o ([a-z_]+).*/\1/p' >"$work/help"
 	sed -nE 's/^\.It Fl o Cm ([a-z_]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"
 	grep '^| `-o' "$source/README.md" | grep -oE '`-o [a-z_]+' | sed 's/.* //' >"$work/readme"
 	sed -nE "s/.*own_options='([^']*)'.*/\1/p" "$completion/shmfs.bash" | tr -s ' ' '\n' |
@@ -45,7 +45,7 @@ own_options() {
 	compare option table help manual readme bash zsh
 }
 
-# The letters of the flags; those of shmfs are libfuse's.
+# The letters of the flags.
 flags() {
 	"$shmfs" -h | sed -nE 's/^ +-([a-zA-Z]) .*/\1/p' | grep -vx o >"$work/help"
 	sed -nE 's/^\.It Fl ([a-zA-Z])( .*|$)/\1/p' "$source/src/shmfs.8" | grep -vx o >"$work/manual"

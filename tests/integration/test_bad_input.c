@@ -111,6 +111,17 @@ static void a_user_who_lets_others_in(void **state)
 	assert_false(daemon_is_mounted());
 }
 
+static void root_who_lets_only_root_in(void **state)
+{
+	(void)state;
+	char output[512];
+	int status =
+		shell(output, sizeof(output), SHMFS "-f -o ro,allow_root " MNT " 2>&1 > /dev/null");
+	assert_int_equal(status, 1);
+	assert_true(is_one_line_with(output, "allow_root is for ordinary users"));
+	assert_false(daemon_is_mounted());
+}
+
 static void root_without_the_right_to_mount(void **state)
 {
 	(void)state;
@@ -171,6 +182,7 @@ int main(void)
 		bare(no_fuse_device),
 		bare(a_mount_point_of_somebody_else),
 		bare(a_user_who_lets_others_in),
+		bare(root_who_lets_only_root_in),
 		bare(root_without_the_right_to_mount),
 		bare(help_and_version_are_no_errors),
 		bare(known_options_are_accepted),

@@ -105,6 +105,7 @@ static void a_mount_point_is_enough(void **state)
 	assert_false(run.options.text);
 	assert_false(run.options.nopassthrough);
 	assert_false(run.options.allow_other);
+	assert_false(run.options.allow_root);
 	assert_false(run.options.foreground);
 	assert_false(run.options.debug);
 	assert_false(run.options.single_thread);
@@ -132,6 +133,17 @@ static void our_options_are_taken_out(void **state)
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_string_equal(run.said, "");
 	assert_string_equal(rest(&run), "-o subtype=shmfs,ro,noatime");
+	clear(&run);
+}
+
+static void allow_root_is_left_to_who_mounts(void **state)
+{
+	struct run run;
+
+	(void)state;
+	assert_int_equal(PARSE(&run, "-oallow_root", "/"), 0);
+	assert_true(run.options.allow_root);
+	assert_string_equal(rest(&run), "-o subtype=shmfs");
 	clear(&run);
 }
 
@@ -225,6 +237,11 @@ static void the_help_has_every_option(void **state)
 		"-o target=PID",
 		"-o text",
 		"-o nopassthrough",
+		"-d ",
+		"-f ",
+		"-s ",
+		"-h   --help",
+		"-V   --version",
 	};
 	char text[4096];
 	int fd = memfd_create("help", MFD_CLOEXEC);
@@ -268,6 +285,10 @@ static const struct mistake mistakes[] = {
 	{ { "-otarget=12x", "/", NULL }, "target=12x is no process" },
 	{ { "-otarget=2147483648", "/", NULL }, "target=2147483648 is no process" },
 	{ { "-otarget=99999999999999999999", "/", NULL }, "target=99999999999999999999 is no" },
+	{ { "-oclone_fd", "/", NULL }, "clone_fd is not for shmfs" },
+	{ { "-omax_threads=3", "/", NULL }, "max_threads=3 is not for shmfs" },
+	{ { "-oro,max_idle_threads=3", "/", NULL }, "max_idle_threads=3 is not for shmfs" },
+	{ { "-omax_read=4096", "/", NULL }, "max_read=4096 is not for shmfs" },
 	/* The first of them is said, and that alone. */
 	{ { "-osize=x,keys=y", NULL }, "size=x is no size" },
 	{ { "shmfs", "/", "/tmp", NULL }, "/tmp" },
@@ -297,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_mount_point_is_enough),
 		cmocka_unit_test(our_options_are_taken_out),
+		cmocka_unit_test(allow_root_is_left_to_who_mounts),
 		cmocka_unit_test(the_last_of_an_option_counts),
 		cmocka_unit_test(flags_are_those_of_every_filesystem),
 		cmocka_unit_test(a_mount_point_becomes_absolute),
