@@ -24,6 +24,7 @@ struct raw_options {
 	int nopassthrough;
 	int allow_other;
 	int allow_root;
+	int valueless;
 
 	char *source;
 	char *mountpoint;
@@ -43,9 +44,12 @@ enum { KEY_REFUSED };
 
 static const struct fuse_opt option_table[] = {
 	RAW("size=%s", size),
+	RAW("size", valueless),
 	RAW("keys=%s", keys),
+	RAW("keys", valueless),
 	RAW("text", text),
 	RAW("target=%s", target),
+	RAW("target", valueless),
 	RAW("nopassthrough", nopassthrough),
 	RAW("allow_other", allow_other), /* these two main.c says to libfuse */
 	RAW("allow_root", allow_root),
@@ -134,8 +138,13 @@ static int parse_target(const char *text, pid_t *pid)
 
 static int parse_values(const struct raw_options *raw, struct shmfs_options *options)
 {
-	int err = parse_size(raw->size, &options->size);
+	int err;
 
+	if (raw->valueless) {
+		shmfs_log(LOG_ERR, "size, keys and target need a value, such as size=64K");
+		return -EINVAL;
+	}
+	err = parse_size(raw->size, &options->size);
 	if (!err)
 		err = parse_keys(raw->keys, &options->keys);
 	if (!err)
