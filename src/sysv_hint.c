@@ -269,6 +269,7 @@ void sysv_hint_inherit(struct sysv_backend *be, int id, int from)
 {
 	int dir = atomic_load(&be->hints.dir);
 
+	/* It only matters to who takes over if we are killed before the labels are settled. */
 	if (dir >= 0)
-		linkat(dir, name_of(be, from).text, dir, name_of(be, id).text, 0);
+		(void)!linkat(dir, name_of(be, from).text, dir, name_of(be, id).text, 0);
 }
