@@ -276,11 +276,14 @@ static void outside(struct game *g)
 	struct memory_backend *be = posix ? g->k->posix : g->k->sysv;
 	const uint8_t kind = fuzz_byte(&g->in);
 	struct memory_file *file = be->files;
+	struct shmfs_name parsed;
 	char name[32];
 
 	if (kind % 3 == 0) {
 		fuzz_name(&g->in, name);
-		memory_add(be, 1 + (uint32_t)kind, name);
+		/* A backend lists what can be a name alone. */
+		if (!posix || shmfs_name_parse_posix(name, &parsed) == 0)
+			memory_add(be, 1 + (uint32_t)kind, name);
 	} else if (kind % 3 == 1) {
 		for (unsigned i = kind / 3; file && i > 0; i--)
 			file = file->next;
