@@ -58,12 +58,16 @@ int sysv_clear(struct sysv_object *obj)
 int sysv_set_size(struct sysv_object *obj, struct shmfs_handle *h, uint64_t size,
 		  const struct shmfs_caller *caller)
 {
-	struct shmid_ds ds;
-	int err = sysv_object_stat_now(obj, &ds, NULL);
+	struct sysv_view view;
+	uint64_t now;
+	int err = sysv_look(obj, &view);
 
 	if (err)
 		return err;
-	if (size != ds.shm_segsz)
+	/* A removed one that is open has a size as well, and may be given that. */
+	now = view.segment ? view.segment->size : view.ds.shm_segsz;
+	sysv_segment_put(view.segment);
+	if (size != now)
 		err = sysv_resize(obj, h, size, caller);
 	if (err)
 		return err == -EAGAIN ? -EBUSY : err;
