@@ -9,13 +9,11 @@
  * the caller's uid and limit.  It shares the daemon's memory, so that nothing
  * has to be copied, and nobody can trace it (a change of uid clears the
  * "dumpable" attribute of that memory, prctl(2)).  What the caller can do is
- * send it signals; stopped, it is given up after a while.
+ * send it signals; stopped, it is ended.
  */
 #include "sysv_internal.h"
 
 #include <errno.h>
-#include <linux/sched.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +26,6 @@
 #include "sysv_clone.h"
 
 #define STACK ((size_t)64 << 10)
-#define PATIENCE_MS 1000
 
 struct locker {
 	int id;
@@ -55,37 +52,34 @@ static int be_locker(void *arg)
 	return 0;
 }
 
-static bool has_ended(int pidfd)
+/* A process that was stopped would never end, nor would who waits for it. */
+static void wait_for_end(pid_t pid)
 {
-	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
+	int status = 0;
 
-	return poll(&poll_fd, 1, PATIENCE_MS) == 1;
+	while (waitpid(pid, &status, WUNTRACED) != pid || WIFSTOPPED(status)) {
+		if (WIFSTOPPED(status))
+			kill(pid, SIGKILL);
+	}
 }
 
 static int run_locker(struct locker *locker)
 {
 	char *stack = malloc(STACK);
 	sigset_t all, before;
-	int pidfd = -1;
 	pid_t pid;
 
 	if (!stack)
 		return -ENOMEM;
-	locker->err = -EAGAIN; /* if it does not come to say otherwise */
+	locker->err = -EBUSY; /* if it does not come to say otherwise */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | CLONE_PIDFD | SIGCHLD,
-		    locker, &pidfd);
+	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, locker);
 	if (pid < 0)
 		locker->err = -errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (pid > 0) {
-		if (!has_ended(pidfd))
-			kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		close(pidfd);
-	}
+	if (pid > 0)
+		wait_for_end(pid);
 	free(stack);
 	return locker->err;
 }
