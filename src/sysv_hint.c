@@ -258,10 +258,14 @@ void sysv_hint_refresh(struct sysv_backend *be, int id, const struct shmid_ds *b
 	struct sysv_labels labels;
 	struct shmid_ds now;
 
+	/* Most have none, and need no lock to know that. */
 	if (sysv_hint_read(be, id, before, &labels) != 0 || labels.len == 0 ||
-	    sysv_segment_stat(be, id, &now, NULL) != 0 || sysv_hints_lock(be) != 0)
+	    sysv_hints_lock(be) != 0)
 		return;
-	sysv_hint_end(be, id, &now, &labels);
+	/* What was read may have been changed before the lock was ours. */
+	if (sysv_hint_read(be, id, before, &labels) == 0 && labels.len > 0 &&
+	    sysv_segment_stat(be, id, &now, NULL) == 0)
+		sysv_hint_end(be, id, &now, &labels);
 	sysv_hints_unlock(be);
 }
 

@@ -302,7 +302,7 @@ int sysv_label_remove(struct sysv_object *, const char *name);
 int sysv_labels_carry(const struct sysv_segment *to, const struct sysv_segment *from,
 		      struct sysv_labels *);
 void sysv_labels_settle(const struct sysv_segment *to, const struct sysv_segment *from,
-			const struct sysv_labels *);
+			struct sysv_labels *);
 /* All that are at a descriptor. */
 void sysv_labels_read(int fd, struct sysv_labels *);
 

@@ -128,15 +128,17 @@ int sysv_labels_carry(const struct sysv_segment *to, const struct sysv_segment *
 }
 
 void sysv_labels_settle(const struct sysv_segment *to, const struct sysv_segment *from,
-			const struct sysv_labels *labels)
+			struct sysv_labels *labels)
 {
 	static const struct sysv_labels none;
-	struct shmid_ds ds;
+	struct shmid_ds ds = { 0 };
 
-	if (labels->len == 0 || sysv_segment_stat(to->backend, to->id, &ds, NULL) != 0 ||
-	    sysv_hints_lock(to->backend) != 0)
+	if (labels->len == 0 || sysv_hints_lock(to->backend) != 0)
 		return;
-	sysv_hint_end(to->backend, to->id, &ds, labels);
+	/* Another daemon may have given it more since the key was whole again. */
+	sysv_labels_read(to->fd, labels);
+	if (sysv_segment_stat(to->backend, to->id, &ds, NULL) == 0)
+		sysv_hint_end(to->backend, to->id, &ds, labels);
 	sysv_hint_end(to->backend, from->id, &ds, &none);
 	sysv_hints_unlock(to->backend);
 }

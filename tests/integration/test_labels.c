@@ -6,7 +6,9 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <sys/file.h>
 #include <sys/shm.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096, MOST = 4096 };
@@ -327,6 +329,32 @@ static void two_mounts_see_the_same(void **state)
 	must(rmdir(STAGE "/other"));
 }
 
+/* Another daemon is faster than one that has changed the mode and notes it. */
+static void a_hint_is_renewed_with_what_is_in_it_then(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0600);
+	must(label(SEGMENT, NOTE, "payroll"));
+	int lock = must(open(HINTS, O_RDONLY | O_DIRECTORY));
+	must(flock(lock, LOCK_EX));
+	pid_t child = must(fork());
+	if (child == 0)
+		_exit(chmod(SEGMENT, 0640) == 0 ? 0 : 1);
+	/* It waits for the lock by then, or sees the new hint anyway. */
+	usleep(200000);
+	struct stat data;
+	must(stat(hint_of(id), &data));
+	int hint = must(open(hint_of(id), O_WRONLY));
+	assert_int_equal(must(pwrite(hint, "another", 7, data.st_size - 7)), 7);
+	close(hint);
+	must(flock(lock, LOCK_UN));
+	close(lock);
+	int status;
+	must(waitpid(child, &status, 0));
+	assert_int_equal(status, 0);
+	assert_true(has_label(SEGMENT, NOTE, "another"));
+}
+
 /* --- an ordinary user's own mount --- */
 
 static int label_own(void *arg)
@@ -380,6 +408,7 @@ int main(void)
 		labelled(a_hint_that_does_not_fit_is_checked),
 		labelled(hints_of_what_is_gone_do_not_pile_up),
 		labelled(two_mounts_see_the_same),
+		labelled(a_hint_is_renewed_with_what_is_in_it_then),
 		mounted_by_user(a_user_without_descriptors_has_none),
 	};
 
