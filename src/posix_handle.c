@@ -45,7 +45,13 @@ static void drop_setid(int fd, const struct shmfs_caller *caller)
 static int check_rights(struct posix_object *obj, int fd, int flags,
 			const struct shmfs_caller *caller)
 {
-	static const unsigned wants[] = { [O_RDONLY] = 04, [O_WRONLY] = 02, [O_RDWR] = 06 };
+	/* O_ACCMODE, for ioctl(2) alone, takes the rights of both (open(2)). */
+	static const unsigned wants[] = {
+		[O_RDONLY] = 04,
+		[O_WRONLY] = 02,
+		[O_RDWR] = 06,
+		[O_ACCMODE] = 06,
+	};
 	const struct posix_backend *be = (struct posix_backend *)obj->base.backend;
 	struct shmfs_rights rights;
 	struct stat st, dir;

@@ -324,6 +324,21 @@ static void a_writer_takes_set_user_id_away(void **state)
 	assert_int_equal(setid_of_object(), 0);
 }
 
+/* Neither for reading nor for writing: open(2) asks for the rights to both. */
+static void opening_for_ioctl_takes_both_rights(void **state)
+{
+	(void)state;
+	object_create("frames", 10);
+	must(chmod(NATIVE "/frames", 0606));
+	become(&ALICE);
+	close(must(open(OBJECT, O_ACCMODE)));
+	become(&ROOT);
+	must(chmod(NATIVE "/frames", 0604));
+	become(&ALICE);
+	must_fail(EACCES, open(OBJECT, O_ACCMODE));
+	become(&ROOT);
+}
+
 static void a_reader_and_root_leave_set_user_id(void **state)
 {
 	(void)state;
@@ -347,6 +362,7 @@ int main(void)
 		mounted(what_was_removed_is_left_to_whose_it_was),
 		mounted(a_directory_that_is_closed_stays_closed),
 		mounted(what_is_marked_for_destruction_keeps_its_mode),
+		mounted(opening_for_ioctl_takes_both_rights),
 		mounted(the_daemons_descriptors_are_its_own),
 		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
 		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
