@@ -105,7 +105,7 @@ static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec 
 	init = iov[1].iov_base;
 	if (passthrough->killpriv_offered)
 		init->flags |= INIT_KILLPRIV_V2;
-	if (!passthrough->wanted || !passthrough->offered)
+	if (passthrough->unwanted || !passthrough->offered)
 		return;
 	init->flags |= INIT_EXT;
 	init->flags2 |= INIT2_PASSTHROUGH;
@@ -162,7 +162,7 @@ void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_c
 {
 #if LIBFUSE_HAS_PASSTHROUGH
 	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
-	if (passthrough->wanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+	if (!passthrough->unwanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
 		conn->max_backing_stack_depth = FUSE_BACKING_STACKED_UNDER; /* sent as 1 */
 		passthrough->on = true;
 	}
@@ -196,8 +196,8 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
 {
 	int err;
 
-	if (!passthrough->wanted)
-		return "nopassthrough was asked for";
+	if (passthrough->unwanted)
+		return passthrough->unwanted;
 	if (!passthrough->on)
 		return "the kernel has no passthrough";
 	err = try_backing(passthrough);

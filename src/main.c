@@ -162,7 +162,10 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	fs->tree.sysv->renumber = shmfs_inode_renumber;
 	fs->tree.sysv->renumber_arg = &fs->inodes;
 	fs->target = options->target;
-	fs->passthrough.wanted = !options->nopassthrough;
+	if (options->nopassthrough)
+		fs->passthrough.unwanted = "nopassthrough was asked for";
+	else if (options->text)
+		fs->passthrough.unwanted = "a text is no memory as it is";
 	return shmfs_inode_table_init(&fs->inodes);
 }
 

@@ -12,9 +12,9 @@
 #include "shmfs/inode.h"
 
 struct shmfs_passthrough {
-	bool wanted; /* not `-o nopassthrough` */
-	bool on;     /* asked for and, as far as INIT tells, granted */
-	int device;  /* borrowed: the session's /dev/fuse */
+	const char *unwanted; /* why it is not asked for, in words for the user; or NULL */
+	bool on;	      /* asked for and, as far as INIT tells, granted */
+	int device;	      /* borrowed: the session's /dev/fuse */
 
 	/* The INIT exchange, where libfuse leaves it to us (before 3.17). */
 	bool asked;	       /* the kernel's request was seen */

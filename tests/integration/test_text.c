@@ -6,6 +6,7 @@
 #include "harness.h"
 
 #include <sys/mman.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 enum { KEY = 3148, PAGE = 4096, CHILDREN = 4, LINES = 50 };
@@ -138,6 +139,10 @@ static void a_text_is_not_mapped(void **state)
 		fail_msg("it was mapped");
 	assert_int_equal(errno, ENODEV);
 	close(fd);
+	/* And the mount says so. */
+	char engine[64] = "";
+	must(getxattr(MNT, "user.shmfs.engine", engine, sizeof(engine) - 1));
+	assert_memory_equal(engine, "daemon: ", 8);
 }
 
 /* --- what is written --- */

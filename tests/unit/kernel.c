@@ -169,7 +169,7 @@ struct kernel *kernel_start(bool want_passthrough)
 	k->posix = memory_backend_new(MEMORY_POSIX);
 	k->fs.tree.sysv = &k->sysv->base;
 	k->fs.tree.posix = &k->posix->base;
-	k->fs.passthrough.wanted = want_passthrough;
+	k->fs.passthrough.unwanted = want_passthrough ? NULL : "nopassthrough was asked for";
 	pthread_mutex_init(&k->fs.open_lock, NULL);
 	k->reply = malloc(KERNEL_REPLY_MAX);
 	assert_non_null(k->reply);
