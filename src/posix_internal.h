@@ -31,7 +31,7 @@ struct posix_object {
 	struct posix_handle *handles;
 };
 
-/* Room for a path that proc_path() writes. */
+/* Room for a path that posix_proc_path() writes. */
 #define POSIX_PROC_PATH 32
 
 /* --- posix.c --- */

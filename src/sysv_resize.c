@@ -10,11 +10,11 @@
  * that shares the daemon's memory and descriptors (CLONE_VM, CLONE_FILES) but
  * not its process id: a SIGKILL to the daemon leaves the guardian running until
  * the key is whole again, and one to the guardian leaves the daemon to send a
- * second.  (Who kills both at once, as a cgroup's end does, can lose the key.)  The calling thread is stopped until then
- * (CLONE_VFORK), which lets the guardian use its stack, and the other threads
- * run on.  What the guardian does must not depend on them: it takes no lock
- * and allocates nothing, for a lock may be held for ever by a thread that was
- * killed.
+ * second.  (Who kills both at once, as a cgroup's end does, can lose the key.)
+ * The calling thread is stopped until then (CLONE_VFORK), for the two share its
+ * thread-local memory, and the other threads run on.  What the guardian does
+ * must not depend on them: it takes no lock and allocates nothing, for a lock
+ * may be held for ever by a thread that was killed.
  *
  * While the new segment is being filled nobody may see half of it: its mode
  * is 0 until it is complete, and so is the old one's from the moment when it
