@@ -3,13 +3,14 @@
 # systemd finds nothing wrong with the units, and the service mounts where all can see it.
 set -eu -o pipefail
 
-if [ $# -ne 3 ]; then
-	echo "usage: ${0##*/} SHMFS SERVICE MOUNT" >&2
+if [ $# -ne 4 ]; then
+	echo "usage: ${0##*/} SHMFS SERVICE MOUNT PRIVILEGE.C" >&2
 	exit 2
 fi
 shmfs=$1
 service=$2
 mount=$3
+privileges=$4
 # Tenths of systemd-analyze's points; what is left is what a mount for all has to be.
 most_exposed=50
 
@@ -42,6 +43,14 @@ hiding=$hiding'|(ReadOnly|ReadWrite|Inaccessible)Paths|Bind(ReadOnly)?Paths|Temp
 hiding=$hiding'|Root(Directory|Image)|Mount(Images|Flags)|DynamicUser|LogNamespace'
 if grep -E "^($hiding)=" "$service"; then
 	echo "FAILED: with this the mount is seen by shmfs alone"
+	exit 1
+fi
+
+# What serving uses is not taken away by the service.
+lacking=$(comm -23 <(sed -nE 's/^\t(CAP_[A-Z_]+),.*/\1/p' "$privileges" | sort) \
+	<(grep '^CapabilityBoundingSet=' "$service" | grep -oE 'CAP_[A-Z_]+' | sort))
+if [ -n "$lacking" ]; then
+	echo "FAILED: CapabilityBoundingSet has no $lacking"
 	exit 1
 fi
 
