@@ -197,7 +197,7 @@ struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
 	pthread_mutex_unlock(&fs->open_lock);
 	if (!fs->passthrough.on)
 		return (struct shmfs_bound){ .binding = SHMFS_SERVED };
-	return shmfs_passthrough_bind(&fs->passthrough, inode, handle);
+	return shmfs_passthrough_bind(fs, inode, handle);
 }
 
 void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle)

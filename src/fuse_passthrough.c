@@ -17,12 +17,16 @@
  */
 #include "fuse_reply.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -208,19 +212,65 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
 
 /* --- bindings --- */
 
+static bool is_open_call(long number)
+{
+#ifdef SYS_open
+	if (number == SYS_open || number == SYS_creat)
+		return true;
+#endif
+	return number == SYS_openat || number == SYS_openat2;
+}
+
+/*
+ * Has a thread come back from open(2)?  It has when it waits in another call,
+ * or is no more; of one that runs, /proc does not say where.
+ */
+static bool has_returned(pid_t thread)
+{
+	char path[32];
+	char text[32] = "";
+	ssize_t len = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	if (len < 0)
+		return errno == ENOENT || errno == ESRCH;
+	return isdigit((unsigned char)text[0]) && !is_open_call(strtol(text, NULL, 10));
+}
+
+/* Those whose reply the kernel must have taken, for their opener goes on. */
+static void see_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
+{
+	pthread_mutex_lock(&fs->open_lock);
+	for (struct shmfs_handle *handle = fs->open; handle; handle = handle->next) {
+		if (handle->object == inode->object && atomic_load(&handle->unseen) &&
+		    (handle->opener == opener || has_returned(handle->opener)))
+			shmfs_passthrough_see(inode, handle);
+	}
+	pthread_mutex_unlock(&fs->open_lock);
+}
+
 /*
  * The kernel refuses, with EIO, an open that is not bound on an inode that is
  * (fuse_file_io_open()).  It looks when it takes the reply, so of two opens
  * that are answered in one order it may take the replies in the other.  Before
  * the first binding let a served open of a moment ago get through: it has when
- * its file is used.  inode->backing_lock is held.
+ * its file is used or its opener is elsewhere.  inode->backing_lock is held.
  */
-static void let_served_through(struct shmfs_inode *inode)
+static void let_served_through(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
 	while (inode->backing_users == 0 && atomic_load(&inode->nunseen) > 0 &&
 	       shmfs_now_ns() - inode->served_at < SETTLE_NS) {
 		const struct timespec moment = { .tv_nsec = SETTLE_NS / 200 };
 
+		see_returned(fs, inode, opener);
+		if (atomic_load(&inode->nunseen) == 0)
+			break;
 		pthread_mutex_unlock(&inode->backing_lock);
 		shmfs_loop_may_block();
 		nanosleep(&moment, NULL);
@@ -228,8 +278,8 @@ static void let_served_through(struct shmfs_inode *inode)
 	}
 }
 
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
-					  struct shmfs_inode *inode, struct shmfs_handle *handle)
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_inode *inode,
+					  struct shmfs_handle *handle)
 {
 	struct backing_map map = { .fd = -1 };
 	struct shmfs_bound bound = {
@@ -239,9 +289,9 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *passthrough,
 
 	pthread_mutex_lock(&inode->backing_lock);
 	if (bound.binding != SHMFS_SERVED)
-		let_served_through(inode);
+		let_served_through(fs, inode, handle->opener);
 	if (inode->backing_users == 0 && bound.binding != SHMFS_SERVED) {
-		id = ioctl(passthrough->device, BACKING_OPEN, &map);
+		id = ioctl(fs->passthrough.device, BACKING_OPEN, &map);
 		inode->backing_id = id > 0 ? id : 0;
 	}
 	if (inode->backing_id == 0) {

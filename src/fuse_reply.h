@@ -25,7 +25,7 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *);
  * keeps a reference of its own, and say how it is bound.  SHMFS_SERVED: the
  * backend does not want it or the kernel would not.  unbind() undoes the rest.
  */
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_passthrough *, struct shmfs_inode *,
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_inode *,
 					  struct shmfs_handle *);
 /* A request on an open file: the kernel has taken the reply to its open. */
 void shmfs_passthrough_see(struct shmfs_inode *, struct shmfs_handle *);

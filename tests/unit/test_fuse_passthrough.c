@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,39 +269,87 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* A process that runs, or waits, until it is killed. */
+static pid_t start_process(bool runs)
+{
+	pid_t pid = fork();
+
+	assert_int_not_equal(pid, -1);
+	while (pid == 0) {
+		if (!runs)
+			pause();
+	}
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* How long one open has to wait for another, of process `opener`; 0: the same. */
+static int64_t wait_for_served(struct kernel *k, pid_t opener)
+{
+	struct kernel_file served;
+	struct kernel_file bound;
+	int64_t before;
+
+	memory_add(k->posix, 0, name);
+	k->pid = (uint32_t)opener;
+	served = open_as(k, SHMFS_SERVED);
+	k->pid = 0;
+	before = now_ms();
+	bound = open_as(k, SHMFS_BOUND);
+	before = now_ms() - before;
+	expect_flags(&bound, true, false, 5);
+	kernel_close(k, &served);
+	expect_backings(1, 0);
+	kernel_close(k, &bound);
+	expect_backings(1, 1);
+	return before;
+}
+
 /*
  * The kernel takes replies in any order, and would refuse the served open if
  * it saw the bound one first: that one is held back for a moment.
  */
 static void a_file_is_bound_a_moment_after_a_served_one(void **state)
 {
-	struct kernel *k = *state;
-	struct kernel_file served;
-	struct kernel_file bound;
-	int64_t before = now_ms();
+	pid_t opener = start_process(true);
 
-	memory_add(k->posix, 0, name);
-	served = open_as(k, SHMFS_SERVED);
-	bound = open_as(k, SHMFS_BOUND);
-	assert_true(now_ms() - before >= 100);
-	expect_flags(&bound, true, false, 5);
-	kernel_close(k, &served);
-	expect_backings(1, 0);
-	kernel_close(k, &bound);
-	expect_backings(1, 1);
+	assert_true(wait_for_served(*state, opener) >= 100);
+	end_process(opener);
+}
+
+static void an_opener_that_waits_elsewhere_holds_nobody_back(void **state)
+{
+	pid_t opener = start_process(false);
+
+	usleep(20000);
+	assert_true(wait_for_served(*state, opener) < 100);
+	end_process(opener);
+}
+
+static void an_opener_that_opens_again_is_not_held_back(void **state)
+{
+	assert_true(wait_for_served(*state, 0) < 100);
 }
 
 /* Whoever writes has been told that its file is open. */
 static void a_served_file_in_use_holds_nobody_back(void **state)
 {
 	struct kernel *k = *state;
+	pid_t opener = start_process(true);
 	struct kernel_file served;
 	struct kernel_file bound;
 	uint32_t written;
 	int64_t before;
 
 	memory_add(k->posix, 0, name);
+	k->pid = (uint32_t)opener;
 	served = open_as(k, SHMFS_SERVED);
+	k->pid = 0;
 	assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
 	before = now_ms();
 	bound = open_as(k, SHMFS_BOUND);
@@ -307,6 +357,7 @@ static void a_served_file_in_use_holds_nobody_back(void **state)
 	expect_flags(&bound, true, false, 5);
 	kernel_close(k, &served);
 	kernel_close(k, &bound);
+	end_process(opener);
 }
 
 static void a_new_file_can_be_bound(void **state)
@@ -373,6 +424,8 @@ int main(void)
 		BOUND_TEST(inodes_have_backings_of_their_own),
 		BOUND_TEST(what_the_kernel_will_not_bind_is_served),
 		BOUND_TEST(a_file_is_bound_a_moment_after_a_served_one),
+		BOUND_TEST(an_opener_that_waits_elsewhere_holds_nobody_back),
+		BOUND_TEST(an_opener_that_opens_again_is_not_held_back),
 		BOUND_TEST(a_served_file_in_use_holds_nobody_back),
 		BOUND_TEST(a_new_file_can_be_bound),
 		BOUND_TEST(an_interrupted_open_is_unbound),
