@@ -42,6 +42,12 @@ struct raw_options {
  */
 enum { KEY_REFUSED };
 
+/* FUSE_OPT_KEY() as it is meant: clang warns of its -1U in an unsigned long. */
+#define REFUSED(templ) \
+	{ \
+		templ, (unsigned long)UINT_MAX, KEY_REFUSED \
+	}
+
 static const struct fuse_opt option_table[] = {
 	RAW("size=%s", size),
 	RAW("size", valueless),
@@ -53,10 +59,10 @@ static const struct fuse_opt option_table[] = {
 	RAW("nopassthrough", nopassthrough),
 	RAW("allow_other", allow_other), /* these two main.c says to libfuse */
 	RAW("allow_root", allow_root),
-	FUSE_OPT_KEY("clone_fd", KEY_REFUSED),
-	FUSE_OPT_KEY("max_threads=", KEY_REFUSED),
-	FUSE_OPT_KEY("max_idle_threads=", KEY_REFUSED),
-	FUSE_OPT_KEY("max_read=", KEY_REFUSED),
+	REFUSED("clone_fd"),
+	REFUSED("max_threads="),
+	REFUSED("max_idle_threads="),
+	REFUSED("max_read="),
 	FUSE_OPT_END,
 };
 
