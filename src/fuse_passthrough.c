@@ -117,10 +117,31 @@ static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec 
 	passthrough->on = true;
 }
 
+#else
+
+static void see_request(struct shmfs_passthrough *passthrough, const void *request, ssize_t len)
+{
+	(void)passthrough, (void)request, (void)len;
+}
+
+static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec *iov, int count)
+{
+	(void)passthrough, (void)iov, (void)count;
+}
+
+#endif
+
+/*
+ * ECONNABORTED: the request that was about to be read went with the mount
+ * (fuse_dev_do_read()).  The next read(2) says whether that was an unmount,
+ * which is ENODEV and no error.
+ */
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
 	ssize_t n = read(fd, buf, len);
 
+	if (n < 0 && errno == ECONNABORTED)
+		n = read(fd, buf, len);
 	if (n > 0)
 		see_request(&((struct shmfs_fs *)userdata)->passthrough, buf, n);
 	return n;
@@ -151,16 +172,6 @@ int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
 	fs->passthrough.device = fuse_session_fd(session);
 	return fuse_session_custom_io(session, &io, fs->passthrough.device);
 }
-
-#else
-
-int shmfs_passthrough_start(struct shmfs_fs *fs, struct fuse_session *session)
-{
-	fs->passthrough.device = fuse_session_fd(session);
-	return 0;
-}
-
-#endif
 
 void shmfs_passthrough_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
 {

@@ -202,6 +202,28 @@ static void a_copy_that_grows_is_exact_after_a_lazy_umount(void **state)
 	assert_int_equal(daemon_wait(fixture), 0);
 }
 
+/* The kernel takes requests back that are about to be read, such as the RELEASE of these. */
+static void closing_what_a_lazy_umount_left_is_no_error(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int round = 0; round < 40; round++) {
+		int files[8];
+
+		for (int i = 0; i < 8; i++) {
+			char path[64];
+
+			snprintf(path, sizeof(path), MNT "/object%d", i);
+			files[i] = must(open(path, O_CREAT | O_RDWR, 0600));
+		}
+		must(umount2(MNT, MNT_DETACH));
+		for (int i = 0; i < 8; i++)
+			close(files[i]);
+		assert_int_equal(daemon_wait(fixture), 0);
+		daemon_start(fixture, NULL);
+	}
+}
+
 static void what_was_made_outlives_the_mount(void **state)
 {
 	struct fixture *fixture = *state;
@@ -248,6 +270,7 @@ int main(void)
 		mounted(a_signal_ends_it_with_files_open),
 		mounted(a_lazy_umount_lets_open_files_go_on),
 		mounted(a_copy_that_grows_is_exact_after_a_lazy_umount),
+		mounted(closing_what_a_lazy_umount_left_is_no_error),
 		mounted(what_was_made_outlives_the_mount),
 		bare(it_mounts_in_the_background),
 	};
