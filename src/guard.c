@@ -4,7 +4,17 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* From here on a fault for each page costs more than a call for all of them. */
+#define MANY_PAGES ((size_t)64 << 10)
 
 /* Where the running copy of this thread returns to; NULL while none runs. */
 static _Thread_local sigjmp_buf *volatile escape;
@@ -39,6 +49,21 @@ int shmfs_guard_copy(void *to, const void *from, size_t len)
 	memcpy(to, from, len);
 	escape = NULL;
 	return 0;
+}
+
+/* What cannot be had is met again where it is touched. */
+static void bring_in(char *mem, size_t len)
+{
+	size_t before = (uintptr_t)mem % (size_t)sysconf(_SC_PAGESIZE);
+
+	madvise(mem - before, before + len, MADV_POPULATE_WRITE);
+}
+
+int shmfs_guard_store(void *to, const void *from, size_t len)
+{
+	if (len >= MANY_PAGES)
+		bring_in(to, len);
+	return shmfs_guard_copy(to, from, len);
 }
 
 int shmfs_guard_zero(void *to, size_t len)

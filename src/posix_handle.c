@@ -222,6 +222,7 @@ void posix_release(struct shmfs_handle *base)
 
 	if (base->object)
 		remove_handle(object(base->object), h);
+	shmfs_window_close(&h->window);
 	close(h->fd);
 	free(h);
 }
@@ -260,6 +261,7 @@ int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool app
 		.pos = off,
 		.len = len,
 		.append = append,
+		.window = &handle(base)->window,
 	};
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "shmfs/posix.h"
+#include "shmfs/window.h"
 
 struct posix_backend {
 	struct shmfs_backend base;
@@ -22,6 +23,7 @@ struct posix_handle {
 	struct shmfs_handle base;
 	struct posix_handle *next; /* in object->handles */
 	int fd;			   /* owned */
+	struct shmfs_window window;
 };
 
 struct posix_object {

@@ -2,40 +2,34 @@
 #include "shmfs/span.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "shmfs/guard.h"
+#include "shmfs/window.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-/* From here on a fault for each page costs more than a call for all of them. */
-#define MANY_PAGES ((size_t)64 << 10)
-
-/* What cannot be had is met again where it is touched. */
-static void bring_in(char *mem, size_t len)
+static ssize_t write_span(const struct shmfs_span *span, const char *from)
 {
-	size_t before = (uintptr_t)mem % (size_t)sysconf(_SC_PAGESIZE);
+	size_t done = 0;
+	struct iovec rest;
+	ssize_t n;
 
-	madvise(mem - before, before + len, MADV_POPULATE_WRITE);
+	if (span->window && !span->append)
+		done = shmfs_window_store(span->window, span->fd, span->pos, from, span->len);
+	rest = (struct iovec){ .iov_base = (char *)from + done, .iov_len = span->len - done };
+	n = pwritev2(span->fd, &rest, 1, span->pos + (off_t)done, span->append ? RWF_APPEND : 0);
+	if (n < 0)
+		return done ? (ssize_t)done : -errno;
+	return (ssize_t)done + n;
 }
 
 ssize_t shmfs_span_store(const struct shmfs_span *span, const char *from)
 {
-	struct iovec iov = { .iov_base = (char *)from, .iov_len = span->len };
-	ssize_t n;
 	int err;
 
-	if (span->fd >= 0) {
-		n = pwritev2(span->fd, &iov, 1, span->pos, span->append ? RWF_APPEND : 0);
-		return n < 0 ? -errno : n;
-	}
-	if (span->len >= MANY_PAGES)
-		bring_in(span->mem, span->len);
-	err = shmfs_guard_copy(span->mem, from, span->len);
+	if (span->fd >= 0)
+		return write_span(span, from);
+	err = shmfs_guard_store(span->mem, from, span->len);
 	return err ? -ENOMEM : (ssize_t)span->len;
 }
 

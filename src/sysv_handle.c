@@ -301,6 +301,7 @@ static void fill_span(struct sysv_segment *segment, bool write, uint64_t off, si
 		.mem = by_map ? segment->map + off : NULL,
 		.len = len,
 		.huge = segment->huge,
+		.window = by_map ? NULL : &segment->window,
 		.pin = segment,
 	};
 }

@@ -34,6 +34,7 @@
 
 #include "shmfs/sysv.h"
 #include "shmfs/sysv_table.h"
+#include "shmfs/window.h"
 
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
@@ -67,6 +68,7 @@ struct sysv_segment {
 	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
 	bool writable;
 	size_t huge; /* huge page size, or 0 */
+	struct shmfs_window window;
 };
 
 struct sysv_usage_row;

@@ -284,6 +284,7 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
 
 void sysv_segment_empty(struct sysv_segment *segment)
 {
+	shmfs_window_close(&segment->window);
 	if (segment->map_size)
 		munmap(segment->map, segment->map_size);
 	else if (segment->map)

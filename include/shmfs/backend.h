@@ -76,9 +76,10 @@ struct shmfs_span {
 	off_t pos;
 	char *mem;
 	size_t len;
-	bool append; /* to be written at the end, wherever that is then */
-	bool huge;   /* huge pages at `fd`: splice(2) does not know them */
-	void *pin;   /* the backend's own: what keeps the bytes there */
+	bool append;		     /* to be written at the end, wherever that is then */
+	bool huge;		     /* huge pages at `fd`: splice(2) does not know them */
+	struct shmfs_window *window; /* borrowed; of `fd`, to be written through, or NULL */
+	void *pin;		     /* the backend's own: what keeps the bytes there */
 };
 
 /* One entry of a listing.  Returns 0 to go on, anything else to stop. */

@@ -24,6 +24,9 @@ int shmfs_guard_install(void);
  */
 int shmfs_guard_copy(void *to, const void *from, size_t len);
 
+/* The same to mapped memory: where there are many pages they are all brought in first. */
+int shmfs_guard_store(void *to, const void *from, size_t len);
+
 /* memset(3) to zero, likewise. */
 int shmfs_guard_zero(void *to, size_t len);
 

@@ -2,6 +2,7 @@
 /* It lets go: of every object with the last handle, of the mount at every kind of end. */
 #include "harness.h"
 
+#include <sys/mman.h>
 #include <sys/statfs.h>
 
 enum { KEY = 3148, PAGE = 4096, BIG = 8 << 20 };
@@ -68,6 +69,31 @@ static void memory_of_a_removed_segment_goes_with_the_last_handle(void **state)
 	assert_int_equal(pread(second, &byte, 1, BIG - 1), 1);
 	assert_int_equal(byte, bytes[BIG - 1]);
 	assert_true(daemon_holds_objects(fixture) > 0);
+	close(second);
+	assert_true(eventually(daemon_holds_objects(fixture) == 0));
+	assert_true(eventually(segments_pages() == 0));
+}
+
+static void memory_that_was_written_in_large_blocks_goes_with_the_last_handle(void **state)
+{
+	struct fixture *fixture = *state;
+	int id = full_segment();
+	object_create("frames", BIG);
+	object_put("frames", 0, bytes, BIG);
+	int first = must(open(SEGMENT, O_WRONLY));
+	int second = must(open(OBJECT, O_WRONLY));
+	for (int fd = first; fd <= second; fd += second - first) {
+		assert_int_equal(pwrite(fd, bytes + 5, BIG / 2, 1), BIG / 2);
+		assert_int_equal(pwrite(fd, bytes, BIG / 2, BIG / 2), BIG / 2);
+	}
+	assert_true(segment_has(id, 1, bytes + 5, BIG / 2 - 1));
+	assert_true(segment_has(id, BIG / 2, bytes, BIG / 2));
+	assert_true(object_has("frames", 1, bytes + 5, BIG / 2 - 1));
+	assert_true(object_has("frames", BIG / 2, bytes, BIG / 2));
+	assert_int_equal(segment_stat(id).shm_nattch, 0);
+	segment_remove(id);
+	must(shm_unlink("/frames"));
+	close(first);
 	close(second);
 	assert_true(eventually(daemon_holds_objects(fixture) == 0));
 	assert_true(eventually(segments_pages() == 0));
@@ -259,6 +285,7 @@ int main(void)
 		mounted(nothing_is_held_after_the_last_close),
 		mounted(nothing_is_held_by_operations_on_names),
 		mounted(memory_of_a_removed_segment_goes_with_the_last_handle),
+		mounted(memory_that_was_written_in_large_blocks_goes_with_the_last_handle),
 		mounted(memory_of_a_segment_that_was_only_looked_at_goes_at_once),
 		mounted(memory_of_a_removed_object_goes_with_the_last_handle),
 		mounted(control_c_ends_it),

@@ -258,6 +258,29 @@ static void an_object_shrunk_meanwhile_reads_short(void **state)
 	close(fd);
 }
 
+/* Several times, for it can be done in another way than writing what is new. */
+static void writing_over_it_is_a_write_as_any(void **state)
+{
+	(void)state;
+	static char bytes[MIB];
+	const size_t block = MIB / 4; /* one request */
+	pattern_fill(bytes, sizeof(bytes), 1);
+	object_create("frames", 0);
+	int fd = must(open(PATH, O_WRONLY));
+	for (size_t i = 0; i < 3; i++) {
+		const struct timespec long_ago[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+		must(utimensat(AT_FDCWD, NATIVE "/frames", long_ago, 0));
+		assert_int_equal(pwrite(fd, bytes + i, block, 7), block);
+		assert_true(object_stat("frames").st_mtim.tv_sec > 1);
+		assert_true(object_has("frames", 7, bytes + i, block));
+	}
+	must(truncate(NATIVE "/frames", 10));
+	assert_int_equal(pwrite(fd, bytes, MIB, 0), MIB);
+	assert_int_equal(object_stat("frames").st_size, MIB);
+	assert_true(object_has("frames", 0, bytes, MIB));
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +299,7 @@ int main(void)
 		mounted(fallocate_reserves_and_gives_back),
 		mounted(a_full_dev_shm_is_an_error_of_that_write),
 		mounted(an_object_shrunk_meanwhile_reads_short),
+		mounted(writing_over_it_is_a_write_as_any),
 	};
 
 	harness_enter(SHMFS_BINARY);
