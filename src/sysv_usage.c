@@ -46,10 +46,8 @@ void sysv_usage_destroy(struct sysv_usage *usage)
 	pthread_mutex_destroy(&usage->lock);
 }
 
-static int add_row(const struct shmfs_sysv_row *row, void *arg)
+static int add_row(struct sysv_usage *usage, const struct shmfs_sysv_row *row)
 {
-	struct sysv_usage *usage = arg;
-
 	if (usage->count == usage->capacity) {
 		size_t capacity = usage->capacity ? 2 * usage->capacity : 64;
 		struct sysv_usage_row *rows = reallocarray(usage->rows, capacity, sizeof(*rows));
@@ -72,18 +70,44 @@ static int compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void refresh(struct sysv_usage *usage)
-{
-	uint64_t start = shmfs_now_ns();
+/* Who else is to see the rows; nobody where `fn` is NULL. */
+struct pass {
+	struct sysv_usage *usage;
+	shmfs_sysv_row_fn *fn;
+	void *arg;
+};
 
-	if (usage->read_at && start - usage->read_at < AGE_PER_COST * usage->cost)
-		return;
+static int take_row(const struct shmfs_sysv_row *row, void *arg)
+{
+	const struct pass *pass = arg;
+	int err = add_row(pass->usage, row);
+
+	return err || !pass->fn ? err : pass->fn(row, pass->arg);
+}
+
+/* All of the table, or nothing of it is kept. */
+static int read_table(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg)
+{
+	struct pass pass = { .usage = usage, .fn = fn, .arg = arg };
+	uint64_t start = shmfs_now_ns();
+	int err;
+
 	usage->count = 0;
-	if (shmfs_sysv_table_read(usage->fd, add_row, usage) != 0)
+	usage->read_at = 0;
+	err = shmfs_sysv_table_read(usage->fd, take_row, &pass);
+	if (err) {
 		usage->count = 0;
+		return err;
+	}
 	qsort(usage->rows, usage->count, sizeof(*usage->rows), compare_rows);
 	usage->read_at = shmfs_now_ns();
 	usage->cost = usage->read_at - start;
+	return 0;
+}
+
+static bool is_fresh(const struct sysv_usage *usage)
+{
+	return usage->read_at && shmfs_now_ns() - usage->read_at < AGE_PER_COST * usage->cost;
 }
 
 uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
@@ -93,7 +117,8 @@ uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 	uint64_t bytes;
 
 	pthread_mutex_lock(&usage->lock);
-	refresh(usage);
+	if (!is_fresh(usage))
+		read_table(usage, NULL, NULL);
 	row = usage->count ?
 		      bsearch(&wanted, usage->rows, usage->count, sizeof(wanted), compare_rows) :
 		      NULL;
@@ -114,7 +139,7 @@ int sysv_usage_each(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg)
 	int err;
 
 	pthread_mutex_lock(&usage->lock);
-	err = shmfs_sysv_table_read(usage->fd, fn, arg);
+	err = read_table(usage, fn, arg);
 	pthread_mutex_unlock(&usage->lock);
 	return err;
 }
