@@ -268,7 +268,8 @@ int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t 
 
 /*
  * A lookup led here by the number alone, and that may be another segment's by
- * now, while handles still hold the memory of the one that had it.
+ * now, while handles still hold the memory of the one that had it.  Where none
+ * do, getattr() says so.
  */
 static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
 {
@@ -277,7 +278,7 @@ static int sysv_named(struct shmfs_object *base, const struct shmfs_name *name)
 
 	(void)name;
 	pthread_mutex_lock(&obj->lock);
-	if (!obj->replacing)
+	if (!obj->replacing && obj->segment)
 		err = sysv_object_stat(obj, NULL);
 	pthread_mutex_unlock(&obj->lock);
 	return err;
