@@ -60,6 +60,7 @@ struct place {
 	const char *dir; /* borrowed; NULL: no files, but shmget(2) and shmat(2) */
 	enum kind kind;
 	bool left_out;
+	bool cold; /* what the kernel has cached of it is dropped before each round */
 };
 
 /* --- tasks --- */

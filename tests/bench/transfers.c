@@ -123,8 +123,17 @@ static int write_step(struct session *session)
 	return 0;
 }
 
+/* For tmpfs that is no advice: there is no other place for its pages. */
+static void drop_pages(struct session *session)
+{
+	if (session->place->cold)
+		posix_fadvise(session->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 #define ROW .rounds = MAX_ROUNDS, .slice_ms = 30, .prepare = prepare, .clean = clean, .end = end
-#define READ .open_flags = O_RDONLY, .begin = begin, .step = read_step, .unit = GIB_PER_S
+#define READ \
+	.open_flags = O_RDONLY, .begin = begin, .before = drop_pages, .step = read_step, \
+	.unit = GIB_PER_S
 #define WRITE .open_flags = O_WRONLY, .begin = begin, .step = write_step, .unit = GIB_PER_S
 #define IN_ORDER .block = 1 << 20, .per_step = 1
 #define RANDOM .block = 4096, .per_step = 32, .random = true
