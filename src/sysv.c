@@ -41,14 +41,19 @@ int sysv_gone(int err)
 	return err == -EINVAL || err == -EIDRM ? -ESTALE : err;
 }
 
+void sysv_may_block(const struct sysv_backend *be)
+{
+	if (be->config.may_block)
+		be->config.may_block();
+}
+
 void sysv_wait_write(struct sysv_object *obj)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
 
 	if (pthread_rwlock_trywrlock(&obj->io) == 0)
 		return;
-	if (be->config.may_block)
-		be->config.may_block();
+	sysv_may_block(be);
 	pthread_rwlock_wrlock(&obj->io);
 }
 
@@ -58,8 +63,7 @@ void sysv_wait_read(struct sysv_object *obj)
 
 	if (pthread_rwlock_tryrdlock(&obj->io) == 0)
 		return;
-	if (be->config.may_block)
-		be->config.may_block();
+	sysv_may_block(be);
 	pthread_rwlock_rdlock(&obj->io);
 }
 

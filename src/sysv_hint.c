@@ -152,6 +152,18 @@ void sysv_hints_destroy(struct sysv_backend *be)
 	pthread_mutex_destroy(&be->hints.lock);
 }
 
+/* Other daemons have it for moments, unless they are stopped. */
+static int lock_dir(const struct sysv_backend *be, int dir)
+{
+	int failed = flock(dir, LOCK_EX | LOCK_NB);
+
+	if (failed && errno == EWOULDBLOCK) {
+		sysv_may_block(be);
+		failed = flock(dir, LOCK_EX);
+	}
+	return failed ? -errno : 0;
+}
+
 int sysv_hints_lock(struct sysv_backend *be)
 {
 	struct sysv_hints *hints = &be->hints;
@@ -159,10 +171,13 @@ int sysv_hints_lock(struct sysv_backend *be)
 
 	if (!hints->path)
 		return -EOPNOTSUPP;
-	pthread_mutex_lock(&hints->lock);
+	if (pthread_mutex_trylock(&hints->lock) != 0) {
+		sysv_may_block(be);
+		pthread_mutex_lock(&hints->lock);
+	}
 	err = need_dir(hints);
-	if (!err && flock(atomic_load(&hints->dir), LOCK_EX) != 0)
-		err = -errno;
+	if (!err)
+		err = lock_dir(be, atomic_load(&hints->dir));
 	if (err)
 		pthread_mutex_unlock(&hints->lock);
 	return err;

@@ -15,13 +15,15 @@
  *
  * Locks, in the order in which they are taken:
  *
- *   object->io     held for reading by whoever writes bytes, for writing by
- *                  whoever replaces the segment.  It may be held for as long
+ *   object->io     held for reading by whoever writes bytes or opens the
+ *                  segment besides its handles, for writing by whoever
+ *                  replaces the segment.  It may be held for as long
  *                  as copying the segment takes, so waiting for it goes
  *                  through sysv_wait_*(), which lets other requests run on.
  *   backend->lock  the list of objects that are being replaced; held for list
  *                  work, and while a key is taken
- *   hints->lock    who changes labels; held for the few calls that takes
+ *   hints->lock    who changes labels; held for the few calls that takes, and
+ *                  while another daemon has the directory's flock(2)
  *   object->lock   the object's fields; held for a system call or two
  *   backend->attach_lock, usage->lock   innermost
  */
@@ -77,7 +79,7 @@ struct sysv_usage {
 	pthread_mutex_t lock;	     /* protects all below; held while the table is read */
 	int fd;			     /* owned; /proc/sysvipc/shm */
 	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds */
-	uint64_t cost;		     /* nanoseconds that reading took */
+	uint64_t cost;		     /* nanoseconds of processor time that reading took */
 	struct sysv_usage_row *rows; /* owned; sorted by id */
 	size_t count;
 	size_t capacity;
@@ -361,6 +363,8 @@ int sysv_object_stat(struct sysv_object *, uint64_t *others);
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
 /* Is a segment of this key just being replaced?  backend->lock is held. */
 bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
+/* What follows may take long: another thread is to take requests. */
+void sysv_may_block(const struct sysv_backend *);
 void sysv_wait_write(struct sysv_object *);
 void sysv_wait_read(struct sysv_object *);
 /* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */

@@ -178,6 +178,22 @@ static int check_hint(const struct sysv_view *view, struct sysv_labels *labels)
 	return err;
 }
 
+/* With `io`, for a resize would take our descriptor for another user's. */
+static int look_closer(struct sysv_object *obj, struct sysv_labels *labels)
+{
+	struct sysv_view view;
+	int err;
+
+	sysv_wait_read(obj);
+	err = sysv_look(obj, &view);
+	if (!err) {
+		err = check_hint(&view, labels);
+		sysv_segment_put(view.segment);
+	}
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
 static int look_up(struct sysv_object *obj, struct sysv_labels *labels)
 {
 	struct sysv_view view;
@@ -185,17 +201,14 @@ static int look_up(struct sysv_object *obj, struct sysv_labels *labels)
 
 	if (err)
 		return err;
-	if (!sysv_backend_of(obj)->by_descriptor) {
+	if (!sysv_backend_of(obj)->by_descriptor)
 		err = -EOPNOTSUPP;
-	} else if (view.segment) {
+	else if (view.segment)
 		sysv_labels_read(view.segment->fd, labels);
-	} else {
+	else
 		err = sysv_hint_read(sysv_backend_of(obj), view.id, &view.ds, labels);
-		if (err == -ESTALE)
-			err = check_hint(&view, labels);
-	}
 	sysv_segment_put(view.segment);
-	return err;
+	return err == -ESTALE ? look_closer(obj, labels) : err;
 }
 
 ssize_t sysv_label_get(struct sysv_object *obj, const char *name, void *value, size_t size)

@@ -132,8 +132,7 @@ static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *
 	if (limit < locker.limit.rlim_max)
 		locker.limit.rlim_max = limit;
 	locker.limit.rlim_cur = locker.limit.rlim_max;
-	if (be->config.may_block)
-		be->config.may_block();
+	sysv_may_block(be);
 	return run_locker(&locker);
 }
 

@@ -462,8 +462,7 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 
 	if (err)
 		return err;
-	if (r.backend->config.may_block)
-		r.backend->config.may_block();
+	sysv_may_block(r.backend);
 	err = prepare(obj, &r);
 	if (!err)
 		err = check(obj, handle, &r, others, caller);

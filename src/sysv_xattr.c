@@ -164,8 +164,7 @@ static int get_attached(void *subject, int which, FILE *out, const struct shmfs_
 		.segment = view.gone ? -1 : view.id,
 	};
 
-	if (be->config.may_block)
-		be->config.may_block();
+	sysv_may_block(be);
 	return shmfs_attached_write(&query, caller, out);
 }
 

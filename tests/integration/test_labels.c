@@ -355,6 +355,40 @@ static void a_hint_is_renewed_with_what_is_in_it_then(void **state)
 	assert_true(has_label(SEGMENT, NOTE, "another"));
 }
 
+/* Looking opens the segment, for the hint is not of it as it is: nobody else is that. */
+static void looking_is_no_use_that_keeps_a_size(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0600);
+	must(label(SEGMENT, NOTE, "payroll"));
+	must(truncate(hint_of(id), 0));
+	int lock = must(open(HINTS, O_RDONLY | O_DIRECTORY));
+	must(flock(lock, LOCK_EX));
+	pid_t looks = must(fork());
+	if (looks == 0)
+		_exit(has_label(SEGMENT, NOTE, "payroll") ? 0 : 1);
+	/* It waits for the lock by then, and nobody else does. */
+	usleep(200000);
+	pid_t asks = must(fork());
+	if (asks == 0)
+		_exit(file_exists(SEGMENT) ? 0 : 1);
+	int status;
+	assert_true(eventually(waitpid(asks, &status, WNOHANG) == asks));
+	assert_int_equal(status, 0);
+	pid_t resizes = must(fork());
+	if (resizes == 0)
+		_exit(truncate(SEGMENT, 2 * PAGE) == 0 ? 0 : errno);
+	usleep(100000);
+	must(flock(lock, LOCK_UN));
+	close(lock);
+	must(waitpid(looks, &status, 0));
+	assert_int_equal(status, 0);
+	must(waitpid(resizes, &status, 0));
+	assert_int_equal(status, 0);
+	assert_int_equal(file_stat(SEGMENT).st_size, 2 * PAGE);
+	assert_true(has_label(SEGMENT, NOTE, "payroll"));
+}
+
 /* --- an ordinary user's own mount --- */
 
 static int label_own(void *arg)
@@ -409,6 +443,7 @@ int main(void)
 		labelled(hints_of_what_is_gone_do_not_pile_up),
 		labelled(two_mounts_see_the_same),
 		labelled(a_hint_is_renewed_with_what_is_in_it_then),
+		labelled(looking_is_no_use_that_keeps_a_size),
 		mounted_by_user(a_user_without_descriptors_has_none),
 	};
 
