@@ -109,6 +109,18 @@ void harness_enter(const char *binary);
 		tries_ > 0; \
 	})
 
+/* 1 where the daemon and the tests are built with a sanitizer, which takes its time. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define array_size(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

@@ -19,17 +19,6 @@ enum { KEY = 3148, PAGE = 4096, MIB = 1 << 20, BULK = 4 * MIB };
 #define SEGMENT MNT "/3148"
 #define OBJECT MNT "/frames"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static char bytes[BULK];
 
 /* It is there, it makes segments and objects, and reads what others put there. */

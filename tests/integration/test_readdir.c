@@ -9,17 +9,6 @@
 
 enum { PAGE = 4096, MANY = 4000, FIRST = 100000 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static void create_segments(unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)

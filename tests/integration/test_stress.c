@@ -12,17 +12,6 @@ enum { KEY = 3148, PAGE = 4096, LOOKUPS = 50000 };
 #define SEGMENT MNT "/3148"
 #define OBJECT MNT "/frames"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static void no_byte_is_wrong_whatever_others_do(void **state)
 {
 	(void)state;
