@@ -108,7 +108,8 @@ static int read_table(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg
 		usage->count = 0;
 		return err;
 	}
-	qsort(usage->rows, usage->count, sizeof(*usage->rows), compare_rows);
+	if (usage->count > 0)
+		qsort(usage->rows, usage->count, sizeof(*usage->rows), compare_rows);
 	usage->read_at = shmfs_now_ns();
 	usage->cost = cpu_time() - start;
 	return 0;
