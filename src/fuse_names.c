@@ -199,7 +199,7 @@ static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
 
 /*
  * Make the object, or without O_EXCL open the one that others have made since
- * the kernel found none.  While they make and remove it, it takes a few tries.
+ * the kernel found none.  While they make and remove them, it takes a few tries.
  * What is there but never found is no object, such as a directory.
  */
 static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const char *text,
@@ -222,6 +222,8 @@ static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const 
 		if (!err)
 			return enter_new(fs, backend, &name, identity, &who.caller, inode, *handle,
 					 st);
+		if (err == -ESTALE)
+			continue;
 		if (err != -EEXIST || (flags & O_EXCL))
 			return err;
 		err = open_taken(fs, backend, &name, flags, &who.caller, inode, handle, st);

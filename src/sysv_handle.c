@@ -83,11 +83,12 @@ int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int f
 	h->created = true;
 	mode &= ~caller->umask;
 	id = make_segment(be, name->number, mode, caller);
-	err = id < 0 ? id : sysv_segment_open(be, id, be->config.min_size, true, &h->segment);
+	err = id < 0 ? id :
+		       sysv_gone(sysv_segment_open(be, id, be->config.min_size, true, &h->segment));
 	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0)
 		err = sysv_set_perm(id, &ds, mode);
 	if (err) {
-		if (id >= 0)
+		if (id >= 0 && err != -ESTALE)
 			shmctl(id, IPC_RMID, NULL);
 		sysv_segment_put(h->segment);
 		free(h);

@@ -101,7 +101,8 @@ struct shmfs_backend_ops {
 	 * Make a new object with the caller as owner and creator, and a handle
 	 * on it that is not bound to an object yet: adopt() does that.
 	 * The mode is as the caller gave it, his umask not yet taken off.
-	 * -EEXIST when the name is taken, -EPERM where nothing is created.
+	 * -EEXIST when the name is taken, -EPERM where nothing is created, -ESTALE
+	 * when another process removed it at once.
 	 */
 	int (*create)(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
 		      const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);

@@ -13,6 +13,8 @@
  *
  *   kill       the daemon is killed when it is about to remove a segment that
  *              has no key yet
+ *   gone       another program removes a segment as soon as the daemon has made
+ *              it under a key, without any IPC_RMID before
  *
  * The file is removed when that happens (but for `always`), so a test sees
  * that the moment came.
@@ -58,19 +60,24 @@ static void __attribute__((constructor)) note_daemon(void)
 	daemon_pid = getpid();
 }
 
-static bool is_time_to_kill(shmctl_fn *real, int id)
+/* Is this the plan?  Then it is used up; another one stays. */
+static bool take_plan(const char *wanted)
 {
 	const char *path = getenv("SHMFS_RACE");
-	struct shmid_ds data;
 	char plan[32] = "";
-
-	if (!path || real(id, SHM_STAT_ANY, &data) != id || data.shm_perm.__key != IPC_PRIVATE)
-		return false;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	ssize_t count = fd == -1 ? 0 : read(fd, plan, sizeof(plan) - 1);
 	if (fd != -1)
 		close(fd);
-	return count > 0 && strncmp(plan, "kill", 4) == 0 && unlink(path) == 0;
+	return count > 0 && strncmp(plan, wanted, strlen(wanted)) == 0 && unlink(path) == 0;
+}
+
+static bool is_time_to_kill(shmctl_fn *real, int id)
+{
+	struct shmid_ds data;
+
+	return real(id, SHM_STAT_ANY, &data) == id && data.shm_perm.__key == IPC_PRIVATE &&
+	       take_plan("kill");
 }
 
 int shmctl(int id, int command, struct shmid_ds *data)
@@ -91,7 +98,14 @@ int shmget(key_t key, size_t size, int flags)
 	shmget_fn *real = (shmget_fn *)dlsym(RTLD_NEXT, "shmget");
 	char plan[32];
 
-	if (key == IPC_PRIVATE || !(flags & IPC_CREAT) || !removed)
+	if (key == IPC_PRIVATE || !(flags & IPC_CREAT))
+		return real(key, size, flags);
+	if (take_plan("gone")) {
+		int made = real(key, size, flags);
+		((shmctl_fn *)dlsym(RTLD_NEXT, "shmctl"))(made, IPC_RMID, NULL);
+		return made;
+	}
+	if (!removed)
 		return real(key, size, flags);
 	if (!read_plan(plan, sizeof(plan)))
 		return real(key, size, flags);

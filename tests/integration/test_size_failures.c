@@ -228,6 +228,22 @@ static void a_failed_call_puts_the_old_back(void **state)
 	}
 }
 
+static void what_is_removed_while_it_is_made_is_made_again(void **state)
+{
+	(void)state;
+	static const int flags[] = { 0, O_EXCL };
+	for (size_t i = 0; i < array_size(flags); i++) {
+		plan("gone");
+		int fd = must(open(PATH, O_CREAT | O_WRONLY | flags[i], 0600));
+		assert_true(plan_was_carried_out());
+		assert_int_equal(write(fd, "hi", 2), 2);
+		close(fd);
+		assert_true(segment_has(segment_find(KEY), 0, "hi", 2));
+		assert_int_equal(segments_count(), 1);
+		must(unlink(PATH));
+	}
+}
+
 static void a_failed_call_while_writing_loses_nothing(void **state)
 {
 	(void)state;
@@ -383,6 +399,7 @@ int main(void)
 		mounted(a_copy_over_shmmax_keeps_what_fits),
 		mounted(a_copy_over_shmall_keeps_what_fits),
 		racing(a_failed_call_puts_the_old_back),
+		racing(what_is_removed_while_it_is_made_is_made_again),
 		racing(a_failed_call_while_writing_loses_nothing),
 		racing(the_old_keeps_its_owner_when_put_back),
 		racing(a_key_that_cannot_be_had_again_leaves_the_bytes_elsewhere),
