@@ -2,13 +2,13 @@
 /* shmfs-key PATH ID: the key that programs get from ftok(PATH, ID), for a shell to use. */
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
-#include <unistd.h>
 
 #include "shmfs/version.h"
 
@@ -56,7 +56,7 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 	int id;
 
 	if (parse_id(id_text, &id) != 0) {
-		fprintf(stderr, "shmfs-key: ID %s is neither one character nor a number\n",
+		fprintf(stderr, "shmfs-key: ID '%s' is neither one character nor a number\n",
 			id_text);
 		return -EINVAL;
 	}
@@ -64,7 +64,7 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 	errno = 0;
 	*key = ftok(path, id);
 	if (*key == -1 && errno) {
-		fprintf(stderr, "shmfs-key: %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "shmfs-key: '%s': %s\n", path, strerror(errno));
 		return -EINVAL;
 	}
 	if (*key == IPC_PRIVATE) {
@@ -77,11 +77,17 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 
 int main(int argc, char **argv)
 {
+	static const struct option long_options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
 	bool hex = false;
 	key_t key;
 	int option;
 
-	while ((option = getopt(argc, argv, "xhV")) != -1) {
+	/* "+": what follows PATH is its ID, -1 as well. */
+	while ((option = getopt_long(argc, argv, "+xhV", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'x':
 			hex = true;

@@ -39,7 +39,7 @@ static void ids_are_written_as_in_c(void **state)
 	assert_key(CONFIG " 49", "%u", '1');
 	/* As ftok() itself, of which eight bits count. */
 	assert_key(CONFIG " 321", "%u", 'A');
-	assert_key("-- " CONFIG " -1", "%u", -1);
+	assert_key(CONFIG " -1", "%u", -1);
 	assert_key("$(printf '" CONFIG " \\377')", "%u", 0xff);
 }
 
@@ -50,6 +50,14 @@ static void keys_are_decimal_or_as_ipcs_has_them(void **state)
 	assert_key("-x " CONFIG " 1", "0x%08x", 1);
 	assert_key("-x " CONFIG " 0xff", "0x%08x", 0xff);
 	assert_key(CONFIG " 0xff", "%u", 0xff);
+}
+
+static void help_and_version_are_given(void **state)
+{
+	static const char *const arguments[] = { "-h", "--help", "-V", "--version" };
+	(void)state;
+	for (size_t i = 0; i < array_size(arguments); i++)
+		assert_non_null(strstr(key_of(arguments[i]), "shmfs-key"));
 }
 
 static void it_names_the_segment_of_a_program(void **state)
@@ -76,12 +84,12 @@ static void mistakes_are_said_in_one_line(void **state)
 		{ "", "usage: " },
 		{ CONFIG, "usage: " },
 		{ CONFIG " A B", "usage: " },
-		{ CONFIG " AB", "AB is neither" },
-		{ CONFIG " ''", "neither" },
+		{ CONFIG " AB", "'AB' is neither" },
+		{ CONFIG " ''", "'' is neither" },
 		{ CONFIG " ' 1'", "neither" },
-		{ CONFIG " 1x", "1x is neither" },
-		{ CONFIG " 99999999999", "99999999999 is neither" },
-		{ TMP "/nothing A", TMP "/nothing: No such file" },
+		{ CONFIG " 1x", "'1x' is neither" },
+		{ CONFIG " 99999999999", "'99999999999' is neither" },
+		{ TMP "/nothing A", "'" TMP "/nothing': No such file" },
 	};
 	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
@@ -99,9 +107,8 @@ static void mistakes_are_said_in_one_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		bare(ids_are_written_as_in_c),
-		bare(keys_are_decimal_or_as_ipcs_has_them),
-		mounted(it_names_the_segment_of_a_program),
+		bare(ids_are_written_as_in_c),	     bare(keys_are_decimal_or_as_ipcs_has_them),
+		bare(help_and_version_are_given),    mounted(it_names_the_segment_of_a_program),
 		bare(mistakes_are_said_in_one_line),
 	};
 
