@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -276,6 +277,9 @@ static pid_t start_process(bool runs)
 	pid_t pid = fork();
 
 	assert_int_not_equal(pid, -1);
+	/* A case that fails does not get to end it. */
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (pid == 0) {
 		if (!runs)
 			pause();
