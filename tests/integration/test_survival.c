@@ -72,6 +72,15 @@ static pid_t find_guardian(void)
 }
 
 /*
+ * An orphan, the guardian is ours; unless it was done and waited for before the
+ * daemon was killed.
+ */
+static bool is_over(pid_t guardian)
+{
+	return waitpid(guardian, NULL, WNOHANG) != 0;
+}
+
+/*
  * Have a child enlarge segment `id`, and wait a part of the time that this
  * takes, a larger one in each round.  Returns the guardian.
  */
@@ -146,8 +155,7 @@ static void the_daemon_may_be_killed(void **state)
 		pid_t guardian = begin_enlarging(id, round, &child);
 		kill(fixture->daemon, SIGKILL);
 		assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
-		/* An orphan, it is ours now. */
-		assert_true(eventually(waitpid(guardian, NULL, WNOHANG) == guardian));
+		assert_true(eventually(is_over(guardian)));
 		children_join(&child, 1);
 		assert_all_is_there();
 		assert_int_equal(segments_count(), 1);
