@@ -322,8 +322,8 @@ static int set_size_in_model(struct object *obj, const struct handle *h, uint64_
 		obj->extent = 0;
 		return 0;
 	}
-	if (now.kind == SYSV && obj->name < 0)
-		return size == obj->size ? 0 : ESTALE;
+	if (now.kind == SYSV && obj->name < 0 && size != obj->size)
+		return ESTALE;
 	if (size != obj->size && !object_may_resize(obj, h))
 		return EBUSY;
 	object_set_size(obj, size);
