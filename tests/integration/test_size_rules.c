@@ -196,6 +196,18 @@ static void a_segment_open_elsewhere_keeps_its_size(void **state)
 	assert_true(eventually(truncate(PATH, 10 * PAGE) == 0));
 }
 
+/* It can be given the size that it has, which is then that of its content, too. */
+static void a_removed_segment_keeps_its_size(void **state)
+{
+	(void)state;
+	int fd = must(open(PATH, O_CREAT | O_WRONLY | O_APPEND, 0600));
+	must(unlink(PATH));
+	must_fail(ESTALE, ftruncate(fd, 2 * PAGE));
+	must(ftruncate(fd, PAGE));
+	must_fail(ENOSPC, write(fd, "x", 1));
+	close(fd);
+}
+
 static void the_handle_that_resizes_goes_on_with_the_new_segment(void **state)
 {
 	(void)state;
@@ -314,6 +326,7 @@ int main(void)
 		mounted(re_creation_keeps_the_memory_locked),
 		mounted(an_attached_segment_keeps_its_size),
 		mounted(a_segment_open_elsewhere_keeps_its_size),
+		mounted(a_removed_segment_keeps_its_size),
 		mounted(the_handle_that_resizes_goes_on_with_the_new_segment),
 		mounted(a_handle_that_can_be_mapped_resizes_or_is_busy),
 		mounted(fallocate_past_the_end_re_creates),
