@@ -17,7 +17,7 @@
 #define GROWTH 64
 /* Less room than this is not worth asking for. */
 #define LEAST_SPARE ((uint64_t)64 << 10)
-#define TRIM_TRIES 20
+#define LONGEST_TRIM_PAUSE 64000000 /* nanoseconds */
 
 /* The object's segment, or one opened for the purpose.  Put it back. */
 static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
@@ -154,12 +154,15 @@ int sysv_trim(struct sysv_object *obj, struct shmfs_handle *h)
 
 int sysv_trim_patiently(struct sysv_object *obj, struct shmfs_handle *h)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
+	struct timespec pause = { .tv_nsec = 1000000 };
 	int err = sysv_trim(obj, h);
 
-	/* The file that a handle was bound to goes a moment after the handle. */
-	for (int i = 1; i < TRIM_TRIES && err == -EAGAIN; i++) {
-		nanosleep(&moment, NULL);
+	/*
+	 * The file that a handle was bound to goes a moment after the handle, when
+	 * who closed it gets to run.
+	 */
+	for (; err == -EAGAIN && pause.tv_nsec <= LONGEST_TRIM_PAUSE; pause.tv_nsec *= 2) {
+		nanosleep(&pause, NULL);
 		err = sysv_trim(obj, h);
 	}
 	return err == -EAGAIN ? -EBUSY : err;
