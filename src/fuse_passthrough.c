@@ -7,7 +7,8 @@
  * the reply to an open that the file is bound to it.  libfuse 3.17 says the
  * first and the last for us.  Before, we complete its INIT reply on the way
  * to the device, which fuse_session_custom_io() lets us stand in, and write
- * open replies ourselves.
+ * open replies ourselves.  There we stand with all of them, for what reading
+ * the device says at the end of a mount: device_read().
  *
  * INIT has one thing more to say.  A filesystem that answers GETXATTR at all is
  * asked for security.capability before every write, unless it says that it
@@ -132,16 +133,18 @@ static void see_reply(struct shmfs_passthrough *passthrough, const struct iovec 
 #endif
 
 /*
- * ECONNABORTED: the request that was about to be read went with the mount
- * (fuse_dev_do_read()).  The next read(2) says whether that was an unmount,
- * which is ENODEV and no error.
+ * ECONNABORTED: a request that was about to be read went with the mount, and so
+ * may the next few (fuse_dev_do_read(), fuse_abort_conn()).  After them comes
+ * ENODEV, which is no error.  To be told ECONNABORTED for good a filesystem has
+ * to ask for it (FUSE_ABORT_ERROR).
  */
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
-	ssize_t n = read(fd, buf, len);
+	ssize_t n;
 
-	if (n < 0 && errno == ECONNABORTED)
+	do {
 		n = read(fd, buf, len);
+	} while (n < 0 && errno == ECONNABORTED);
 	if (n > 0)
 		see_request(&((struct shmfs_fs *)userdata)->passthrough, buf, n);
 	return n;
