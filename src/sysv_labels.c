@@ -164,21 +164,24 @@ static int check_hint(const struct sysv_view *view, struct sysv_labels *labels)
 {
 	struct sysv_backend *be = sysv_backend_of(view->object);
 	struct sysv_segment *segment;
-	int err = open_segment(view, &segment);
+	int err = sysv_hints_lock(be);
 
 	if (err)
 		return err;
-	err = sysv_hints_lock(be);
+	err = open_segment(view, &segment);
 	if (!err) {
 		sysv_labels_read(segment->fd, labels);
 		sysv_hint_end(be, view->id, &view->ds, labels);
-		sysv_hints_unlock(be);
+		sysv_segment_put(segment);
 	}
-	sysv_segment_put(segment);
+	sysv_hints_unlock(be);
 	return err;
 }
 
-/* With `io`, for a resize would take our descriptor for another user's. */
+/*
+ * With `io`, for a resize would take our descriptor for another user's.  (That of
+ * another object, by the id, still would for the moment that this takes.)
+ */
 static int look_closer(struct sysv_object *obj, struct sysv_labels *labels)
 {
 	struct sysv_view view;
@@ -291,28 +294,37 @@ static int change_locked(const struct sysv_view *view, int fd, const struct chan
 	return err;
 }
 
+/* So it is here. */
+static int change_found(struct sysv_object *obj, const struct change *change)
+{
+	struct sysv_segment *segment;
+	struct sysv_view view;
+	int err = sysv_look(obj, &view);
+
+	if (err)
+		return err;
+	err = open_segment(&view, &segment);
+	if (!err) {
+		err = change_locked(&view, segment->fd, change);
+		sysv_segment_put(segment);
+	}
+	sysv_segment_put(view.segment);
+	return err;
+}
+
 static int change_label(struct sysv_object *obj, const struct change *change)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
-	struct sysv_segment *segment = NULL;
-	struct sysv_view view;
 	int err;
 
 	if (!be->by_descriptor)
 		return -EOPNOTSUPP;
 	sysv_wait_read(obj);
-	err = sysv_look(obj, &view);
+	err = sysv_hints_lock(be);
 	if (!err) {
-		err = open_segment(&view, &segment);
-		sysv_segment_put(view.segment);
-	}
-	if (!err)
-		err = sysv_hints_lock(be);
-	if (!err) {
-		err = change_locked(&view, segment->fd, change);
+		err = change_found(obj, change);
 		sysv_hints_unlock(be);
 	}
-	sysv_segment_put(segment);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
