@@ -17,7 +17,7 @@
 #define GROWTH 64
 /* Less room than this is not worth asking for. */
 #define LEAST_SPARE ((uint64_t)64 << 10)
-#define LONGEST_TRIM_PAUSE 64000000 /* nanoseconds */
+#define LONGEST_TRIM_PAUSE 32000000 /* nanoseconds */
 
 /* The object's segment, or one opened for the purpose.  Put it back. */
 static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
