@@ -365,6 +365,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 		return -ENOMEM;
 	be->base.ops = &posix_ops;
 	be->config = *config;
+	atomic_init(&be->window_room, SHMFS_WINDOW_ROOM);
 	*out = &be->base;
 	return 0;
 }

@@ -115,12 +115,13 @@ static void remove_handle(struct posix_object *obj, struct posix_handle *h)
 	pthread_mutex_unlock(&obj->lock);
 }
 
-static struct posix_handle *new_handle(int flags)
+static struct posix_handle *new_handle(struct shmfs_backend *base, int flags)
 {
 	struct posix_handle *h = calloc(1, sizeof(*h));
 
 	if (h) {
 		h->base.flags = flags;
+		h->window.room = &((struct posix_backend *)base)->window_room;
 		h->fd = -1;
 	}
 	return h;
@@ -152,7 +153,7 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
 		 const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
 {
-	struct posix_handle *h = new_handle(flags);
+	struct posix_handle *h = new_handle(base, flags);
 	struct stat st;
 	int err;
 
@@ -188,7 +189,7 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 	/* Truncating takes a descriptor that may write, whatever the file was opened for. */
 	int mode =
 		(flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) ? O_RDWR : flags & O_ACCMODE;
-	struct posix_handle *h = new_handle(flags);
+	struct posix_handle *h = new_handle(base->backend, flags);
 	int err;
 
 	if (!h)

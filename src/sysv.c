@@ -461,6 +461,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		return -ENOMEM;
 	be->base.ops = &sysv_ops;
 	be->config = *config;
+	atomic_init(&be->window_room, SHMFS_WINDOW_ROOM);
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
 	err = sysv_usage_init(&be->usage, config->proc_dir);
 	if (err) {

@@ -57,8 +57,8 @@
 /*
  * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
  * is a descriptor of the segment's inode, which is no attachment; without,
- * an attachment that nattch counts.  Immutable but for its references: while
- * somebody reads from it, a resize may put another in its place.
+ * an attachment that nattch counts.  Immutable but for its references and its
+ * window: while somebody reads from it, a resize may put another in its place.
  */
 struct sysv_segment {
 	atomic_int refs;
@@ -105,7 +105,8 @@ struct sysv_backend {
 	struct shmfs_sysv_config config;
 	struct sysv_usage usage;
 	struct sysv_hints hints;
-	bool by_descriptor; /* segments are reached through descriptors */
+	bool by_descriptor;	   /* segments are reached through descriptors */
+	atomic_size_t window_room; /* for the windows of all segments */
 
 	pthread_mutex_t lock; /* protects `replacing` and its links; held by who takes a key */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */

@@ -225,6 +225,7 @@ struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
 		return NULL;
 	atomic_init(&segment->refs, 1);
 	segment->backend = be;
+	segment->window.room = &be->window_room;
 	segment->fd = -1;
 	return segment;
 }
@@ -284,6 +285,7 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
 
 void sysv_segment_empty(struct sysv_segment *segment)
 {
+	/* The guardian's segments have none, and it must not come to free(3). */
 	shmfs_window_close(&segment->window);
 	if (segment->map_size)
 		munmap(segment->map, segment->map_size);

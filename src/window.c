@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmfs/window.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,15 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shmfs/guard.h"
-
 /* Less is not worth the looking. */
 #define LEAST_STORE ((size_t)64 << 10)
-/*
- * As much of a file is seen at most, 16 GiB: page tables take a 512th of that.
- * Where pointers have 32 bits there is no address space for it, and no window.
- */
-#define MAX_PANE (SIZE_MAX >> 30)
+/* As much is seen of a file, from its beginning on. */
+#define MAX_PANE ((size_t)64 << 20)
 /* Pages that mincore(2) is asked for at once. */
 #define PAGES_AT_ONCE 256
 
@@ -48,25 +44,43 @@ static void *map_again(int fd, size_t size)
 	return mem;
 }
 
-static void free_pane(struct shmfs_pane *pane)
+static bool take_room(atomic_size_t *room, size_t size)
+{
+	size_t left = atomic_load(room);
+
+	while (left >= size)
+		if (atomic_compare_exchange_weak(room, &left, left - size))
+			return true;
+	return false;
+}
+
+static void free_pane(const struct shmfs_window *window, struct shmfs_pane *pane)
 {
 	if (pane->mem)
 		munmap(pane->mem, pane->size);
+	atomic_fetch_add(window->room, pane->size);
 	free(pane);
 }
 
-static struct shmfs_pane *new_pane(int fd, off_t file_size)
+/* NULL: there is no room for it now. */
+static struct shmfs_pane *new_pane(const struct shmfs_window *window, int fd, off_t file_size)
 {
-	struct shmfs_pane *pane = calloc(1, sizeof(*pane));
+	size_t size = (uint64_t)file_size < MAX_PANE ? (size_t)file_size : MAX_PANE;
+	struct shmfs_pane *pane;
 	void *mem;
 
-	if (!pane)
+	if (!take_room(window->room, size))
 		return NULL;
-	pane->size = (uint64_t)file_size < MAX_PANE ? (size_t)file_size : MAX_PANE;
-	mem = map(fd, pane->size);
-	if (mem == MAP_FAILED)
-		mem = map_again(fd, pane->size);
+	pane = calloc(1, sizeof(*pane));
+	if (!pane) {
+		atomic_fetch_add(window->room, size);
+		return NULL;
+	}
+	mem = map(fd, size);
+	if (mem == MAP_FAILED && errno == EACCES)
+		mem = map_again(fd, size);
 	pane->mem = mem == MAP_FAILED ? NULL : mem;
+	pane->size = size;
 	return pane;
 }
 
@@ -81,17 +95,17 @@ static const struct shmfs_pane *pane_of(struct shmfs_window *window, int fd, uin
 	struct shmfs_pane *made;
 	struct stat st;
 
-	if (!pane && fstat(fd, &st) == 0 && end <= (uint64_t)st.st_size) {
-		made = new_pane(fd, st.st_size);
+	if (!pane && end <= MAX_PANE && fstat(fd, &st) == 0 && end <= (uint64_t)st.st_size) {
+		made = new_pane(window, fd, st.st_size);
 		if (!made || atomic_compare_exchange_strong(&window->pane, &pane, made))
 			pane = made;
 		else
-			free_pane(made);
+			free_pane(window, made);
 	}
 	return pane && pane->mem && end <= pane->size ? pane : NULL;
 }
 
-/* Whole pages from `mem` on. */
+/* The pages from `mem` on. */
 static bool is_resident(char *mem, size_t len, size_t page)
 {
 	unsigned char pages[PAGES_AT_ONCE];
@@ -101,7 +115,7 @@ static bool is_resident(char *mem, size_t len, size_t page)
 
 		if (mincore(mem, part, pages) != 0)
 			return false;
-		for (size_t i = 0; i < part / page; i++)
+		for (size_t i = 0; i < (part + page - 1) / page; i++)
 			if (!(pages[i] & 1))
 				return false;
 		mem += part;
@@ -110,8 +124,7 @@ static bool is_resident(char *mem, size_t len, size_t page)
 	return true;
 }
 
-size_t shmfs_window_store(struct shmfs_window *window, int fd, off_t pos, const char *from,
-			  size_t len)
+char *shmfs_window_find(struct shmfs_window *window, int fd, off_t pos, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t before = (size_t)pos % page;
@@ -119,16 +132,12 @@ size_t shmfs_window_store(struct shmfs_window *window, int fd, off_t pos, const 
 	char *mem;
 
 	if (len < LEAST_STORE)
-		return 0;
+		return NULL;
 	pane = pane_of(window, fd, (uint64_t)pos + len);
 	if (!pane)
-		return 0;
-	/* The last page, or the part of it that there is. */
-	len -= (before + len - 1) % page + 1;
+		return NULL;
 	mem = pane->mem + pos;
-	if (!is_resident(mem - before, before + len, page))
-		return 0;
-	return shmfs_guard_store(mem, from, len) == 0 ? len : 0;
+	return is_resident(mem - before, before + len, page) ? mem : NULL;
 }
 
 void shmfs_window_close(struct shmfs_window *window)
@@ -136,5 +145,5 @@ void shmfs_window_close(struct shmfs_window *window)
 	struct shmfs_pane *pane = atomic_exchange(&window->pane, NULL);
 
 	if (pane)
-		free_pane(pane);
+		free_pane(window, pane);
 }

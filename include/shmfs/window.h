@@ -3,8 +3,12 @@
  * A file of memory, mapped beside its descriptor, to store large blocks.
  *
  * To pages that are there memcpy(3) stores in half the time of write(2), which
- * finds, locks and marks each of them.  To pages that are not it takes longer:
- * each is a fault, and is zeroed first.  So the window is for the former.
+ * finds, locks and marks each of them.  To pages that are not, or not in our
+ * page tables, it takes longer: each is a fault.  So a window is for pages that
+ * are there, and stays for who writes them again.
+ *
+ * What is mapped counts as memory of this process, to who looks and to the
+ * kernel when it has to choose whom to kill: so there is a limit to it.
  */
 #ifndef SHMFS_WINDOW_H
 #define SHMFS_WINDOW_H
@@ -13,18 +17,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* All zero to begin with. */
+/* Bytes that a user of windows lets them all show together. */
+#define SHMFS_WINDOW_ROOM ((size_t)256 << 20)
+
 struct shmfs_window {
 	struct shmfs_pane *_Atomic pane; /* owned; made when it is first looked through */
+	atomic_size_t *room;		 /* borrowed; what is left of SHMFS_WINDOW_ROOM */
 };
 
 /*
- * Store up to `len` bytes at `pos` of the file that `fd` refers to.  Returns
- * how many were: 0 where write(2) is the better way or the only one, and never
- * all of them.  What the last write(2) does besides, such as setting times and
- * the file's length, is thus always done.
+ * Where `len` bytes at `pos` of the file that `fd` refers to can be stored by
+ * shmfs_guard_store(); NULL where write(2) is the better way, or the only one.
  */
-size_t shmfs_window_store(struct shmfs_window *, int fd, off_t pos, const char *from, size_t len);
+char *shmfs_window_find(struct shmfs_window *, int fd, off_t pos, size_t len);
 
 /* Nobody uses it any more. */
 void shmfs_window_close(struct shmfs_window *);

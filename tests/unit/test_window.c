@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is stored through a window, and what is left to write(2). */
+/* What can be stored through a window, and spans that are. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -12,11 +12,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "shmfs/guard.h"
+#include "shmfs/span.h"
 #include "shmfs/window.h"
 #include "sigbus.h"
 
@@ -26,6 +28,7 @@ enum { SIZE = 1 << 20, BLOCK = 300000, SMALL = 60000 };
 
 /* A file of 'a', and what is stored in it. */
 struct room {
+	atomic_size_t left;
 	struct shmfs_window window;
 	int fd;
 	size_t page;
@@ -33,19 +36,23 @@ struct room {
 	char now[SIZE];
 };
 
-/* Shrunk as soon as it was looked at; -1: nothing is. */
-static int shrinks = -1;
+/* This file is cut to nothing after the next write to it; -1: none is. */
+static int cut = -1;
+static unsigned writes;
 
-int __real_mincore(void *mem, size_t len, unsigned char *pages);
-int __wrap_mincore(void *mem, size_t len, unsigned char *pages);
+/* What pwritev2(2) is with offsets of 64 bits. */
+ssize_t __real_pwritev64v2(int fd, const struct iovec *iov, int count, off_t pos, int flags);
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t pos, int flags);
 
-int __wrap_mincore(void *mem, size_t len, unsigned char *pages)
+ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t pos, int flags)
 {
-	int err = __real_mincore(mem, len, pages);
+	ssize_t n = __real_pwritev64v2(fd, iov, count, pos, flags);
 
-	if (shrinks >= 0)
-		assert_int_equal(ftruncate(shrinks, 0), 0);
-	return err;
+	writes++;
+	if (cut >= 0)
+		assert_int_equal(ftruncate(cut, 0), 0);
+	cut = -1;
+	return n;
 }
 
 static int setup(void **state)
@@ -53,12 +60,15 @@ static int setup(void **state)
 	struct room *room = calloc(1, sizeof(*room));
 
 	assert_non_null(room);
+	atomic_init(&room->left, SIZE);
+	room->window.room = &room->left;
 	room->page = (size_t)sysconf(_SC_PAGESIZE);
 	room->fd = memfd_create("test_window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	memset(room->now, 'a', SIZE);
 	assert_int_equal(write(room->fd, room->now, SIZE), SIZE);
 	for (size_t i = 0; i < SIZE; i++)
 		room->from[i] = (char)('b' + i % 23);
+	writes = 0;
 	*state = room;
 	return 0;
 }
@@ -68,21 +78,15 @@ static int teardown(void **state)
 	struct room *room = *state;
 
 	shmfs_window_close(&room->window);
+	assert_int_equal(atomic_load(&room->left), SIZE);
 	close(room->fd);
 	free(room);
 	return 0;
 }
 
-static size_t store(struct room *room, off_t pos, size_t len)
+static char *find(struct room *room, off_t pos, size_t len)
 {
-	size_t n;
-
-	/* cmocka handles SIGBUS itself until a test has begun. */
-	assert_int_equal(shmfs_guard_install(), 0);
-	n = shmfs_window_store(&room->window, room->fd, pos, room->from, len);
-
-	sigbus_over();
-	return n;
+	return shmfs_window_find(&room->window, room->fd, pos, len);
 }
 
 /* Is `len` bytes at `pos` what was stored, and all else as it was? */
@@ -98,29 +102,25 @@ static bool has_stored(struct room *room, size_t pos, size_t len)
 	return true;
 }
 
-static void all_but_the_last_page_is_stored(void **state)
+/* --- windows --- */
+
+static void what_is_there_is_found(void **state)
 {
 	struct room *room = *state;
-	size_t last = (100 + BLOCK) / room->page * room->page;
+	char *mem = find(room, 100, BLOCK);
 
-	assert_int_equal(store(room, 100, BLOCK), last - 100);
-	assert_true(has_stored(room, 100, last - 100));
+	assert_non_null(mem);
+	assert_int_equal(shmfs_guard_store(mem, room->from, BLOCK), 0);
+	assert_true(has_stored(room, 100, BLOCK));
+	assert_ptr_equal(find(room, 0, SIZE), mem - 100);
 }
 
-static void a_whole_last_page_is_left_as_well(void **state)
+static void small_blocks_are_not(void **state)
 {
-	struct room *room = *state;
-
-	assert_int_equal(store(room, 0, SIZE), SIZE - room->page);
-	assert_true(has_stored(room, 0, SIZE - room->page));
+	assert_null(find(*state, 0, SMALL));
 }
 
-static void small_blocks_are_left(void **state)
-{
-	assert_int_equal(store(*state, 0, SMALL), 0);
-}
-
-static void missing_pages_are_left_missing(void **state)
+static void missing_pages_are_not(void **state)
 {
 	struct room *room = *state;
 	struct stat before, after;
@@ -129,23 +129,22 @@ static void missing_pages_are_left_missing(void **state)
 				   10 * (off_t)room->page, (off_t)room->page),
 			 0);
 	fstat(room->fd, &before);
-	assert_int_equal(store(room, 0, BLOCK), 0);
+	assert_null(find(room, 0, BLOCK));
 	fstat(room->fd, &after);
 	assert_int_equal(before.st_blocks, after.st_blocks);
 	/* Behind them is a matter of its own. */
-	assert_int_not_equal(store(room, 11 * (off_t)room->page, BLOCK), 0);
+	assert_non_null(find(room, 11 * (off_t)room->page, BLOCK));
 }
 
-static void what_is_behind_the_end_is_left(void **state)
+static void what_is_behind_the_end_is_not(void **state)
 {
 	struct room *room = *state;
 
-	assert_int_equal(store(room, SIZE - BLOCK + 1, BLOCK), 0);
-	assert_int_equal(store(room, (off_t)1 << 40, BLOCK), 0);
-	assert_true(has_stored(room, 0, 0));
-	assert_int_not_equal(store(room, SIZE - BLOCK, BLOCK), 0);
-	assert_int_equal(store(room, SIZE - BLOCK + 1, BLOCK), 0);
-	assert_int_equal(store(room, (off_t)1 << 40, BLOCK), 0);
+	assert_null(find(room, SIZE - BLOCK + 1, BLOCK));
+	assert_null(find(room, (off_t)1 << 40, BLOCK));
+	assert_non_null(find(room, SIZE - BLOCK, BLOCK));
+	assert_null(find(room, SIZE - BLOCK + 1, BLOCK));
+	assert_null(find(room, (off_t)1 << 40, BLOCK));
 }
 
 static void a_file_that_becomes_longer_is_seen_once_it_is(void **state)
@@ -153,19 +152,9 @@ static void a_file_that_becomes_longer_is_seen_once_it_is(void **state)
 	struct room *room = *state;
 
 	assert_int_equal(ftruncate(room->fd, SMALL), 0);
-	assert_int_equal(store(room, 0, BLOCK), 0);
+	assert_null(find(room, 0, BLOCK));
 	assert_int_equal(pwrite(room->fd, room->now, SIZE, 0), SIZE);
-	assert_int_not_equal(store(room, 0, BLOCK), 0);
-}
-
-static void a_file_that_becomes_shorter_ends_the_store(void **state)
-{
-	struct room *room = *state;
-
-	shrinks = room->fd;
-	assert_int_equal(store(room, 0, BLOCK), 0);
-	shrinks = -1;
-	assert_int_equal(store(room, 0, BLOCK), 0);
+	assert_non_null(find(room, 0, BLOCK));
 }
 
 static void a_descriptor_that_only_writes_will_do(void **state)
@@ -177,77 +166,159 @@ static void a_descriptor_that_only_writes_will_do(void **state)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", both);
 	room->fd = open(path, O_WRONLY);
 	assert_true(room->fd >= 0);
-	assert_int_not_equal(store(room, 0, BLOCK), 0);
+	assert_non_null(find(room, 0, BLOCK));
 	close(room->fd);
 	room->fd = both;
-	assert_int_equal(pread(both, room->now, 1, 0), 1);
-	assert_int_equal(room->now[0], room->from[0]);
 }
 
-static void what_cannot_be_mapped_is_left(void **state)
+static void what_cannot_be_mapped_is_not_found(void **state)
 {
 	struct room *room = *state;
 
 	assert_int_equal(fcntl(room->fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
-	assert_int_equal(store(room, 0, BLOCK), 0);
-	assert_int_equal(store(room, 0, BLOCK), 0);
+	assert_null(find(room, 0, BLOCK));
+	assert_null(find(room, 0, BLOCK));
 }
 
-struct painter {
+static void all_windows_have_a_room_together(void **state)
+{
+	struct room *room = *state;
+	struct shmfs_window other = { .room = &room->left };
+
+	assert_non_null(find(room, 0, BLOCK));
+	assert_null(shmfs_window_find(&other, room->fd, 0, BLOCK));
+	shmfs_window_close(&room->window);
+	assert_non_null(shmfs_window_find(&other, room->fd, 0, BLOCK));
+	assert_null(find(room, 0, BLOCK));
+	shmfs_window_close(&other);
+}
+
+static void far_behind_in_a_file_is_not_seen(void **state)
+{
+	struct room *room = *state;
+	const off_t far = (off_t)64 << 20;
+
+	atomic_store(&room->left, SIZE_MAX);
+	assert_int_equal(pwrite(room->fd, room->now, SIZE, far - SIZE / 2), SIZE);
+	assert_null(find(room, far - SIZE / 2, SIZE));
+	assert_non_null(find(room, far - SIZE / 2, SIZE / 2));
+	shmfs_window_close(&room->window);
+	atomic_store(&room->left, SIZE);
+}
+
+struct viewer {
 	struct room *room;
 	pthread_barrier_t *start;
-	off_t pos;
-	size_t stored;
+	char *mem;
 };
 
-static void *paint(void *arg)
+static void *view(void *arg)
 {
-	struct painter *painter = arg;
-	struct room *room = painter->room;
+	struct viewer *viewer = arg;
 
-	pthread_barrier_wait(painter->start);
-	painter->stored = shmfs_window_store(&room->window, room->fd, painter->pos,
-					     room->from + painter->pos, SIZE / 4);
+	pthread_barrier_wait(viewer->start);
+	viewer->mem = find(viewer->room, 0, SIZE);
 	return NULL;
 }
 
 static void several_can_come_first(void **state)
 {
-	struct painter painters[4];
+	struct viewer viewers[4];
 	pthread_t threads[4];
 	pthread_barrier_t start;
 
+	atomic_fetch_add(&((struct room *)*state)->left, 3 * SIZE);
 	pthread_barrier_init(&start, NULL, 4);
 	for (int i = 0; i < 4; i++) {
-		painters[i] = (struct painter){ *state, &start, i * (SIZE / 4), 0 };
-		assert_int_equal(pthread_create(&threads[i], NULL, paint, &painters[i]), 0);
+		viewers[i] = (struct viewer){ .room = *state, .start = &start };
+		assert_int_equal(pthread_create(&threads[i], NULL, view, &viewers[i]), 0);
 	}
 	for (int i = 0; i < 4; i++) {
-		const struct room *room = painters[i].room;
-		size_t whole = SIZE / 4 - room->page;
-
 		pthread_join(threads[i], NULL);
-		assert_int_equal(painters[i].stored, whole);
-		assert_int_equal(pread(room->fd, painters[i].room->now, whole, painters[i].pos),
-				 whole);
-		assert_memory_equal(room->now, room->from + painters[i].pos, whole);
+		assert_non_null(viewers[i].mem);
+		assert_ptr_equal(viewers[i].mem, viewers[0].mem);
 	}
 	pthread_barrier_destroy(&start);
+	atomic_fetch_sub(&((struct room *)*state)->left, 3 * SIZE);
+}
+
+/* --- spans --- */
+
+static ssize_t store(struct room *room, off_t pos, size_t len)
+{
+	const struct shmfs_span span = {
+		.fd = room->fd,
+		.pos = pos,
+		.len = len,
+		.window = &room->window,
+	};
+	ssize_t n;
+
+	/* cmocka handles SIGBUS itself until a test has begun. */
+	assert_int_equal(shmfs_guard_install(), 0);
+	n = shmfs_span_store(&span, room->from);
+	sigbus_over();
+	return n;
+}
+
+static void a_span_is_stored_with_one_short_write(void **state)
+{
+	struct room *room = *state;
+	const struct timespec long_ago[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	struct stat st;
+
+	for (size_t pos = 0; pos < 2; pos++) {
+		assert_int_equal(futimens(room->fd, long_ago), 0);
+		assert_int_equal(store(room, (off_t)pos, BLOCK), BLOCK);
+		assert_true(has_stored(room, pos, BLOCK) || pos);
+		assert_int_equal(writes, pos + 1);
+		assert_int_equal(fstat(room->fd, &st), 0);
+		assert_true(st.st_mtim.tv_sec > 1);
+	}
+	assert_int_equal(store(room, 0, SIZE), SIZE);
+	assert_true(has_stored(room, 0, SIZE));
+}
+
+static void what_has_no_window_is_written(void **state)
+{
+	struct room *room = *state;
+
+	assert_int_equal(store(room, SIZE - 100, BLOCK), BLOCK);
+	assert_int_equal(writes, 1);
+	assert_int_equal(pread(room->fd, room->now, BLOCK, SIZE - 100), BLOCK);
+	assert_memory_equal(room->now, room->from, BLOCK);
+}
+
+/* As if it had become shorter before, and not in the middle. */
+static void a_file_that_becomes_shorter_is_written_whole(void **state)
+{
+	struct room *room = *state;
+	struct stat st;
+
+	cut = room->fd;
+	assert_int_equal(store(room, 0, BLOCK), BLOCK);
+	assert_int_equal(fstat(room->fd, &st), 0);
+	assert_int_equal(st.st_size, BLOCK);
+	assert_int_equal(pread(room->fd, room->now, BLOCK, 0), BLOCK);
+	assert_memory_equal(room->now, room->from, BLOCK);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WINDOW_TEST(all_but_the_last_page_is_stored),
-		WINDOW_TEST(a_whole_last_page_is_left_as_well),
-		WINDOW_TEST(small_blocks_are_left),
-		WINDOW_TEST(missing_pages_are_left_missing),
-		WINDOW_TEST(what_is_behind_the_end_is_left),
+		WINDOW_TEST(what_is_there_is_found),
+		WINDOW_TEST(small_blocks_are_not),
+		WINDOW_TEST(missing_pages_are_not),
+		WINDOW_TEST(what_is_behind_the_end_is_not),
 		WINDOW_TEST(a_file_that_becomes_longer_is_seen_once_it_is),
-		WINDOW_TEST(a_file_that_becomes_shorter_ends_the_store),
 		WINDOW_TEST(a_descriptor_that_only_writes_will_do),
-		WINDOW_TEST(what_cannot_be_mapped_is_left),
+		WINDOW_TEST(what_cannot_be_mapped_is_not_found),
+		WINDOW_TEST(all_windows_have_a_room_together),
+		WINDOW_TEST(far_behind_in_a_file_is_not_seen),
 		WINDOW_TEST(several_can_come_first),
+		WINDOW_TEST(a_span_is_stored_with_one_short_write),
+		WINDOW_TEST(what_has_no_window_is_written),
+		WINDOW_TEST(a_file_that_becomes_shorter_is_written_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
