@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Bytes that a user of windows lets them all show together. */
+/* Bytes that all windows of a backend show together. */
 #define SHMFS_WINDOW_ROOM ((size_t)256 << 20)
 
 struct shmfs_window {
