@@ -5,6 +5,7 @@
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,13 +19,18 @@ static aio_context_t context;
 static ssize_t aio_call(struct iocb *request)
 {
 	struct io_event event = { 0 };
+	long count;
 
 	if (!context && syscall(SYS_io_setup, 1, &context) == -1)
 		return -errno;
 	if (syscall(SYS_io_submit, context, 1, &request) != 1)
 		return -errno;
-	if (syscall(SYS_io_getevents, context, 1, 1, &event, NULL) != 1)
-		return -EIO;
+	/* The end of a ring that was closed before interrupts it, as a signal would. */
+	do {
+		count = syscall(SYS_io_getevents, context, 1, 1, &event, NULL);
+	} while (count == -1 && errno == EINTR);
+	if (count != 1)
+		return -errno;
 	return (ssize_t)event.res;
 }
 
@@ -86,6 +92,30 @@ static int ring_open(struct ring *ring)
 	return 0;
 }
 
+static bool is_done(const struct ring *ring)
+{
+	return *ring_word(ring, ring->params.cq_off.tail) !=
+	       *ring_word(ring, ring->params.cq_off.head);
+}
+
+/* Hand the request over and wait for its end, however often that is interrupted. */
+static ssize_t ring_enter(const struct ring *ring)
+{
+	unsigned count = 1;
+
+	do {
+		long taken = syscall(SYS_io_uring_enter, ring->fd, count, 1, IORING_ENTER_GETEVENTS,
+				     NULL, 0);
+
+		if (taken == -1 && errno != EINTR)
+			return -errno;
+		if (taken > 0)
+			count = 0;
+		atomic_thread_fence(memory_order_acquire);
+	} while (!is_done(ring));
+	return 0;
+}
+
 static ssize_t uring_call(const struct io_uring_sqe *request)
 {
 	struct ring ring;
@@ -98,10 +128,8 @@ static ssize_t uring_call(const struct io_uring_sqe *request)
 	*ring_word(&ring, ring.params.sq_off.array) = 0;
 	atomic_thread_fence(memory_order_release);
 	*ring_word(&ring, ring.params.sq_off.tail) += 1;
-	if (syscall(SYS_io_uring_enter, ring.fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == -1) {
-		result = -errno;
-	} else {
-		atomic_thread_fence(memory_order_acquire);
+	result = ring_enter(&ring);
+	if (!result) {
 		done = (const void *)(ring.rings + ring.params.cq_off.cqes);
 		result = done->res;
 	}
