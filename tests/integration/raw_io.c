@@ -66,9 +66,9 @@ struct ring {
 	struct io_uring_sqe *requests;
 };
 
-static unsigned *ring_word(const struct ring *ring, uint32_t offset)
+static _Atomic unsigned *ring_word(const struct ring *ring, uint32_t offset)
 {
-	return (unsigned *)(void *)(ring->rings + offset);
+	return (_Atomic unsigned *)(void *)(ring->rings + offset);
 }
 
 static int ring_open(struct ring *ring)
@@ -92,10 +92,13 @@ static int ring_open(struct ring *ring)
 	return 0;
 }
 
+/* The kernel writes the tail after the result; the head is ours. */
 static bool is_done(const struct ring *ring)
 {
-	return *ring_word(ring, ring->params.cq_off.tail) !=
-	       *ring_word(ring, ring->params.cq_off.head);
+	unsigned tail = atomic_load_explicit(ring_word(ring, ring->params.cq_off.tail),
+					     memory_order_acquire);
+
+	return tail != *ring_word(ring, ring->params.cq_off.head);
 }
 
 /* Hand the request over and wait for its end, however often that is interrupted. */
@@ -111,7 +114,6 @@ static ssize_t ring_enter(const struct ring *ring)
 			return -errno;
 		if (taken > 0)
 			count = 0;
-		atomic_thread_fence(memory_order_acquire);
 	} while (!is_done(ring));
 	return 0;
 }
@@ -126,8 +128,8 @@ static ssize_t uring_call(const struct io_uring_sqe *request)
 		return result;
 	ring.requests[0] = *request;
 	*ring_word(&ring, ring.params.sq_off.array) = 0;
-	atomic_thread_fence(memory_order_release);
-	*ring_word(&ring, ring.params.sq_off.tail) += 1;
+	atomic_fetch_add_explicit(ring_word(&ring, ring.params.sq_off.tail), 1,
+				  memory_order_release);
 	result = ring_enter(&ring);
 	if (!result) {
 		done = (const void *)(ring.rings + ring.params.cq_off.cqes);
