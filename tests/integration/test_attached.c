@@ -3,8 +3,10 @@
 #include "harness.h"
 
 #include <grp.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "container.h"
@@ -23,6 +25,9 @@ static pid_t holders[HOLDERS];
 static int nholders;
 static struct container box;
 
+/* Set in a holder: what it has is to be kept by another thread than its first. */
+static bool first_thread_ends;
+
 /* A process named "holder" that does `take`, as `user`, and waits for its end. */
 static pid_t hold(bool (*take)(void), const struct user *user)
 {
@@ -40,8 +45,9 @@ static pid_t hold(bool (*take)(void), const struct user *user)
 		prctl(PR_SET_DUMPABLE, 1);
 		if (write(ready[1], "", 1) != 1)
 			_exit(1);
-		for (;;)
+		while (!first_thread_ends)
 			pause();
+		syscall(SYS_exit, 0); /* of this thread */
 	}
 	close(ready[1]);
 	holders[nholders++] = pid;
@@ -79,6 +85,20 @@ static bool open_and_map(const char *path, bool keep_open, bool keep_mapped)
 static bool open_object(void)
 {
 	return open_and_map(NATIVE "/frames", true, false);
+}
+
+static void *stay(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static bool attach_and_open_in_a_thread(void)
+{
+	pthread_t thread;
+	first_thread_ends = true;
+	return attach() && open_object() && pthread_create(&thread, NULL, stay, NULL) == 0;
 }
 
 static bool map_object(void)
@@ -332,6 +352,30 @@ static void a_targets_processes_have_their_numbers_here(void **state)
 	assert_attached(OBJECT, holders + 1, 1);
 }
 
+static bool is_zombie(pid_t pid)
+{
+	char path[64];
+	char text[256];
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	int fd = must(open(path, O_RDONLY | O_CLOEXEC));
+	ssize_t len = must(read(fd, text, sizeof(text) - 1));
+	close(fd);
+	text[len] = '\0';
+	return strstr(text, "(holder) Z") != NULL;
+}
+
+/* Its own files in /proc show nothing then. */
+static void a_first_thread_that_ended_hides_nothing(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0600);
+	object_create("frames", PAGE);
+	pid_t child = hold(attach_and_open_in_a_thread, &ROOT);
+	assert_true(eventually(is_zombie(child)));
+	assert_attached(SEGMENT, holders, 1);
+	assert_attached(OBJECT, holders, 1);
+}
+
 /* The one thread that could answer is the one that looks. */
 static void one_thread_is_enough(void **state)
 {
@@ -380,6 +424,7 @@ int main(void)
 		held(only_what_the_asker_may_see_is_told),
 		held_by_user(a_users_own_mount_tells_of_his_processes),
 		unmounted(a_targets_processes_have_their_numbers_here),
+		held(a_first_thread_that_ended_hides_nothing),
 		unmounted(one_thread_is_enough),
 		held(nobody_can_set_it),
 	};
