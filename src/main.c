@@ -176,8 +176,9 @@ static int check_mount(const char *mountpoint)
 
 	if (stat(mountpoint, &st) != 0) {
 		shmfs_log(LOG_ERR, "mount point %s: %s; %s", mountpoint, strerror(errno),
-			  errno == ENOTCONN ? "umount what was left there by one that died" :
-					      "make it with mkdir");
+			  errno == ENOTCONN ?
+				  "a shmfs that died is still mounted there: umount it first" :
+				  "make it with mkdir");
 		return -EINVAL;
 	}
 	if (!S_ISDIR(st.st_mode)) {
@@ -237,7 +238,8 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 		return -ENOMEM;
 	if (is_noexec(tree->posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
-	return 0;
+	/* Last, for mount.fuse3(8) says suid and dev as root, whoever asked for them. */
+	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;
 }
 
 /*
@@ -388,6 +390,8 @@ int main(int argc, char **argv)
 	struct shmfs_options options;
 	int err;
 
+	/* What a shell has open, a lock perhaps, is not to stay so for as long as we serve. */
+	closefrom(STDERR_FILENO + 1);
 	fuse_set_log_func(on_libfuse_log);
 	umask(0);
 	err = shmfs_options_parse(&args, &options);

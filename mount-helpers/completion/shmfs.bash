@@ -26,8 +26,7 @@ _shmfs_offer() {
 # The last option of a list with commas between.
 _shmfs_options() {
 	local own_options='size= keys= text target= nopassthrough'
-	local other_options='ro rw nosuid nodev noexec noatime
-		auto_unmount fsname='
+	local other_options='ro rw noexec noatime auto_unmount fsname='
 	local typed=${1##*,} before=${1%"${1##*,}"}
 
 	case $typed in

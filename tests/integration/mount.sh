@@ -116,7 +116,7 @@ mounts_by_type_and_options() {
 mounts_a_line_of_fstab() {
 	fstab "shmfs /mnt/shm $1 defaults,nofail,size=64K,keys=hex 0 0"
 	expect 0 mount -a -T "$work/fstab"
-	is_mounted rw default_permissions
+	is_mounted rw nosuid nodev default_permissions
 	serves
 	expect 0 mount -a -T "$work/fstab" # finds it done
 	[ "$(findmnt -n -o TARGET -M /mnt/shm | wc -l)" -eq 1 ] || fail "mounted twice"
@@ -143,11 +143,13 @@ knows_the_words_of_fstab() {
 remounts_what_can_be_changed() {
 	expect 0 mount -t shmfs shmfs /mnt/shm -o size=64K
 	expect 0 mount -t shmfs -o remount,ro,noexec shmfs /mnt/shm
-	is_mounted ro noexec
+	is_mounted ro nosuid nodev noexec
 	[ ! -s "$work/output" ] || fail "a warning about nothing"
+	expect 0 mount -t shmfs -o remount,suid,dev,exec shmfs /mnt/shm
+	is_mounted rw nosuid nodev noexec
 	expect 0 mount -t shmfs -o remount,rw,size=1M shmfs /mnt/shm
 	is_mounted rw
-	grep -q 'leaves these as they are: size=1M$' "$work/output" || fail "no word on size="
+	grep -q 'cannot change: size=1M$' "$work/output" || fail "no word on size="
 	echo hi >/mnt/shm/3148
 	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "the size is another"
 	rm /mnt/shm/3148
@@ -163,12 +165,22 @@ says_what_is_wrong() {
 	grep -q '^usage: ' "$work/output" || fail "no usage"
 	expect 1 /sbin/mount.shmfs shmfs /mnt/shm extra
 	expect 1 /sbin/mount.shmfs shmfs /mnt/shm -Z
+	grep -q '^mount\.shmfs: unknown option -Z' "$work/output" || fail "-Z is not named"
+	expect 1 /sbin/mount.shmfs shmfs /mnt/shm -o
+	grep -q '^mount\.shmfs: -o needs an argument' "$work/output" || fail "-o is not named"
 	mv "$work/bin/shmfs" "$work/bin/gone"
 	expect 2 mount -t shmfs shmfs /mnt/shm
 	mv "$work/bin/gone" "$work/bin/shmfs"
 	expect 0 mount -f -v -t shmfs shmfs /mnt/shm -o nofail,keys=hex
 	grep -q 'shmfs shmfs /mnt/shm -o rw,keys=hex$' "$work/output" || fail "not said what is run"
 	is_not_mounted
+}
+
+# What was open where it was mounted is closed: a lock is free when its taker lets it go.
+holds_no_lock() {
+	expect 0 sh -c 'flock 9 && mount -t shmfs shmfs /mnt/shm' 9>"$work/lock"
+	expect 0 flock -n "$work/lock" true
+	unmount
 }
 
 mounts_in_another_namespace() {
@@ -217,6 +229,7 @@ mounts_a_line_of_fstab fuse.shmfs
 knows_the_words_of_fstab
 remounts_what_can_be_changed
 says_what_is_wrong
+holds_no_lock
 mounts_in_another_namespace
 lets_users_mount user
 lets_users_mount users
