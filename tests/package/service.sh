@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Boots a fresh Debian with a package of shmfs in it, as systemd's process 1 in namespaces of
 # its own, and looks at what the service does: it mounts for all, survives being killed, and
-# leaves nothing mounted.  For mount-helpers/debian-folder VERSION fresh.
+# leaves nothing mounted, nor enabled when the package is purged.  For mount-helpers/debian-folder VERSION fresh.
 set -eu
 
 usage() {
@@ -57,6 +57,14 @@ probe() {
 	systemctl stop mnt-shm.mount
 	is_gone || fail "the .mount unit does not unmount"
 	echo "systemd starts, restarts and stops it"
+
+	systemctl enable --now shmfs@mnt-shm 2>/dev/null
+	serves || fail "enabled, and nothing is mounted"
+	dpkg --purge shmfs >/dev/null
+	is_gone || fail "purged, and still mounted"
+	left=$(find /etc/systemd/system -name 'shmfs@*.service' -type l)
+	[ -z "$left" ] || fail "purged, and still enabled: $left"
+	echo "purging stops and disables it"
 }
 
 # --- before ---
