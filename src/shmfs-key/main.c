@@ -23,12 +23,12 @@ static void show_help(void)
 	printf("\n"
 	       "Prints the key that ftok(PATH, ID) gives: the name of the segment under a shmfs.\n"
 	       "\n"
-	       "    PATH   a file that exists\n"
-	       "    ID     one character that is no digit, or a number: A is 'A', 65 is 65, 1 is "
-	       "1\n"
-	       "    -x     print it as ipcs does, 0x00000c4c and not 3148\n"
-	       "    -h     print help\n"
-	       "    -V     print version\n");
+	       "    PATH            a file that exists\n"
+	       "    ID              a number, or one character that is no digit: 65, 0x41 and A\n"
+	       "                    are the same\n"
+	       "    -x              print the key as ipcs does, 0x00000c4c instead of 3148\n"
+	       "    -h   --help     print help\n"
+	       "    -V   --version  print version\n");
 }
 
 /* As C's source has it: a character, or a number in any of C's bases. */
@@ -56,7 +56,8 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 	int id;
 
 	if (parse_id(id_text, &id) != 0) {
-		fprintf(stderr, "shmfs-key: ID '%s' is neither one character nor a number\n",
+		fprintf(stderr,
+			"shmfs-key: ID '%s' is neither one character nor a number of 32 bits\n",
 			id_text);
 		return -EINVAL;
 	}
@@ -110,5 +111,9 @@ int main(int argc, char **argv)
 	if (find_key(argv[optind], argv[optind + 1], &key) != 0)
 		return EXIT_FAILURE;
 	printf(hex ? "0x%08x\n" : "%u\n", (unsigned)key);
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (fflush(stdout) != 0) {
+		fprintf(stderr, "shmfs-key: cannot print the key: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
 }

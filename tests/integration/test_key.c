@@ -88,14 +88,16 @@ static void mistakes_are_said_in_one_line(void **state)
 		{ CONFIG " ''", "'' is neither" },
 		{ CONFIG " ' 1'", "neither" },
 		{ CONFIG " 1x", "'1x' is neither" },
-		{ CONFIG " 99999999999", "'99999999999' is neither" },
+		{ CONFIG " 4294967295",
+		  "'4294967295' is neither one character nor a number of 32" },
+		{ CONFIG " A >/dev/full", "cannot print the key: No space left" },
 		{ TMP "/nothing A", "'" TMP "/nothing': No such file" },
 	};
 	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
 	for (size_t i = 0; i < array_size(mistakes); i++) {
 		char output[512];
-		int status = shell(output, sizeof(output), KEY_PROGRAM " %s 2>&1 >/dev/null",
+		int status = shell(output, sizeof(output), KEY_PROGRAM " 2>&1 >/dev/null %s",
 				   mistakes[i].arguments);
 		const char *newline = strchr(output, '\n');
 		if (status != 1 || !strstr(output, mistakes[i].word) || !newline || newline[1])
