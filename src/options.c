@@ -169,8 +169,7 @@ static int take_word(void *data, const char *arg, int key, struct fuse_args *arg
 
 	(void)args;
 	if (key == KEY_REFUSED) {
-		shmfs_log(LOG_ERR, "%s is not for shmfs, which hands out requests its own way",
-			  arg);
+		shmfs_log(LOG_ERR, "%s is not supported: shmfs schedules requests itself", arg);
 		return -1;
 	}
 	if (key != FUSE_OPT_KEY_NONOPT)

@@ -45,6 +45,13 @@ own_options() {
 	compare option table help manual readme bash zsh
 }
 
+refused_options() {
+	sed -nE 's/^\tREFUSED\("([a-z_]+).*/\1/p' "$source/src/options.c" >"$work/table"
+	sed -n '/^Those of libfuse/,/^are refused/p' "$source/src/shmfs.8" |
+		sed -n 's/^\.Cm //p' | grep -oE '[a-z_]+' >"$work/manual"
+	compare "refused option" table manual
+}
+
 # The letters of the flags.
 flags() {
 	"$shmfs" -h | sed -nE 's/^ +-([a-zA-Z]) .*/\1/p' | grep -vx o >"$work/help"
@@ -61,12 +68,20 @@ flags() {
 
 flags_of_shmfs_key() {
 	"$shmfs_key" -h | sed -nE 's/^ +-([a-zA-Z]) .*/\1/p' >"$work/help"
-	sed -nE 's/^\.It Fl ([a-zA-Z])$/\1/p' "$source/src/shmfs-key/shmfs-key.1" >"$work/manual"
+	sed -nE 's/^\.It Fl ([a-zA-Z])( .*|$)/\1/p' "$source/src/shmfs-key/shmfs-key.1" >"$work/manual"
 	sed -nE '/^_shmfs_key\(/,/^}/s/.*_shmfs_offer .(-[^'\'']*).*/\1/p' "$completion/shmfs.bash" |
 		grep -oE '[a-zA-Z]' >"$work/bash"
 	sed -n '/^shmfs-key)/,/;;/p' "$completion/_shmfs" | grep -oE "'?-[a-zA-Z]\[" |
 		tr -d "'[-" >"$work/zsh"
 	compare "flag of shmfs-key" help manual bash zsh
+}
+
+flags_of_mount_helper() {
+	sed -nE 's/.*getopts :([a-zA-Z:]+) .*/\1/p' "$source/mount-helpers/mount.shmfs" |
+		grep -o '[a-zA-Z]' >"$work/helper"
+	sed -n '/^\.It Fl /p' "$source/mount-helpers/mount.shmfs.8" | grep -oE 'Fl [a-zA-Z]' |
+		cut -d ' ' -f 2 >"$work/manual"
+	compare "flag of mount.shmfs" helper manual
 }
 
 # README.md has several in a line, all but the first by their last word.
@@ -87,8 +102,10 @@ attributes() {
 }
 
 own_options
+refused_options
 attributes
 flags
 flags_of_shmfs_key
+flags_of_mount_helper
 [ "$failures" -eq 0 ] || exit 1
 echo "all the same"
