@@ -147,8 +147,10 @@ void sysv_hints_destroy(struct sysv_backend *be)
 {
 	int dir = atomic_load(&be->hints.dir);
 
-	if (dir >= 0)
+	if (dir >= 0) {
+		sweep(be, dir);
 		close(dir);
+	}
 	pthread_mutex_destroy(&be->hints.lock);
 }
 

@@ -309,6 +309,17 @@ static void hints_of_what_is_gone_do_not_pile_up(void **state)
 	assert_true(has_label(SEGMENT, NOTE, "payroll"));
 }
 
+static void the_last_unmount_leaves_no_hint_of_what_is_gone(void **state)
+{
+	struct fixture *fixture = *state;
+	segment_create(KEY, PAGE, 0600);
+	must(label(SEGMENT, NOTE, "payroll"));
+	must(unlink(SEGMENT));
+	daemon_stop(fixture);
+	assert_int_equal(count_hints(), 0);
+	daemon_start(fixture, NULL);
+}
+
 static void two_mounts_see_the_same(void **state)
 {
 	(void)state;
@@ -442,6 +453,7 @@ int main(void)
 		labelled(hints_are_for_nobody_else),
 		labelled(a_hint_that_does_not_fit_is_checked),
 		labelled(hints_of_what_is_gone_do_not_pile_up),
+		labelled(the_last_unmount_leaves_no_hint_of_what_is_gone),
 		labelled(two_mounts_see_the_same),
 		labelled(a_hint_is_renewed_with_what_is_in_it_then),
 		labelled(looking_is_no_use_that_keeps_a_size),

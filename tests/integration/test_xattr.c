@@ -383,6 +383,7 @@ static void copies_go_out_and_back(void **state)
 		     " && tar --xattrs -C " MNT " -xf t.tar");
 	assert_value(OBJECT, "user.note", "kept");
 	assert_true(file_has(SEGMENT, 0, "content", 7));
+	assert_quiet("cp -a " MNT " all && rm " MNT "/3151 && cp -a all/* " MNT);
 	assert_true(file_has(MNT "/3151", 0, "content", 7));
 	assert_true(file_has(MNT "/3153", 0, "content", 7));
 }
@@ -401,7 +402,11 @@ static void rsync_copies_out_and_back(void **state)
 	assert_quiet("rsync -aX " OBJECT " " SEGMENT " .");
 	assert_value(TMP "/frames", "user.note", "kept");
 	assert_quiet("rm " OBJECT " " SEGMENT);
-	assert_quiet("rsync -aX --inplace --filter='-x user.shm.*' frames 3148 " MNT "/");
+	assert_quiet("rsync -aX --inplace --filter='-x user.shm*' frames 3148 " MNT "/");
+	assert_value(OBJECT, "user.note", "kept");
+	assert_quiet("mkdir all && rsync -aX --filter='-x user.shm*' " MNT "/ all/");
+	assert_quiet("rm " OBJECT " " SEGMENT);
+	assert_quiet("rsync -aX --inplace --filter='-x user.shm*' all/ " MNT "/");
 	assert_value(OBJECT, "user.note", "kept");
 	assert_true(file_has(SEGMENT, 0, "content", 7));
 }
