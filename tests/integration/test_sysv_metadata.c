@@ -154,6 +154,51 @@ static void find_tells_who_is_in_use(void **state)
 	segment_detach(memory);
 }
 
+/* What a daily job does; segments cannot be aged, so these may be young. */
+static void find_removes_the_orphans_of_a_user_alone(void **state)
+{
+	(void)state;
+	char output[256];
+	char expected[256];
+	int with_key = segment_create(KEY, PAGE, 0600);
+	int without_key = must(shmget(IPC_PRIVATE, PAGE, 0600));
+	int in_use = must(shmget(IPC_PRIVATE, PAGE, 0600));
+	int of_another = must(shmget(IPC_PRIVATE, PAGE, 0600));
+	const void *memory = segment_attach(in_use);
+	segment_chown(of_another, ALICE.uid, ALICE.gid);
+	assert_int_equal(shell(output, sizeof(output),
+			       "find " MNT "/.by-id -type f -links 1 -user root -mmin +1440 -print "
+			       "-delete; "
+			       "find " MNT "/.by-id -type f -links 1 -user root -mmin -1440 -print "
+			       "-delete | sort -V"),
+			 0);
+	snprintf(expected, sizeof(expected), MNT "/.by-id/%d\n" MNT "/.by-id/%d\n", with_key,
+		 without_key);
+	assert_string_equal(output, expected);
+	assert_int_equal(segments_count(), 2);
+	segment_stat(in_use);
+	segment_stat(of_another);
+	segment_detach(memory);
+}
+
+static void attributes_are_what_ipcs_prints(void **state)
+{
+	(void)state;
+	char output[256];
+	int id = segment_create(KEY, 12345, 0640);
+	segment_chown(id, ALICE.uid, ALICE.gid);
+	const void *memory = segment_attach(id);
+	/* By one shell: it inherits the attachment, and so is the last to detach. */
+	shell(output, sizeof(output),
+	      "ipcs -m -i %d | grep -owE '(nattch|lpid|cpid|cuid|cgid)=[0-9]+' | sort >ipcs; "
+	      "for name in cgid cpid cuid lpid nattch; do echo $name=$(getfattr "
+	      "--absolute-names --only-values -n user.shm.$name " PATH "); done | diff ipcs - && "
+	      "grep nattch ipcs",
+	      id);
+	assert_string_equal(output, "nattch=1\n");
+	segment_detach(memory);
+}
+
 static void blocks_are_the_resident_memory(void **state)
 {
 	(void)state;
@@ -268,6 +313,8 @@ int main(void)
 		mounted(links_are_one_and_the_attachments),
 		mounted(the_filesystems_own_hold_is_not_counted),
 		mounted(find_tells_who_is_in_use),
+		mounted(find_removes_the_orphans_of_a_user_alone),
+		mounted(attributes_are_what_ipcs_prints),
 		mounted(blocks_are_the_resident_memory),
 		mounted(a_segment_cannot_be_renamed),
 		mounted(mv_copies_and_removes),
