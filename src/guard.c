@@ -33,8 +33,15 @@ int shmfs_guard_install(void)
 	/* SA_NODEFER: siglongjmp leaves the handler without restoring the mask. */
 	struct sigaction action = { .sa_handler = on_sigbus, .sa_flags = SA_NODEFER };
 
+	sigset_t sigbus;
+
 	sigemptyset(&action.sa_mask);
-	return sigaction(SIGBUS, &action, NULL) == 0 ? 0 : -errno;
+	if (sigaction(SIGBUS, &action, NULL) != 0)
+		return -errno;
+	/* Blocked, as who starts us may have it, the first would be our end. */
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	return -pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
 }
 
 int shmfs_guard_copy(void *to, const void *from, size_t len)

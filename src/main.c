@@ -256,6 +256,26 @@ static void find_mount_dev(const struct backends *backends, const char *mountpoi
 	backends->posix->mount_dev = backends->sysv->mount_dev;
 }
 
+/*
+ * Descriptors as they should be, whatever we were started with.  0, 1 and 2 are
+ * there, or the next that we open would be taken for one of them.  And nothing
+ * else is: what a shell has open, a lock perhaps, is not to stay so for as long
+ * as we serve.
+ */
+static int take_descriptors(void)
+{
+	int fd;
+
+	closefrom(STDERR_FILENO + 1);
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 /* Signals that end the daemon are read from a descriptor; see fuse_loop.c. */
 static int block_signals(void)
 {
@@ -268,6 +288,7 @@ static int block_signals(void)
 	sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
 		return -errno;
+	signal(SIGCHLD, SIG_DFL); /* ignored, no end of a child could be waited for */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* EFBIG is the writer's to hear of */
 	signal(SIGIO, SIG_IGN);	  /* a lease that is wanted back: sysv_segment.c */
@@ -390,8 +411,8 @@ int main(int argc, char **argv)
 	struct shmfs_options options;
 	int err;
 
-	/* What a shell has open, a lock perhaps, is not to stay so for as long as we serve. */
-	closefrom(STDERR_FILENO + 1);
+	if (take_descriptors() != 0)
+		return EXIT_FAILURE; /* there is nowhere to say why */
 	fuse_set_log_func(on_libfuse_log);
 	umask(0);
 	err = shmfs_options_parse(&args, &options);

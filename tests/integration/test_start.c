@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What the daemon is started with must not matter: descriptors, signals. */
+#include "harness.h"
+
+#include <signal.h>
+#include <sys/xattr.h>
+
+enum { KEY = 3148, PAGE = 4096 };
+
+#define SEGMENT MNT "/3148"
+
+static void start(const char *before, const char *after)
+{
+	char output[256];
+	int status = shell(output, sizeof(output), "%s " BIN "/shmfs " MNT " %s", before, after);
+	if (status != 0)
+		fail_msg("%s shmfs %s: status %d, %s", before, after, status, output);
+}
+
+static void assert_serves(void)
+{
+	int id = segment_create(KEY, PAGE, 0600);
+	file_write(SEGMENT, 0, "hi", 2);
+	assert_true(segment_has(id, 0, "hi", 2));
+}
+
+static int end(void **state)
+{
+	umount2(MNT, MNT_DETACH);
+	return fixture_end(state);
+}
+
+static void standard_descriptors_may_be_closed(void **state)
+{
+	(void)state;
+	static const char *const closed[] = { "<&-", ">&-", "2>&-", "<&- >&- 2>&-" };
+	for (size_t i = 0; i < array_size(closed); i++) {
+		start("", closed[i]);
+		assert_serves();
+		must(umount2(MNT, MNT_DETACH));
+		segments_remove_all();
+	}
+}
+
+static int lock_own_segment(void *arg)
+{
+	(void)arg;
+	alarm(10);
+	child_must(setxattr(SEGMENT, "user.shm.locked", "1", 1, 0) == 0);
+	return 0;
+}
+
+/* It is the end of a child that tells how locking for a user went. */
+static void the_end_of_children_may_be_ignored(void **state)
+{
+	(void)state;
+	start("env --ignore-signal=CHLD", "");
+	assert_serves();
+	segment_chown(segment_find(KEY), ALICE.uid, ALICE.gid);
+	assert_int_equal(run_as(&ALICE, lock_own_segment, NULL), 0);
+}
+
+/* An object that is made shorter under the daemon is a signal to it. */
+static void a_signal_that_is_needed_may_be_blocked(void **state)
+{
+	(void)state;
+	char output[64];
+	unsigned long long blocked;
+	start("env --block-signal=BUS", "");
+	assert_serves();
+	assert_int_equal(shell(output, sizeof(output),
+			       "sed -n 's/^SigBlk://p' $(dirname $(grep -lx shmfs "
+			       "/proc/[0-9]*/comm))/task/*/status | sort -u"),
+			 0);
+	assert_int_not_equal(output[0], '\0');
+	for (char *line = strtok(output, "\n"); line; line = strtok(NULL, "\n")) {
+		blocked = strtoull(line, NULL, 16);
+		assert_false(blocked & 1ull << (SIGBUS - 1));
+	}
+}
+
+#define started(test) cmocka_unit_test_setup_teardown(test, fixture_begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		started(standard_descriptors_may_be_closed),
+		started(the_end_of_children_may_be_ignored),
+		started(a_signal_that_is_needed_may_be_blocked),
+	};
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
