@@ -136,13 +136,22 @@ static int dir_remove(struct shmfs_fs *fs, fuse_ino_t dir, const char *name)
 
 /* --- files --- */
 
+static bool is_acl(const char *name)
+{
+	return strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0;
+}
+
 static ssize_t file_get(struct shmfs_object *object, const char *name, void *value, size_t size,
 			const struct shmfs_caller *caller)
 {
 	const struct shmfs_xattr *row;
+	ssize_t len;
 
-	if (!shmfs_xattr_is_own(name))
-		return ops_of(object)->getxattr(object, name, value, size, caller);
+	if (!shmfs_xattr_is_own(name)) {
+		len = ops_of(object)->getxattr(object, name, value, size, caller);
+		/* The kernel opens nothing of which it cannot be told the ACL (fs/posix_acl.c). */
+		return len == -EOPNOTSUPP && is_acl(name) ? -ENODATA : len;
+	}
 	row = shmfs_xattr_find(ops_of(object)->xattrs, name);
 	return row ? shmfs_xattr_get(row, object, value, size, caller) : -ENODATA;
 }
@@ -225,8 +234,7 @@ static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t 
  */
 static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	if (!is_dir(ino) && ops_of(inode_of(ino)->object)->has_acls &&
-	    strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0)
+	if (!is_dir(ino) && ops_of(inode_of(ino)->object)->has_acls && is_acl(name))
 		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, ino, -1, 0);
 }
 

@@ -216,7 +216,6 @@ static bool is_users(const char *name)
 	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
 }
 
-/* What the kernel asks about itself, and must have an answer to: there is no ACL. */
 static bool is_acl(const char *name)
 {
 	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
@@ -252,8 +251,6 @@ ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, 
 		      const struct shmfs_caller *caller)
 {
 	(void)caller;
-	if (is_acl(name))
-		return -ENODATA;
 	return is_users(name) ? sysv_label_get(object(base), name, value, size) : -EOPNOTSUPP;
 }
 

@@ -338,6 +338,25 @@ static void the_mode_of_a_segment_decides(void **state)
 
 /* --- tools --- */
 
+/* As on a ramfs, or a tmpfs of a kernel without them. */
+static void where_there_are_none_the_mode_decides(void **state)
+{
+	struct fixture *fixture = *state;
+	must(mount("ramfs", NATIVE, "ramfs", 0, "mode=1777"));
+	daemon_start(fixture, NULL);
+	object_create("frames", PAGE);
+	must(chmod(OWN, 0644));
+	become(&ALICE);
+	bool reads = can_open(OBJECT, O_RDONLY);
+	bool writes = can_open(OBJECT, O_WRONLY);
+	become(&ROOT);
+	daemon_stop(fixture);
+	objects_remove_all();
+	must(umount2(NATIVE, MNT_DETACH));
+	assert_true(reads);
+	assert_false(writes);
+}
+
 static void tools_work(void **state)
 {
 	(void)state;
@@ -399,6 +418,7 @@ int main(void)
 		mounted(a_default_list_takes_the_place_of_the_umask),
 		mounted(segments_have_none),
 		mounted(the_mode_of_a_segment_decides),
+		bare(where_there_are_none_the_mode_decides),
 		mounted(tools_work),
 		mounted_by_user(a_users_mount_honours_them_too),
 	};
