@@ -226,18 +226,28 @@ const char *shmfs_passthrough_lack(const struct shmfs_passthrough *passthrough)
 
 /* --- bindings --- */
 
+/* Calls that open files. */
 static bool is_open_call(long number)
 {
+	static const long calls[] = {
 #ifdef SYS_open
-	if (number == SYS_open || number == SYS_creat)
-		return true;
+		SYS_open,   SYS_creat,
 #endif
-	return number == SYS_openat || number == SYS_openat2;
+		SYS_openat, SYS_openat2,  SYS_open_by_handle_at,
+		SYS_execve, SYS_execveat, SYS_io_uring_enter,
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		if (calls[i] == number)
+			return true;
+	}
+	return false;
 }
 
 /*
  * Has a thread come back from open(2)?  It has when it waits in another call,
- * or is no more; of one that runs, /proc does not say where.
+ * or is no more; of one that runs, /proc does not say where, and of one that is
+ * not to be seen from here (0) it says nothing.
  */
 static bool has_returned(pid_t thread)
 {
@@ -246,6 +256,8 @@ static bool has_returned(pid_t thread)
 	ssize_t len = -1;
 	int fd;
 
+	if (thread == 0)
+		return false;
 	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -263,7 +275,7 @@ static void see_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t o
 	pthread_mutex_lock(&fs->open_lock);
 	for (struct shmfs_handle *handle = fs->open; handle; handle = handle->next) {
 		if (handle->object == inode->object && atomic_load(&handle->unseen) &&
-		    (handle->opener == opener || has_returned(handle->opener)))
+		    ((opener && handle->opener == opener) || has_returned(handle->opener)))
 			shmfs_passthrough_see(inode, handle);
 	}
 	pthread_mutex_unlock(&fs->open_lock);

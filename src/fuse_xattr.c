@@ -175,7 +175,7 @@ static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 {
 	const struct shmfs_handle *handle;
 
-	if (atomic_load(&inode->nopen) == 0)
+	if (atomic_load(&inode->nopen) == 0 || caller->pid == 0)
 		return false;
 	pthread_mutex_lock(&fs->open_lock);
 	for (handle = fs->open; handle; handle = handle->next) {

@@ -249,7 +249,9 @@ void kernel_post(struct kernel *k, uint32_t opcode, uint64_t node, const struct 
 		.nodeid = node,
 		.uid = k->uid,
 		.gid = k->gid,
-		.pid = k->pid ? k->pid : (uint32_t)getpid(),
+		.pid = k->pid == KERNEL_UNSEEN ? 0 :
+		       k->pid		       ? k->pid :
+						 (uint32_t)getpid(),
 	};
 	struct iovec iov[4] = { { &header, sizeof(header) } };
 

@@ -25,6 +25,8 @@
 
 #define KERNEL_REPLY_MAX ((size_t)160 << 10)
 
+#define KERNEL_UNSEEN UINT32_MAX
+
 struct kernel {
 	struct shmfs_fs fs;
 	struct memory_backend *sysv;
@@ -37,7 +39,7 @@ struct kernel {
 	/* Who asks. */
 	uint32_t uid;
 	uint32_t gid;
-	uint32_t pid; /* 0: that of the test */
+	uint32_t pid; /* 0: that of the test; KERNEL_UNSEEN: none that the daemon could see */
 	uint32_t umask;
 
 	/* The last reply. */

@@ -310,8 +310,8 @@ static bool waits(pid_t pid)
 	return name_end && strncmp(name_end, ") S", 3) == 0;
 }
 
-/* How long one open has to wait for another, of process `opener`; 0: the same. */
-static int64_t wait_for_served(struct kernel *k, pid_t opener, bool used)
+/* How long process `second` has to wait with an open for that of `opener`. */
+static int64_t wait_for_served(struct kernel *k, pid_t opener, pid_t second, bool used)
 {
 	struct kernel_file served;
 	struct kernel_file bound;
@@ -320,12 +320,13 @@ static int64_t wait_for_served(struct kernel *k, pid_t opener, bool used)
 
 	k->pid = (uint32_t)opener;
 	served = open_as(k, SHMFS_SERVED);
-	k->pid = 0;
+	k->pid = (uint32_t)second;
 	if (used)
 		assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
 	before = now_ms();
 	bound = open_as(k, SHMFS_BOUND);
 	before = now_ms() - before;
+	k->pid = 0;
 	expect_flags(&bound, true, false, 5);
 	kernel_close(k, &served);
 	assert_int_equal(kernel_backing.opened, kernel_backing.closed + 1);
@@ -335,10 +336,10 @@ static int64_t wait_for_served(struct kernel *k, pid_t opener, bool used)
 }
 
 /* Who is held back is so each time; who is not may meet a busy machine, but not always. */
-static bool is_held_back(struct kernel *k, pid_t opener, bool used)
+static bool is_held_back(struct kernel *k, pid_t opener, pid_t second, bool used)
 {
 	for (int i = 0; i < 10; i++)
-		if (wait_for_served(k, opener, used) < 100)
+		if (wait_for_served(k, opener, second, used) < 100)
 			return false;
 	return true;
 }
@@ -353,7 +354,7 @@ static void a_file_is_bound_a_moment_after_a_served_one(void **state)
 	pid_t opener = start_process(true);
 
 	memory_add(k->posix, 0, name);
-	assert_true(wait_for_served(k, opener, false) >= 100);
+	assert_true(wait_for_served(k, opener, 0, false) >= 100);
 	end_process(opener);
 }
 
@@ -365,7 +366,7 @@ static void an_opener_that_waits_elsewhere_holds_nobody_back(void **state)
 	memory_add(k->posix, 0, name);
 	while (!waits(opener))
 		usleep(1000);
-	assert_false(is_held_back(k, opener, false));
+	assert_false(is_held_back(k, opener, 0, false));
 	end_process(opener);
 }
 
@@ -373,8 +374,20 @@ static void an_opener_that_opens_again_is_not_held_back(void **state)
 {
 	struct kernel *k = *state;
 
+	pid_t opener = start_process(true);
+
 	memory_add(k->posix, 0, name);
-	assert_false(is_held_back(k, 0, false));
+	assert_false(is_held_back(k, opener, opener, false));
+	end_process(opener);
+}
+
+/* Two that are not to be seen from here need not be the same. */
+static void an_opener_that_is_not_to_be_seen_is_waited_for(void **state)
+{
+	struct kernel *k = *state;
+
+	memory_add(k->posix, 0, name);
+	assert_true(wait_for_served(k, (pid_t)KERNEL_UNSEEN, (pid_t)KERNEL_UNSEEN, false) >= 100);
 }
 
 /* Whoever writes has been told that its file is open. */
@@ -384,7 +397,7 @@ static void a_served_file_in_use_holds_nobody_back(void **state)
 	pid_t opener = start_process(true);
 
 	memory_add(k->posix, 0, name);
-	assert_false(is_held_back(k, opener, true));
+	assert_false(is_held_back(k, opener, 0, true));
 	end_process(opener);
 }
 
@@ -454,6 +467,7 @@ int main(void)
 		BOUND_TEST(a_file_is_bound_a_moment_after_a_served_one),
 		BOUND_TEST(an_opener_that_waits_elsewhere_holds_nobody_back),
 		BOUND_TEST(an_opener_that_opens_again_is_not_held_back),
+		BOUND_TEST(an_opener_that_is_not_to_be_seen_is_waited_for),
 		BOUND_TEST(a_served_file_in_use_holds_nobody_back),
 		BOUND_TEST(a_new_file_can_be_bound),
 		BOUND_TEST(an_interrupted_open_is_unbound),
