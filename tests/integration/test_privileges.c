@@ -385,7 +385,7 @@ static void far_reaching_calls_are_refused(void **state)
 #ifndef __SANITIZE_ADDRESS__ /* LeakSanitizer needs it */
 		"ptrace",
 #endif
-		"process_vm_readv", "mount",  "fsopen", "setns", "unshare", "bpf",
+		"process_vm_readv", "mount",  "fsopen", "setns", "unshare", "clone", "bpf",
 		"io_uring_setup",   "keyctl", "inet",
 	};
 	struct fixture *fixture = *state;
@@ -395,6 +395,7 @@ static void far_reaching_calls_are_refused(void **state)
 		if (result != EPERM)
 			fail_msg("%s: %s", refused[i], strerror(result));
 	}
+	assert_int_equal(call_inside("clone3"), ENOSYS);
 	assert_int_equal(call_inside("unix"), 0);
 	daemon_stop(fixture);
 }
