@@ -44,9 +44,6 @@
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
 #define SYSV_MODE_DEST 01000
 #define SYSV_MODE_LOCKED 02000
-/* Nothing sets these two (ipc/shm.c, newseg()), but lsipc(1) looks for them. */
-#define SYSV_MODE_HUGETLB 04000
-#define SYSV_MODE_NORESERVE 010000
 
 /*
  * st_ino of a segment: its shmid, out of the way of the inode numbers of
@@ -73,7 +70,12 @@ struct sysv_segment {
 	struct shmfs_window window;
 };
 
-struct sysv_usage_row;
+/* Bytes of one segment. */
+struct sysv_usage_row {
+	int id;
+	uint64_t resident;
+	uint64_t swapped;
+};
 
 struct sysv_usage {
 	pthread_mutex_t lock;	     /* protects all below; held while the table is read */
@@ -219,6 +221,10 @@ int sysv_usage_init(struct sysv_usage *, const char *proc_dir);
 void sysv_usage_destroy(struct sysv_usage *);
 /* Resident and swapped bytes of segment `id`; 0 when it is not in the table. */
 uint64_t sysv_usage_of(struct sysv_usage *, int id);
+/* The two apart, and as they are now; -ENODATA when it is not in the table. */
+int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
+/* Does that take long enough to let others have the lead? */
+bool sysv_usage_is_slow(struct sysv_usage *);
 /* Forget what was read: memory was just touched through us. */
 void sysv_usage_stale(struct sysv_usage *);
 /* One pass over the table as it is now. */

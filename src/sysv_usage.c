@@ -8,7 +8,8 @@
  * are, so the table is read again only when the last reading is older than
  * ten times what it took: at most a tenth of the time goes into it, and
  * st_blocks is that little behind (0.4 ms with 50 segments).  An open file's
- * blocks come from its descriptor and are exact.
+ * blocks come from its descriptor and are exact.  Who asks for nothing but this
+ * has it read anew, or where that takes long, no older than it takes.
  */
 #include "sysv_internal.h"
 
@@ -20,12 +21,11 @@
 
 #include "shmfs/clock.h"
 
-#define AGE_PER_COST 10
-
-struct sysv_usage_row {
-	int id;
-	uint64_t bytes;
-};
+/* How old what was read may be, in times of what reading it took. */
+#define BLOCKS_AGE 10
+#define BYTES_AGE 1
+/* From here on reading takes long: some 200 segments. */
+#define SLOW_NS 200000
 
 int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir)
 {
@@ -57,8 +57,9 @@ static int add_row(struct sysv_usage *usage, const struct shmfs_sysv_row *row)
 		usage->rows = rows;
 		usage->capacity = capacity;
 	}
-	usage->rows[usage->count++] =
-		(struct sysv_usage_row){ .id = row->id, .bytes = row->resident + row->swapped };
+	usage->rows[usage->count++] = (struct sysv_usage_row){ .id = row->id,
+							       .resident = row->resident,
+							       .swapped = row->swapped };
 	return 0;
 }
 
@@ -115,26 +116,50 @@ static int read_table(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg
 	return 0;
 }
 
-static bool is_fresh(const struct sysv_usage *usage)
+static bool is_fresh(const struct sysv_usage *usage, unsigned age)
 {
-	return usage->read_at && shmfs_now_ns() - usage->read_at < AGE_PER_COST * usage->cost;
+	return usage->read_at && shmfs_now_ns() - usage->read_at < age * usage->cost;
+}
+
+static int find(struct sysv_usage *usage, int id, unsigned age, struct sysv_usage_row *out)
+{
+	const struct sysv_usage_row wanted = { .id = id };
+	const struct sysv_usage_row *row = NULL;
+	int err = 0;
+
+	pthread_mutex_lock(&usage->lock);
+	if (!is_fresh(usage, age))
+		err = read_table(usage, NULL, NULL);
+	if (usage->count > 0)
+		row = bsearch(&wanted, usage->rows, usage->count, sizeof(wanted), compare_rows);
+	if (row)
+		*out = *row;
+	else if (!err)
+		err = -ENODATA;
+	pthread_mutex_unlock(&usage->lock);
+	return err;
+}
+
+bool sysv_usage_is_slow(struct sysv_usage *usage)
+{
+	bool slow;
+
+	pthread_mutex_lock(&usage->lock);
+	slow = usage->cost > SLOW_NS;
+	pthread_mutex_unlock(&usage->lock);
+	return slow;
+}
+
+int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
+{
+	return find(usage, id, sysv_usage_is_slow(usage) ? BYTES_AGE : 0, row);
 }
 
 uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 {
-	struct sysv_usage_row wanted = { .id = id };
-	const struct sysv_usage_row *row;
-	uint64_t bytes;
+	struct sysv_usage_row row;
 
-	pthread_mutex_lock(&usage->lock);
-	if (!is_fresh(usage))
-		read_table(usage, NULL, NULL);
-	row = usage->count ?
-		      bsearch(&wanted, usage->rows, usage->count, sizeof(wanted), compare_rows) :
-		      NULL;
-	bytes = row ? row->bytes : 0;
-	pthread_mutex_unlock(&usage->lock);
-	return bytes;
+	return find(usage, id, BLOCKS_AGE, &row) == 0 ? row.resident + row.swapped : 0;
 }
 
 void sysv_usage_stale(struct sysv_usage *usage)

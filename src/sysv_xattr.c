@@ -55,33 +55,20 @@ static int get_field(void *subject, int which, FILE *out, const struct shmfs_cal
 	return 0;
 }
 
-/* What only the table tells; it is read for the purpose. */
-static int take_row(const struct shmfs_sysv_row *row, void *arg)
-{
-	struct shmfs_sysv_row *wanted = arg;
-
-	if (row->id != wanted->id)
-		return 0;
-	*wanted = *row;
-	return 1;
-}
-
-static int find_row(const struct sysv_view *view, struct shmfs_sysv_row *row)
+/* What only the table tells. */
+static int find_row(const struct sysv_view *view, struct sysv_usage_row *row)
 {
 	struct sysv_backend *be = sysv_backend_of(view->object);
-	int found;
 
-	row->id = view->id;
-	found = sysv_usage_each(&be->usage, take_row, row);
-	if (found == 0)
-		return -ENODATA;
-	return found < 0 ? found : 0;
+	if (sysv_usage_is_slow(&be->usage))
+		sysv_may_block(be);
+	return sysv_usage_find(&be->usage, view->id, row);
 }
 
 static int get_usage(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
 {
 	VIEW view = { 0 };
-	struct shmfs_sysv_row row;
+	struct sysv_usage_row row;
 	int err = sysv_look(subject, &view);
 
 	(void)caller;
@@ -103,19 +90,17 @@ static int get_usage(void *subject, int which, FILE *out, const struct shmfs_cal
 static bool is_huge(const struct sysv_view *view)
 {
 	const uint64_t most_slack = (uint64_t)512 << 20;
-	struct shmfs_sysv_row row;
+	uint64_t size = view->ds.shm_segsz;
+	struct sysv_usage_row row;
 
-	if (view->ds.shm_perm.mode & SYSV_MODE_HUGETLB)
-		return true;
 	if (view->segment && view->segment->fd >= 0)
 		return view->segment->huge > 0;
-	return find_row(view, &row) == 0 && row.resident > row.size &&
-	       row.resident - row.size > most_slack;
+	return find_row(view, &row) == 0 && row.resident > size && row.resident - size > most_slack;
 }
 
 /*
- * `noreserve` the kernel keeps to itself: not in the mode, the table or the
- * segment's inode.
+ * There is no word for SHM_NORESERVE: the kernel keeps that to itself, not in
+ * the mode, the table or the segment's inode.
  */
 static int get_status(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
 {
@@ -135,7 +120,6 @@ static int get_status(void *subject, int which, FILE *out, const struct shmfs_ca
 		{ "dest", view.gone || (mode & SYSV_MODE_DEST) },
 		{ "locked", mode & SYSV_MODE_LOCKED },
 		{ "hugetlb", is_huge(&view) },
-		{ "noreserve", mode & SYSV_MODE_NORESERVE },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
