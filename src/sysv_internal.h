@@ -7,6 +7,7 @@
  *   sysv_segment.c getting at a segment's memory
  *   sysv_size.c    the size rules: clearing, growing, trimming
  *   sysv_resize.c  replacing a segment by one of another size
+ *   sysv_reserve.c the memory that this takes, got beforehand
  *   sysv_usage.c   resident memory, which only the whole table tells
  *   sysv_xattr.c   extended attributes
  *   sysv_lock.c    SHM_LOCK in the caller's name
@@ -68,6 +69,14 @@ struct sysv_segment {
 	bool writable;
 	size_t huge; /* huge page size, or 0 */
 	struct shmfs_window window;
+};
+
+/* Memory of no use, all of it there, until a copy takes its place. */
+struct sysv_reserve {
+	char *mem; /* owned */
+	size_t size;
+	size_t used;	/* by the copy, so far */
+	size_t yielded; /* from the beginning on: that and what is left of a huge page */
 };
 
 /* Bytes of one segment. */
@@ -196,8 +205,12 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *);
 void sysv_segment_put(struct sysv_segment *);
 /* Zero [off, off + len) and give the whole pages in it back. */
 int sysv_segment_punch(struct sysv_segment *, uint64_t off, uint64_t len);
-/* Copy the first `len` bytes, holes left as holes. Neither allocates nor locks. */
-int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len);
+/*
+ * Copy the first `len` bytes, holes left as holes, with what the reserve gives
+ * back.  Neither allocates nor locks.
+ */
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
+		      struct sysv_reserve *);
 /* Does anything but us have the inode open or mapped?  False if it cannot be told. */
 bool sysv_segment_is_shared(struct sysv_segment *);
 /*
@@ -229,6 +242,17 @@ bool sysv_usage_is_slow(struct sysv_usage *);
 void sysv_usage_stale(struct sysv_usage *);
 /* One pass over the table as it is now. */
 int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
+
+/* --- sysv_reserve.c --- */
+
+/*
+ * Have as much memory as copying the segment takes, `most` bytes at the most.
+ * -ENOMEM; or the kernel ends the daemon, for a limit, and nothing has changed.
+ */
+int sysv_reserve_take(struct sysv_reserve *, struct sysv_segment *, uint64_t most);
+/* Give back what the next `bytes` of a copy will take.  Neither allocates nor locks. */
+void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
+void sysv_reserve_free(struct sysv_reserve *);
 
 /* --- sysv_resize.c, sysv_size.c --- */
 

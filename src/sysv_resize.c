@@ -10,7 +10,9 @@
  * that shares the daemon's memory and descriptors (CLONE_VM, CLONE_FILES) but
  * not its process id: a SIGKILL to the daemon leaves the guardian running until
  * the key is whole again, and one to the guardian leaves the daemon to send a
- * second.  (Who kills both at once, as a cgroup's end does, can lose the key.)
+ * second.  (Who kills both at once, as a cgroup's end does, can lose the key.
+ * So would the kernel where memory runs out, for the two share theirs: that is
+ * got beforehand, sysv_reserve.c.)
  * The calling thread is stopped until then (CLONE_VFORK), for the two share its
  * thread-local memory, and the other threads run on.  What the guardian does
  * must not depend on them: it takes no lock and allocates nothing, for a lock
@@ -61,6 +63,7 @@ struct replacement {
 	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
 	struct sysv_labels *labels;    /* owned; those that were carried over */
+	struct sysv_reserve reserve;   /* owned; of what the copy takes */
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -145,7 +148,7 @@ static int move_lock(const struct replacement *r, int id)
  * -EIDRM when somebody removed it before it was complete: then that is what
  * becomes of the key.
  */
-static int make(const struct replacement *r, key_t key, uint64_t size, struct sysv_segment *out)
+static int make(struct replacement *r, key_t key, uint64_t size, struct sysv_segment *out)
 {
 	int id = get_as_creator(r, key, size);
 	int err;
@@ -154,7 +157,7 @@ static int make(const struct replacement *r, key_t key, uint64_t size, struct sy
 		return size_error(-id);
 	err = sysv_segment_fill(out, id, size);
 	if (!err)
-		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size));
+		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size), &r->reserve);
 	if (!err)
 		err = sysv_labels_carry(out, r->old, r->labels);
 	if (!err)
@@ -176,6 +179,7 @@ static void restore(struct replacement *r)
 {
 	int err = -EEXIST;
 
+	sysv_reserve_yield(&r->reserve, r->reserve.size);
 	if (r->err != -EEXIST)
 		err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
 	if (!err)
@@ -467,7 +471,10 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	if (!err)
 		err = check(obj, handle, &r, others, caller);
 	if (!err)
+		err = sysv_reserve_take(&r.reserve, r.old, size);
+	if (!err)
 		err = commit(obj, &r, caller);
+	sysv_reserve_free(&r.reserve);
 	if (r.complete)
 		sysv_labels_settle(r.made, r.old, r.labels);
 	free(r.labels);

@@ -27,6 +27,8 @@
 
 /* A step of a copy through mappings; it is on the stack of the copier. */
 #define COPY_STEP ((size_t)16 << 10)
+/* A step of a copy by the kernel. */
+#define COPY_PIECE (4 << 20)
 
 static size_t round_up(size_t size, size_t unit)
 {
@@ -342,7 +344,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 }
 
 /* The kernel moves page by page in itself: no faults, holes stay holes. */
-static int copy_descriptors(int to, int from, off_t len)
+static int copy_descriptors(int to, int from, off_t len, struct sysv_reserve *reserve)
 {
 	off_t pos = 0;
 
@@ -359,8 +361,11 @@ static int copy_descriptors(int to, int from, off_t len)
 			hole = len;
 		for (pos = data; pos < hole;) {
 			off_t out = pos;
-			ssize_t n = copy_file_range(from, &pos, to, &out, (size_t)(hole - pos), 0);
+			size_t step = hole - pos < COPY_PIECE ? (size_t)(hole - pos) : COPY_PIECE;
+			ssize_t n;
 
+			sysv_reserve_yield(reserve, step);
+			n = copy_file_range(from, &pos, to, &out, step, 0);
 			if (n < 0)
 				return -errno;
 			if (n == 0)
@@ -376,7 +381,7 @@ static bool is_zero(const char *bytes, size_t len)
 }
 
 /* Zeros are not written, so that the copy is no larger in memory than need be. */
-static int copy_mappings(char *to, const char *from, uint64_t len)
+static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_reserve *reserve)
 {
 	char buffer[COPY_STEP];
 	int err = 0;
@@ -385,18 +390,21 @@ static int copy_mappings(char *to, const char *from, uint64_t len)
 		size_t step = len - pos < COPY_STEP ? (size_t)(len - pos) : COPY_STEP;
 
 		err = shmfs_guard_copy(buffer, from + pos, step);
-		if (!err && !is_zero(buffer, step))
+		if (!err && !is_zero(buffer, step)) {
+			sysv_reserve_yield(reserve, step);
 			err = shmfs_guard_copy(to + pos, buffer, step);
+		}
 		pos += step;
 	}
 	return err == -EFAULT ? -ENOMEM : err;
 }
 
-int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len)
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
+		      struct sysv_reserve *reserve)
 {
 	if (to->map && from->map)
-		return copy_mappings(to->map, from->map, len);
-	return copy_descriptors(to->fd, from->fd, (off_t)len);
+		return copy_mappings(to->map, from->map, len, reserve);
+	return copy_descriptors(to->fd, from->fd, (off_t)len, reserve);
 }
 
 /*

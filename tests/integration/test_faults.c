@@ -270,6 +270,32 @@ static void a_memory_limit_ends_a_write(void **state)
 	assert_still_serves(fixture);
 }
 
+/* A segment that others have filled can be larger than what the daemon may have. */
+static void a_memory_limit_loses_no_segment(void **state)
+{
+	struct fixture *fixture = *state;
+	int id = segment_create(KEY, 32UL * MIB, 0640);
+	if (SANITIZED) {
+		print_message("skipped: a sanitizer has memory of its own\n");
+		skip();
+	}
+	for (size_t i = 0; i < 32; i++)
+		segment_put(id, i * MIB, bytes, MIB);
+	if (!group_make(fixture->daemon, 16L * MIB)) {
+		print_message("skipped: no memory controller of cgroup v1 that makes groups\n");
+		skip();
+	}
+	assert_true(group_write("memory.oom_control", "%lld", 0)); /* it kills */
+	assert_int_equal(truncate(SEGMENT, 34L * MIB), -1);
+	assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
+	must(umount2(MNT, MNT_DETACH));
+	assert_int_equal(segment_find(KEY), id);
+	assert_int_equal(segment_stat(id).shm_perm.mode, 0640);
+	for (size_t i = 0; i < 32; i++)
+		assert_true(segment_has(id, i * MIB, bytes, MIB));
+	segment_remove(id);
+}
+
 /* --- limits of the daemon's and of its callers --- */
 
 static void daemon_limit(const struct fixture *fixture, __rlimit_resource_t resource, rlim_t limit)
@@ -429,6 +455,8 @@ int main(void)
 		mounted(a_full_tmpfs_ends_a_copy),
 		mounted(a_full_tmpfs_ends_who_stores_in_a_mapping),
 		cmocka_unit_test_setup_teardown(a_memory_limit_ends_a_write, fixture_mount,
+						group_remove),
+		cmocka_unit_test_setup_teardown(a_memory_limit_loses_no_segment, fixture_mount,
 						group_remove),
 		mounted(a_file_size_limit_of_the_daemon_ends_a_write),
 		mounted(a_file_size_limit_of_the_caller_is_the_callers),
