@@ -8,6 +8,10 @@
  * by the name that last led to it, which a lookup has just confirmed, and
  * -ESTALE says when another process was faster: the kernel then looks the
  * name up again.
+ *
+ * Something can be mounted on a name, in a container by whom we cannot trust,
+ * and what is there need not answer, ever.  Names are looked at without asking
+ * the filesystem that they lead to, and opened without going there.
  */
 #include "posix_internal.h"
 
@@ -15,9 +19,12 @@
 #include <fcntl.h>
 #include <dirent.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static struct posix_backend *backend(struct shmfs_backend *base)
@@ -30,21 +37,45 @@ static struct posix_object *object(struct shmfs_object *base)
 	return (struct posix_object *)base;
 }
 
-static int dir_of(struct shmfs_object *base)
-{
-	return backend(base->backend)->config.dir;
-}
-
 /* --- names --- */
 
-/* Only regular files are objects; directories and links are somebody's own. */
-static int stat_name(int dir, const char *name, struct stat *st)
+static struct timespec time_of(const struct statx_timestamp *time)
 {
+	return (struct timespec){ .tv_sec = time->tv_sec, .tv_nsec = time->tv_nsec };
+}
+
+static struct stat stat_of(const struct statx *stx)
+{
+	return (struct stat){
+		.st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.st_ino = (ino_t)stx->stx_ino,
+		.st_mode = stx->stx_mode,
+		.st_nlink = stx->stx_nlink,
+		.st_uid = stx->stx_uid,
+		.st_gid = stx->stx_gid,
+		.st_size = (off_t)stx->stx_size,
+		.st_blksize = (blksize_t)stx->stx_blksize,
+		.st_blocks = (blkcnt_t)stx->stx_blocks,
+		.st_atim = time_of(&stx->stx_atime),
+		.st_mtim = time_of(&stx->stx_mtime),
+		.st_ctim = time_of(&stx->stx_ctime),
+	};
+}
+
+/*
+ * Only regular files are objects; directories and links are somebody's own,
+ * and so is what is mounted.
+ */
+static int stat_name(const struct posix_backend *be, const char *name, struct stat *st)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	struct statx stx;
 	struct stat now;
 
-	if (fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) != 0)
+	if (statx(be->config.dir, name, flags, STATX_BASIC_STATS, &stx) != 0)
 		return -errno;
-	if (!S_ISREG(now.st_mode))
+	now = stat_of(&stx);
+	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev)
 		return -ENOENT;
 	*st = now;
 	return 0;
@@ -53,14 +84,15 @@ static int stat_name(int dir, const char *name, struct stat *st)
 static int posix_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
 {
 	struct stat st;
-	int err = stat_name(backend(base)->config.dir, name->text, &st);
+	int err = stat_name(backend(base), name->text, &st);
 
 	if (!err)
 		*identity = st.st_ino;
 	return err;
 }
 
-static int list_entry(int dir, const struct dirent *entry, shmfs_list_fn *fn, void *arg)
+static int list_entry(const struct posix_backend *be, const struct dirent *entry, shmfs_list_fn *fn,
+		      void *arg)
 {
 	struct shmfs_name name;
 	struct stat st;
@@ -68,7 +100,7 @@ static int list_entry(int dir, const struct dirent *entry, shmfs_list_fn *fn, vo
 	if (shmfs_name_parse_posix(entry->d_name, &name) != 0)
 		return 0;
 	if (entry->d_type != DT_REG &&
-	    (entry->d_type != DT_UNKNOWN || stat_name(dir, entry->d_name, &st) != 0))
+	    (entry->d_type != DT_UNKNOWN || stat_name(be, entry->d_name, &st) != 0))
 		return 0;
 	return fn(&name, entry->d_ino, arg);
 }
@@ -89,7 +121,7 @@ static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_
 		return err;
 	}
 	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
-		err = list_entry(fd, entry, fn, arg);
+		err = list_entry(backend(base), entry, fn, arg);
 	if (!err && errno)
 		err = -errno;
 	closedir(dir);
@@ -196,6 +228,15 @@ static int posix_named(struct shmfs_object *base, const struct shmfs_name *name)
 	return err;
 }
 
+/* openat(2) that does not leave the filesystem, where the kernel has that (Linux 5.6). */
+static int open_within(int dir, const char *name, int flags)
+{
+	const struct open_how how = { .flags = (unsigned)flags, .resolve = RESOLVE_NO_XDEV };
+	int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+
+	return fd < 0 && errno == ENOSYS ? openat(dir, name, flags) : fd;
+}
+
 int posix_open_object(struct posix_object *obj, int flags, const struct shmfs_caller *caller)
 {
 	struct stat st;
@@ -205,10 +246,13 @@ int posix_open_object(struct posix_object *obj, int flags, const struct shmfs_ca
 	if (err)
 		return err;
 	pthread_mutex_lock(&obj->lock);
-	/* O_NONBLOCK: should the name be a fifo's now, do not wait for a writer. */
-	fd = openat(dir_of(&obj->base), obj->name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	/* Should the name be a fifo's now, do not wait for a writer. */
+	if (!(flags & O_PATH))
+		flags |= O_NONBLOCK;
+	fd = open_within(backend(obj->base.backend)->config.dir, obj->name,
+			 flags | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		err = errno == ENOENT || errno == ELOOP ? -ESTALE : -errno;
+		err = errno == ENOENT || errno == ELOOP || errno == EXDEV ? -ESTALE : -errno;
 	pthread_mutex_unlock(&obj->lock);
 	if (caller)
 		shmfs_caller_drop();
@@ -222,23 +266,25 @@ int posix_open_object(struct posix_object *obj, int flags, const struct shmfs_ca
 
 int posix_refer_to(struct posix_object *obj)
 {
-	int fd = -1;
+	bool is_open;
+	int fd = 0;
 
 	pthread_mutex_lock(&obj->lock);
-	if (obj->handles) {
+	is_open = obj->handles;
+	if (is_open) {
 		fd = fcntl(obj->handles->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			fd = -errno;
 	}
 	pthread_mutex_unlock(&obj->lock);
-	return fd == -1 ? posix_open_object(obj, O_PATH, NULL) : fd;
+	return is_open ? fd : posix_open_object(obj, O_PATH, NULL);
 }
 
 bool posix_is_named(struct posix_object *obj)
 {
 	struct stat st;
 
-	return stat_name(dir_of(&obj->base), obj->name, &st) == 0 &&
+	return stat_name(backend(obj->base.backend), obj->name, &st) == 0 &&
 	       st.st_ino == obj->base.identity;
 }
 
@@ -254,7 +300,7 @@ static int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *c
 	if (obj->handles)
 		err = fstat(obj->handles->fd, &now) == 0 ? 0 : -errno;
 	else
-		err = stat_name(dir_of(base), obj->name, &now);
+		err = stat_name(backend(base->backend), obj->name, &now);
 	pthread_mutex_unlock(&obj->lock);
 	if (err == -ENOENT || (!err && now.st_ino != base->identity))
 		return -ESTALE;
@@ -359,12 +405,17 @@ static const struct shmfs_backend_ops posix_ops = {
 
 int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backend **out)
 {
-	struct posix_backend *be = calloc(1, sizeof(*be));
+	struct posix_backend *be;
+	struct stat dir;
 
+	if (fstat(config->dir, &dir) != 0)
+		return -errno;
+	be = calloc(1, sizeof(*be));
 	if (!be)
 		return -ENOMEM;
 	be->base.ops = &posix_ops;
 	be->config = *config;
+	be->dev = dir.st_dev;
 	atomic_init(&be->window_room, SHMFS_WINDOW_ROOM);
 	*out = &be->base;
 	return 0;

@@ -17,6 +17,7 @@
 struct posix_backend {
 	struct shmfs_backend base;
 	struct shmfs_posix_config config; /* the directory is owned */
+	dev_t dev;			  /* of the directory's filesystem */
 	atomic_size_t window_room;	  /* for the windows of all handles */
 };
 

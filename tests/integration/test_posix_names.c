@@ -7,6 +7,8 @@
 #define A MNT "/a"
 #define B MNT "/b"
 
+#define SECOND TMP "/second"
+
 static void object_with(const char *name, const char *text)
 {
 	object_create(name, (off_t)strlen(text));
@@ -102,6 +104,37 @@ static void renaming_under_open_directories_is_seen(void **state)
 	}
 }
 
+static int serve_second(int number)
+{
+	(void)number;
+	execl(BIN "/shmfs", "shmfs", "-f", SECOND, NULL);
+	return 1;
+}
+
+/* A filesystem that does not answer, as a container can have one mounted. */
+static void what_is_mounted_on_a_name_is_not_asked(void **state)
+{
+	(void)state;
+	object_create("frames", 0);
+	object_create("other", 0);
+	must(mkdir(SECOND, 0700));
+	pid_t second = child_start(serve_second, 0);
+	assert_true(eventually(file_exists(SECOND "/other")));
+	must(mount(SECOND "/other", NATIVE "/frames", NULL, MS_BIND, NULL));
+	kill(second, SIGSTOP);
+	alarm(20);
+	must_fail(ENOENT, access(MNT "/frames", F_OK));
+	must_fail(EEXIST, open(MNT "/frames", O_CREAT | O_RDWR, 0600));
+	must_fail(EBUSY, unlink(NATIVE "/frames"));
+	must(access(MNT "/other", F_OK));
+	alarm(0);
+	kill(second, SIGKILL);
+	children_join(&second, 1);
+	must(umount2(NATIVE "/frames", MNT_DETACH));
+	must(umount2(SECOND, MNT_DETACH));
+	must(access(MNT "/frames", F_OK));
+}
+
 static void attributes_are_the_objects(void **state)
 {
 	(void)state;
@@ -192,6 +225,7 @@ int main(void)
 		mounted(exchange_swaps_two_objects),
 		mounted(names_that_read_as_keys_are_renamed_by_name),
 		mounted(renaming_under_open_directories_is_seen),
+		mounted(what_is_mounted_on_a_name_is_not_asked),
 		mounted(attributes_are_the_objects),
 		mounted(chmod_and_chown_reach_the_object),
 		mounted(times_reach_the_object),
