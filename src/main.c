@@ -299,7 +299,7 @@ static int block_signals(void)
 /*
  * Every open file of a mount is a descriptor here, and the soft limit is meant
  * for one program.  A few stay in reserve: the guardian of a resize may use
- * them (sysv_resize.c).
+ * them (sysv_guardian.c).
  */
 static void raise_descriptor_limit(void)
 {

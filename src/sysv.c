@@ -69,42 +69,6 @@ void sysv_wait_read(struct sysv_object *obj)
 
 /* --- names --- */
 
-/* The object that a key leads to while its segment is being replaced. */
-static struct sysv_object *find_replacing(struct sysv_backend *be, uint32_t key)
-{
-	struct sysv_object *obj = be->replacing;
-
-	for (; obj; obj = obj->next_replacing) {
-		bool found;
-
-		pthread_mutex_lock(&obj->lock);
-		found = (uint32_t)obj->last.shm_perm.__key == key;
-		pthread_mutex_unlock(&obj->lock);
-		if (found)
-			break;
-	}
-	return obj;
-}
-
-bool sysv_is_replacing(struct sysv_backend *be, uint32_t key)
-{
-	return find_replacing(be, key) != NULL;
-}
-
-static bool replacing_identity(struct sysv_backend *be, uint32_t key, uint64_t *identity)
-{
-	const struct sysv_object *obj;
-
-	if (atomic_load(&be->nreplacing) == 0)
-		return false;
-	pthread_mutex_lock(&be->lock);
-	obj = find_replacing(be, key);
-	if (obj)
-		*identity = obj->base.identity;
-	pthread_mutex_unlock(&be->lock);
-	return obj != NULL;
-}
-
 static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
 {
 	struct shmid_ds ds;
@@ -129,7 +93,7 @@ static int sysv_find(struct shmfs_backend *base, const struct shmfs_name *name, 
 	do {
 		nreplaced = atomic_load(&be->nreplaced);
 		id = find_id(be, name);
-		if (by_key && replacing_identity(be, name->number, identity))
+		if (by_key && sysv_find_replacing(be, name->number, identity))
 			return 0;
 		/* A replacement that has just ended may have had the key. */
 	} while (id < 0 && nreplaced != atomic_load(&be->nreplaced));
@@ -378,6 +342,7 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 	int err;
 
 	sysv_wait_read(obj);
+	sysv_hold(obj);
 	err = sysv_object_stat_now(obj, &ds, NULL);
 	if (!err)
 		err = shmfs_caller_assume(caller);
@@ -391,6 +356,7 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 		err = sysv_gone(sysv_set_perm(obj->id, &ds, mode));
 		shmfs_caller_drop();
 	}
+	sysv_unhold(obj);
 	if (!err)
 		sysv_hint_refresh(sysv_backend_of(obj), obj->id, &ds);
 	pthread_rwlock_unlock(&obj->io);
@@ -469,6 +435,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		return err;
 	}
 	pthread_mutex_init(&be->lock, NULL);
+	pthread_cond_init(&be->replaced, NULL);
 	pthread_mutex_init(&be->attach_lock, NULL);
 	sysv_hints_init(be);
 	*out = &be->base;
@@ -482,6 +449,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 	sysv_hints_destroy(be);
 	sysv_usage_destroy(&be->usage);
 	pthread_mutex_destroy(&be->attach_lock);
+	pthread_cond_destroy(&be->replaced);
 	pthread_mutex_destroy(&be->lock);
 	free(be);
 }

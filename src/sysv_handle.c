@@ -198,6 +198,7 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 		return err;
 	h->base.object = base;
 	sysv_wait_read(obj);
+	sysv_hold(obj);
 	err = sysv_check_rights(obj, writable, caller);
 	pthread_mutex_lock(&obj->lock);
 	if (!err)
@@ -205,6 +206,7 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	if (!err)
 		obj->handles++;
 	pthread_mutex_unlock(&obj->lock);
+	sysv_unhold(obj);
 	if (!err && (flags & O_TRUNC)) {
 		h->cleared = true;
 		err = sysv_clear(obj);

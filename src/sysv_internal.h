@@ -6,7 +6,8 @@
  *   sysv_handle.c  open files: create, open, close, the bytes
  *   sysv_segment.c getting at a segment's memory
  *   sysv_size.c    the size rules: clearing, growing, trimming
- *   sysv_resize.c  replacing a segment by one of another size
+ *   sysv_resize.c  giving a segment another size: whether, and for whom
+ *   sysv_guardian.c replacing it by one of that size
  *   sysv_reserve.c the memory that this takes, got beforehand
  *   sysv_usage.c   resident memory, which only the whole table tells
  *   sysv_xattr.c   extended attributes
@@ -22,7 +23,8 @@
  *                  as copying the segment takes, so waiting for it goes
  *                  through sysv_wait_*(), which lets other requests run on.
  *   backend->lock  the list of objects that are being replaced; held for list
- *                  work, and while a key is taken
+ *                  work, while a key is taken, and while a segment that was
+ *                  reached by shmid is opened or changed
  *   hints->lock    who changes labels; held for the few calls that takes, and
  *                  while another daemon has the directory's flock(2)
  *   object->lock   the object's fields; held for a system call or two
@@ -119,7 +121,12 @@ struct sysv_backend {
 	bool by_descriptor;	   /* segments are reached through descriptors */
 	atomic_size_t window_room; /* for the windows of all segments */
 
-	pthread_mutex_t lock; /* protects `replacing` and its links; held by who takes a key */
+	/*
+	 * Protects `replacing` and its links.  Held by who takes a key, and by who
+	 * opens or changes a segment that was reached by shmid: sysv_hold().
+	 */
+	pthread_mutex_t lock;
+	pthread_cond_t replaced;       /* one less in `replacing` */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_int nreplacing;	       /* their number; 0 spares the lock */
 	atomic_uint nreplaced;	       /* how often that has ended */
@@ -254,7 +261,7 @@ int sysv_reserve_take(struct sysv_reserve *, struct sysv_segment *, uint64_t mos
 void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
 void sysv_reserve_free(struct sysv_reserve *);
 
-/* --- sysv_resize.c, sysv_size.c --- */
+/* --- sysv_resize.c --- */
 
 /*
  * Replace the object's segment by one of `size` bytes under the same key.
@@ -267,6 +274,20 @@ void sysv_reserve_free(struct sysv_reserve *);
  */
 int sysv_resize(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
 		const struct shmfs_caller *);
+/* Is a segment of this key just being replaced?  backend->lock is held. */
+bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
+/* Does the key lead to an object whose segment is?  Then that object's identity. */
+bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity);
+/*
+ * An object that was reached by its shmid has an `io` of its own, which does
+ * not keep others from replacing the segment by its key.  Wait for the end of
+ * that, and keep it from beginning until unhold().  With `io` held.
+ */
+void sysv_hold(struct sysv_object *);
+void sysv_unhold(struct sysv_object *);
+
+/* --- sysv_size.c --- */
+
 /* truncate(2): clear, or replace and keep that size when the file is closed. */
 int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
 		  const struct shmfs_caller *);
@@ -392,8 +413,6 @@ struct sysv_backend *sysv_backend_of(struct sysv_object *);
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
 /* The same with the lock taken for it, into *ds. */
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
-/* Is a segment of this key just being replaced?  backend->lock is held. */
-bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
 /* What follows may take long: another thread is to take requests. */
 void sysv_may_block(const struct sysv_backend *);
 void sysv_wait_write(struct sysv_object *);

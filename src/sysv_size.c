@@ -90,10 +90,13 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 	sysv_wait_write(obj);
 	/* A handle was opened for writing.  By the name it is asked for here. */
 	err = h ? 0 : sysv_check_rights(obj, true, caller);
-	if (!err && size == 0)
+	if (!err && size == 0) {
+		sysv_hold(obj);
 		err = sysv_clear(obj);
-	else if (!err)
+		sysv_unhold(obj);
+	} else if (!err) {
 		err = sysv_set_size(obj, h, (uint64_t)size, caller);
+	}
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Preloaded into the daemon: what can go wrong between the removal of a
- * segment and its re-creation under the same key, at exactly that moment.
+ * Preloaded into the daemon: what can go wrong between two steps, above all
+ * between the removal of a segment and its re-creation under the same key, at
+ * exactly that moment.
  *
  * The environment variable SHMFS_RACE names a file.  While it exists, the
  * first shmget(2) that creates a segment under a key after an IPC_RMID meets
@@ -16,9 +17,18 @@
  *   gone       another program removes a segment as soon as the daemon has made
  *              it under a key, without any IPC_RMID before
  *
+ *   rmid, shmget, copy
+ *              the daemon waits before it removes a segment that has a key,
+ *              makes it again, or copies to it.  Meanwhile there is a file with
+ *              ".reached" at the end of its name; it goes on when that is gone
+ *
+ *   fifo       a name in a directory is that of a regular file when it is looked
+ *              at, twice as a lookup does, and right after it that of a fifo
+ *
  * The file is removed when that happens (but for `always`), so a test sees
  * that the moment came.
  */
+#include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,19 +36,22 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static atomic_bool removed; /* an IPC_RMID went before */
+static atomic_bool looked;  /* a look at what is to become a fifo */
 static pid_t daemon_pid;    /* a guardian has another */
 
 typedef int shmget_fn(key_t key, size_t size, int flags);
 typedef int shmctl_fn(int id, int command, struct shmid_ds *data);
 
-/* The plan for this moment, or false when there is none. */
+/* The plan for the making of a segment, or false when there is none. */
 static bool read_plan(char *plan, size_t size)
 {
 	const char *path = getenv("SHMFS_RACE");
@@ -50,6 +63,8 @@ static bool read_plan(char *plan, size_t size)
 	if (count <= 0)
 		return false;
 	plan[count] = '\0';
+	if (strncmp(plan, "take", 4) != 0 && !isdigit((unsigned char)plan[0]))
+		return false;
 	if (!strstr(plan, "always"))
 		unlink(path);
 	return true;
@@ -72,6 +87,26 @@ static bool take_plan(const char *wanted)
 	return count > 0 && strncmp(plan, wanted, strlen(wanted)) == 0 && unlink(path) == 0;
 }
 
+/* If this is the plan, wait here for as long as the test likes. */
+static void pause_at(const char *point)
+{
+	char reached[256];
+
+	if (!take_plan(point))
+		return;
+	snprintf(reached, sizeof(reached), "%s.reached", getenv("SHMFS_RACE"));
+	close(open(reached, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	while (access(reached, F_OK) == 0)
+		usleep(1000);
+}
+
+static bool has_key(shmctl_fn *real, int id)
+{
+	struct shmid_ds data;
+
+	return real(id, SHM_STAT_ANY, &data) == id && data.shm_perm.__key != IPC_PRIVATE;
+}
+
 static bool is_time_to_kill(shmctl_fn *real, int id)
 {
 	struct shmid_ds data;
@@ -86,6 +121,8 @@ int shmctl(int id, int command, struct shmid_ds *data)
 
 	if (command == IPC_RMID && is_time_to_kill(real, id))
 		kill(daemon_pid, SIGKILL);
+	if (command == IPC_RMID && has_key(real, id))
+		pause_at("rmid");
 	int result = real(id, command, data);
 
 	if (command == IPC_RMID && result == 0)
@@ -107,6 +144,7 @@ int shmget(key_t key, size_t size, int flags)
 	}
 	if (!removed)
 		return real(key, size, flags);
+	pause_at("shmget");
 	if (!read_plan(plan, sizeof(plan)))
 		return real(key, size, flags);
 	if (!strstr(plan, "always"))
@@ -122,4 +160,28 @@ int shmget(key_t key, size_t size, int flags)
 		shmdt(text);
 	}
 	return real(key, size, flags);
+}
+
+typedef ssize_t copy_fn(int from, off64_t *from_pos, int to, off64_t *to_pos, size_t count,
+			unsigned flags);
+ssize_t copy_file_range(int from, off64_t *from_pos, int to, off64_t *to_pos, size_t count,
+			unsigned flags)
+{
+	pause_at("copy");
+	return ((copy_fn *)dlsym(RTLD_NEXT, "copy_file_range"))(from, from_pos, to, to_pos, count,
+								flags);
+}
+
+typedef int statx_fn(int dir, const char *name, int flags, unsigned mask, struct statx *data);
+int statx(int dir, const char *restrict name, int flags, unsigned mask, struct statx *restrict data)
+{
+	int result = ((statx_fn *)dlsym(RTLD_NEXT, "statx"))(dir, name, flags, mask, data);
+
+	if (dir < 0 || result == -1 || !S_ISREG(data->stx_mode))
+		return result;
+	if (take_plan("fifo"))
+		looked = true;
+	else if (atomic_exchange(&looked, false) && unlinkat(dir, name, 0) == 0)
+		mkfifoat(dir, name, 0666);
+	return result;
 }

@@ -3,12 +3,11 @@
  * The size of a System V segment: a re-creation that cannot be.  Whatever
  * fails, and at whatever moment, no byte is lost.
  */
-#include "harness.h"
+#include "moment.h"
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE };
 
 #define PATH MNT "/3148"
-#define PLAN TMP "/race"
 
 static char bytes[SIZE];
 static const char zeros[SIZE];
@@ -180,28 +179,6 @@ static void a_copy_over_shmall_keeps_what_fits(void **state)
 }
 
 /* The moment between removal and re-creation; see race.c. */
-
-static int mount_with_race(void **state)
-{
-	setenv("LD_PRELOAD", BIN "/race.so", 1);
-	setenv("SHMFS_RACE", PLAN, 1);
-	int result = fixture_mount(state);
-	unsetenv("LD_PRELOAD");
-	unsetenv("SHMFS_RACE");
-	return result;
-}
-
-#define racing(test) cmocka_unit_test_setup_teardown(test, mount_with_race, fixture_end)
-
-static void plan(const char *what)
-{
-	file_write(PLAN, O_CREAT | O_TRUNC, what, strlen(what));
-}
-
-static bool plan_was_carried_out(void)
-{
-	return !file_exists(PLAN);
-}
 
 /* The old bytes are in a segment other than the key's, whose id was logged. */
 static void assert_kept_under_a_logged_id(int except)

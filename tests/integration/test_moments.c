@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* What others do between two steps of the daemon. */
+#include "moment.h"
+
+#include <sys/wait.h>
+
+enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE };
+
+#define SEGMENT MNT "/3148"
+#define OBJECT MNT "/frames"
+
+static char bytes[SIZE];
+
+static int full_segment(unsigned mode)
+{
+	int id = segment_create(KEY, SIZE, mode);
+	pattern_fill(bytes, sizeof(bytes), 1);
+	segment_put(id, 0, bytes, sizeof(bytes));
+	return id;
+}
+
+static int enlarge(int number)
+{
+	(void)number;
+	return truncate(SEGMENT, 2 * SIZE) == 0 ? 0 : errno;
+}
+
+/* Have a child enlarge the segment, as far as `point`. */
+static pid_t enlarge_up_to(const char *point)
+{
+	plan(point);
+	pid_t child = child_start(enlarge, 0);
+	plan_await();
+	return child;
+}
+
+static void assert_enlarged(pid_t child)
+{
+	int status;
+	must(waitpid(child, &status, 0));
+	assert_int_equal(exit_status(status), 0);
+	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, 2 * SIZE);
+	assert_true(segment_has(segment_find(KEY), 0, bytes, SIZE));
+}
+
+static int attach(void *arg)
+{
+	return shmat(*(const int *)arg, NULL, 0) == (void *)-1 ? errno : 0;
+}
+
+/* Who attached then would be left with a segment that is nobody else's. */
+static void nobody_attaches_to_what_is_about_to_be_removed(void **state)
+{
+	(void)state;
+	int id = full_segment(0666);
+	pid_t child = enlarge_up_to("rmid");
+	assert_int_equal(run_as(&NOBODY, attach, &id), EACCES);
+	plan_go_on();
+	assert_enlarged(child);
+	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0666);
+}
+
+static void a_key_between_two_segments_is_not_free(void **state)
+{
+	(void)state;
+	full_segment(0600);
+	pid_t child = enlarge_up_to("shmget");
+	assert_int_equal(segment_find(KEY), -1);
+	must_fail(EEXIST, open(SEGMENT, O_CREAT | O_EXCL | O_RDWR, 0600));
+	plan_go_on();
+	assert_enlarged(child);
+	assert_int_equal(segments_count(), 1);
+}
+
+/* The owner has been told that it is so. */
+static void what_is_set_while_it_is_filled_stays(void **state)
+{
+	(void)state;
+	full_segment(0666);
+	pid_t child = enlarge_up_to("copy");
+	segment_chmod(segment_find(KEY), 0604);
+	segment_chown(segment_find(KEY), ALICE.uid, ALICE.gid);
+	plan_go_on();
+	assert_enlarged(child);
+	struct shmid_ds data = segment_stat(segment_find(KEY));
+	assert_int_equal(data.shm_perm.mode, 0604);
+	assert_int_equal(data.shm_perm.uid, ALICE.uid);
+	assert_int_equal(data.shm_perm.gid, ALICE.gid);
+}
+
+static int touch_by_id(int id)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
+	return utimensat(AT_FDCWD, path, NULL, 0) == 0 ? 0 : errno;
+}
+
+/* It is without a mode then, and that is not what touch(1) is to leave it with. */
+static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
+{
+	(void)state;
+	full_segment(0640);
+	pid_t child = enlarge_up_to("copy");
+	pid_t other = child_start(touch_by_id, segment_find(KEY));
+	usleep(100000);
+	assert_int_equal(waitpid(other, NULL, WNOHANG), 0);
+	plan_go_on();
+	assert_enlarged(child);
+	assert_int_equal(children_join(&other, 1), 0);
+	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
+}
+
+static int open_object(int number)
+{
+	(void)number;
+	return open(OBJECT, O_RDONLY) == -1 ? errno : 0;
+}
+
+static void a_name_that_becomes_a_fifo_is_not_waited_for(void **state)
+{
+	(void)state;
+	int status = 0;
+	object_create("frames", SIZE);
+	plan("fifo");
+	pid_t child = child_start(open_object, 0);
+	if (!eventually(waitpid(child, &status, WNOHANG) == child)) {
+		must(open(NATIVE "/frames", O_RDWR)); /* what it waits for */
+		fail_msg("it is waited for");
+	}
+	assert_int_equal(exit_status(status), ENOENT);
+	assert_int_equal(file_stat(NATIVE "/frames").st_mode & S_IFMT, S_IFIFO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		racing(nobody_attaches_to_what_is_about_to_be_removed),
+		racing(a_key_between_two_segments_is_not_free),
+		racing(what_is_set_while_it_is_filled_stays),
+		racing(by_its_id_it_is_left_alone_while_it_is_filled),
+		racing(a_name_that_becomes_a_fifo_is_not_waited_for),
+	};
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
