@@ -332,20 +332,50 @@ static bool is_unmounted(int device)
 	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR);
 }
 
+static bool is_ours(int dir, dev_t mount_dev)
+{
+	struct statx stx;
+
+	return statx(dir, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &stx) == 0 &&
+	       makedev(stx.stx_dev_major, stx.stx_dev_minor) == mount_dev;
+}
+
+/*
+ * Unmount what is on the path, if it is what we mounted.  Something else may be
+ * mounted over it by now, and whoever owns a directory above can have put
+ * another one in its place.
+ */
+static int detach(const char *mountpoint, dev_t mount_dev)
+{
+	int dir = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[32];
+	int err = -ENOENT;
+
+	if (dir < 0)
+		return -errno;
+	snprintf(path, sizeof(path), PROC_DIR "/self/fd/%d", dir);
+	if (is_ours(dir, mount_dev))
+		err = umount2(path, MNT_DETACH) == 0 ? 0 : -errno;
+	close(dir);
+	return err;
+}
+
 /*
  * libfuse may run umount(8) for it, 3.17.2 always and 3.14 where /etc/mtab is a
  * file, and root's daemon runs no programs any more.  So it is done here, and
  * the device gives way to a pipe that looks to libfuse as the device does after
  * that.
  */
-static void unmount(struct fuse_session *session, const char *mountpoint)
+static void unmount(struct fuse_session *session, const char *mountpoint, dev_t mount_dev)
 {
 	const int device = fuse_session_fd(session);
 	int ends[2];
 
 	if (getuid() == 0 && !is_unmounted(device) && pipe2(ends, O_CLOEXEC) == 0) {
-		if (umount2(mountpoint, MNT_DETACH) == 0)
-			dup3(ends[1], device, O_CLOEXEC);
+		if (detach(mountpoint, mount_dev) != 0)
+			shmfs_log(LOG_WARNING, "%s is something else by now: not unmounted",
+				  mountpoint);
+		dup3(ends[1], device, O_CLOEXEC);
 		close(ends[0]);
 		close(ends[1]);
 	}
@@ -378,7 +408,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 			err = -EIO;
 		if (!err)
 			err = serve(session, options, signal_fd);
-		unmount(session, options->mountpoint);
+		unmount(session, options->mountpoint, backends->sysv->mount_dev);
 	}
 	fuse_session_destroy(session);
 	return err;

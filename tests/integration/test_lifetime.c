@@ -279,6 +279,20 @@ static void it_mounts_in_the_background(void **state)
 	assert_int_equal(exit_status(status), 0);
 }
 
+/* Its owner may have moved the mount point away, and put a link in its place. */
+static void its_end_unmounts_nothing_else(void **state)
+{
+	struct fixture *fixture = *state;
+	must(mount("tmpfs", MNT, "tmpfs", 0, NULL));
+	file_write(MNT "/others", O_CREAT, "content", 7);
+	must(kill(fixture->daemon, SIGTERM));
+	assert_int_equal(daemon_wait(fixture), 0);
+	assert_true(file_has(MNT "/others", 0, "content", 7));
+	must(umount2(MNT, MNT_DETACH));
+	must_fail(ENOTCONN, access(MNT "/others", F_OK));
+	must(umount2(MNT, MNT_DETACH));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +312,7 @@ int main(void)
 		mounted(a_lazy_umount_lets_open_files_go_on),
 		mounted(a_copy_that_grows_is_exact_after_a_lazy_umount),
 		mounted(closing_what_a_lazy_umount_left_is_no_error),
+		mounted(its_end_unmounts_nothing_else),
 		mounted(what_was_made_outlives_the_mount),
 		bare(it_mounts_in_the_background),
 	};
