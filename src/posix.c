@@ -20,11 +20,13 @@
 #include <dirent.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <linux/xattr.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static struct posix_backend *backend(struct shmfs_backend *base)
@@ -264,11 +266,40 @@ int posix_open_object(struct posix_object *obj, int flags, const struct shmfs_ca
 	return -ESTALE;
 }
 
-int posix_refer_to(struct posix_object *obj)
+bool posix_dir_is_closed(const struct posix_backend *be)
 {
+	char path[POSIX_PROC_PATH];
+	struct stat dir;
+
+	if (fstat(be->config.dir, &dir) != 0 || (dir.st_mode & 0111) != 0111)
+		return true;
+	posix_proc_path(be->config.dir, path);
+	return getxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, NULL, 0) > 0;
+}
+
+/* May the caller look up names in the directory? */
+static int check_search(const struct posix_backend *be, const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (shmfs_caller_is_self(caller) || !posix_dir_is_closed(be))
+		return 0;
+	err = shmfs_caller_assume(caller);
+	if (err)
+		return err;
+	err = faccessat(be->config.dir, ".", X_OK, AT_EACCESS) == 0 ? 0 : -errno;
+	shmfs_caller_drop();
+	return err;
+}
+
+int posix_refer_to(struct posix_object *obj, const struct shmfs_caller *caller)
+{
+	int err = caller ? check_search(backend(obj->base.backend), caller) : 0;
 	bool is_open;
 	int fd = 0;
 
+	if (err)
+		return err;
 	pthread_mutex_lock(&obj->lock);
 	is_open = obj->handles;
 	if (is_open) {
@@ -316,7 +347,7 @@ void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])
 
 static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	int fd = posix_refer_to(object(base));
+	int fd = posix_refer_to(object(base), caller);
 	char path[POSIX_PROC_PATH];
 	int err;
 
@@ -335,7 +366,7 @@ static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmf
 static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 		       const struct shmfs_caller *caller)
 {
-	int fd = posix_refer_to(object(base));
+	int fd = posix_refer_to(object(base), caller);
 	int err;
 
 	if (fd < 0)
@@ -352,7 +383,7 @@ static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 static int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 			 const struct shmfs_caller *caller)
 {
-	int fd = posix_refer_to(object(base));
+	int fd = posix_refer_to(object(base), caller);
 	char path[POSIX_PROC_PATH];
 	int err;
 

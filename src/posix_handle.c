@@ -54,14 +54,14 @@ static int check_rights(struct posix_object *obj, int fd, int flags,
 	};
 	const struct posix_backend *be = (struct posix_backend *)obj->base.backend;
 	struct shmfs_rights rights;
-	struct stat st, dir;
+	struct stat st;
 	int again;
 
 	if (shmfs_caller_is_self(caller))
 		return 0;
-	if (fstat(fd, &st) != 0 || fstat(be->config.dir, &dir) != 0)
+	if (fstat(fd, &st) != 0)
 		return -errno;
-	if ((dir.st_mode & 0111) != 0111 || fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0) {
+	if (posix_dir_is_closed(be) || fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0) {
 		again = posix_open_object(obj, flags & O_ACCMODE, caller);
 		if (again >= 0)
 			close(again);

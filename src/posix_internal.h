@@ -48,9 +48,12 @@ struct posix_object {
 int posix_open_object(struct posix_object *, int flags, const struct shmfs_caller *);
 /*
  * A descriptor that names the object without opening it: a handle's, if there
- * is one, duplicated so that it outlives the handle.
+ * is one, duplicated so that it outlives the handle.  -EACCES if the caller
+ * cannot look up names where it is; NULL is the daemon.
  */
-int posix_refer_to(struct posix_object *);
+int posix_refer_to(struct posix_object *, const struct shmfs_caller *);
+/* Can some users not look up names in the directory?  It has 1777 mostly. */
+bool posix_dir_is_closed(const struct posix_backend *);
 /* Does the last name that led here still do?  obj->lock is held. */
 bool posix_is_named(struct posix_object *);
 /* Where the caller's rights meet a descriptor's inode and no name can intervene. */

@@ -68,9 +68,10 @@ const struct shmfs_xattr posix_xattrs[] = {
 /* --- the object's own --- */
 
 /* A path to the object for the calls that follow; close *fd. */
-static int reach(struct shmfs_object *base, int *fd, char path[static POSIX_PROC_PATH])
+static int reach(struct shmfs_object *base, const struct shmfs_caller *caller, int *fd,
+		 char path[static POSIX_PROC_PATH])
 {
-	*fd = posix_refer_to(object(base));
+	*fd = posix_refer_to(object(base), caller);
 	if (*fd < 0)
 		return *fd;
 	posix_proc_path(*fd, path);
@@ -94,7 +95,7 @@ ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value,
 	ssize_t len;
 	int fd;
 
-	len = reach(base, &fd, path);
+	len = reach(base, as_caller ? caller : NULL, &fd, path);
 	if (len < 0)
 		return len;
 	if (as_caller)
@@ -117,7 +118,7 @@ int posix_setxattr(struct shmfs_object *base, const char *name, const void *valu
 	int err;
 	int fd;
 
-	err = reach(base, &fd, path);
+	err = reach(base, caller, &fd, path);
 	if (err)
 		return err;
 	err = shmfs_caller_assume(caller);
@@ -136,7 +137,7 @@ ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
 	ssize_t len;
 	int fd;
 
-	len = reach(base, &fd, path);
+	len = reach(base, caller, &fd, path);
 	if (len < 0)
 		return len;
 	len = shmfs_caller_assume(caller);
@@ -157,7 +158,7 @@ int posix_removexattr(struct shmfs_object *base, const char *name,
 	int err;
 	int fd;
 
-	err = reach(base, &fd, path);
+	err = reach(base, caller, &fd, path);
 	if (err)
 		return err;
 	err = shmfs_caller_assume(caller);

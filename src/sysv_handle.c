@@ -152,17 +152,8 @@ int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs
 	int err = sysv_object_stat_now(obj, &ds, NULL);
 	bool may;
 
-	if (!err) {
-		const struct shmfs_rights rights = {
-			.owner = ds.shm_perm.uid,
-			.creator = ds.shm_perm.cuid,
-			.group = ds.shm_perm.gid,
-			.creators_group = ds.shm_perm.cgid,
-			.mode = ds.shm_perm.mode,
-		};
-		may = shmfs_caller_may(caller, &rights, writable ? 06 : 04);
-		return may ? 0 : -EACCES;
-	}
+	if (!err)
+		return sysv_may(&ds, writable ? 06 : 04, caller) ? 0 : -EACCES;
 	pthread_mutex_lock(&obj->lock);
 	may = obj->segment && sysv_is_owner(&obj->last, caller);
 	pthread_mutex_unlock(&obj->lock);

@@ -232,6 +232,8 @@ int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
 void sysv_detach(struct sysv_backend *, int id, char *map);
 /* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
 bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
+/* Does the mode give him all of `want`, as in shmfs_caller_may()? */
+bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller *);
 /* Can this process open the files behind its mappings? */
 bool sysv_descriptors_work(const char *proc_dir);
 

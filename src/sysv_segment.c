@@ -155,6 +155,19 @@ bool sysv_is_owner(const struct shmid_ds *ds, const struct shmfs_caller *caller)
 	       caller->uid == ds->shm_perm.cuid;
 }
 
+bool sysv_may(const struct shmid_ds *ds, unsigned want, const struct shmfs_caller *caller)
+{
+	const struct shmfs_rights rights = {
+		.owner = ds->shm_perm.uid,
+		.creator = ds->shm_perm.cuid,
+		.group = ds->shm_perm.gid,
+		.creators_group = ds->shm_perm.cgid,
+		.mode = ds->shm_perm.mode,
+	};
+
+	return shmfs_caller_may(caller, &rights, want);
+}
+
 void sysv_segment_count(struct sysv_segment *segment, struct sysv_attachment **spare)
 {
 	if (!segment->map || segment->map_size)

@@ -231,20 +231,39 @@ static int set_acl(struct shmfs_object *base, const void *value, size_t size,
 	return base->backend->ops->chmod(base, mode, caller);
 }
 
+/* The kernel has looked at the mode that it knew; this is the one that is set now. */
+static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller)
+{
+	VIEW view = { 0 };
+	int err = sysv_look(obj, &view);
+
+	if (err)
+		return err;
+	return sysv_may(&view.ds, want, caller) ? 0 : -EACCES;
+}
+
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
-	(void)caller;
-	return is_users(name) ? sysv_label_get(object(base), name, value, size) : -EOPNOTSUPP;
+	int err;
+
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 04, caller);
+	return err ? err : sysv_label_get(object(base), name, value, size);
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		  int flags, const struct shmfs_caller *caller)
 {
+	int err;
+
 	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
 		return set_acl(base, value, size, caller);
-	return is_users(name) ? sysv_label_set(object(base), name, value, size, flags) :
-				-EOPNOTSUPP;
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 02, caller);
+	return err ? err : sysv_label_set(object(base), name, value, size, flags);
 }
 
 ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
@@ -256,10 +275,14 @@ ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
-	(void)caller;
+	int err;
+
 	if (is_acl(name))
 		return 0;
-	return is_users(name) ? sysv_label_remove(object(base), name) : -EOPNOTSUPP;
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 02, caller);
+	return err ? err : sysv_label_remove(object(base), name);
 }
 
 /* --- of the root directory; the subject is the backend --- */

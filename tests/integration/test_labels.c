@@ -221,6 +221,32 @@ static void labels_go_by_the_mode(void **state)
 	must_fail(EOPNOTSUPP, label(SEGMENT, "security.note", "x"));
 }
 
+/* Not the one that the kernel has seen a moment ago, and goes by at a descriptor. */
+static void labels_go_by_the_mode_at_that_moment(void **state)
+{
+	(void)state;
+	char path[32];
+	struct stat seen;
+	int id = segment_create(KEY, PAGE, 0666);
+	must(label(SEGMENT, NOTE, "payroll"));
+	int fd = must(open(SEGMENT, O_PATH | O_CLOEXEC));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	for (int i = 0; i < 20; i++) {
+		segment_chmod(id, 0666);
+		become(&BOB);
+		must(stat(SEGMENT, &seen));
+		become(&ROOT);
+		segment_chmod(id, 0600);
+		become(&BOB);
+		must_fail(EACCES, label(path, NOTE, "his"));
+		must_fail(EACCES, removexattr(path, NOTE));
+		must_fail(EACCES, getxattr(path, NOTE, NULL, 0));
+		become(&ROOT);
+	}
+	close(fd);
+	assert_true(has_label(SEGMENT, NOTE, "payroll"));
+}
+
 static void labels_are_for_notes(void **state)
 {
 	(void)state;
@@ -448,6 +474,7 @@ int main(void)
 		labelled(looking_leaves_no_trace),
 		labelled(looking_after_a_resize_leaves_no_trace),
 		labelled(labels_go_by_the_mode),
+		labelled(labels_go_by_the_mode_at_that_moment),
 		labelled(labels_are_for_notes),
 		labelled(a_promise_is_only_made_if_it_can_be_kept),
 		labelled(hints_are_for_nobody_else),

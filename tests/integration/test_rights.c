@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #define OBJECT MNT "/frames"
@@ -191,19 +192,37 @@ static void what_was_removed_is_left_to_whose_it_was(void **state)
 
 /* --- ways round --- */
 
+/* With an object of hers in it, and the directory not hers to look into. */
+static void assert_closed_to_alice(void)
+{
+	become(&ALICE);
+	must_fail(EACCES, open(OBJECT, O_RDONLY));
+	must_fail(EACCES, truncate(OBJECT, 0));
+	must_fail(EACCES, open(MNT "/hers", O_RDWR | O_CREAT, 0600));
+	must_fail(EACCES, chmod(OBJECT, 0600));
+	must_fail(EACCES, chown(OBJECT, (uid_t)-1, ALICE.gid));
+	must_fail(EACCES, utimensat(AT_FDCWD, OBJECT, NULL, 0));
+	must_fail(EACCES, setxattr(OBJECT, "user.note", "x", 1, 0));
+	become(&ROOT);
+	assert_int_equal(object_stat("frames").st_mode, S_IFREG | 0666);
+	assert_int_equal(object_stat("frames").st_size, 10);
+}
+
 static void a_directory_that_is_closed_stays_closed(void **state)
 {
 	(void)state;
 	object_create("frames", 10);
 	must(chmod(NATIVE "/frames", 0666));
+	must(chown(NATIVE "/frames", ALICE.uid, ALICE.gid));
 	must(chmod(NATIVE, 0700));
-	become(&ALICE);
-	must_fail(EACCES, open(OBJECT, O_RDONLY));
-	must_fail(EACCES, truncate(OBJECT, 0));
-	must_fail(EACCES, open(MNT "/hers", O_RDWR | O_CREAT, 0600));
-	become(&ROOT);
+	assert_closed_to_alice();
 	must(chmod(NATIVE, 01777));
-	assert_int_equal(object_stat("frames").st_size, 10);
+	assert_int_equal(shell(NULL, 0, "setfacl -m u:%u:- " NATIVE, ALICE.uid), 0);
+	assert_closed_to_alice();
+	assert_int_equal(shell(NULL, 0, "setfacl -b " NATIVE), 0);
+	become(&ALICE);
+	must(chmod(OBJECT, 0600));
+	become(&ROOT);
 }
 
 static void what_is_marked_for_destruction_keeps_its_mode(void **state)
