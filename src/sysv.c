@@ -15,8 +15,12 @@
 #include "sysv_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "shmfs/log.h"
 
 /* Objects reached by shmid, which cannot be resized, are apart from those by key. */
 #define BY_ID ((uint64_t)1 << 32)
@@ -418,6 +422,30 @@ static const struct shmfs_backend_ops sysv_ops = {
 	.seek = sysv_seek,
 };
 
+/*
+ * With kernel.shm_rmid_forced a segment goes with the last that has it attached
+ * (proc(5)), and so it would with us, who attach each for a moment.
+ */
+static bool detaching_removes(const char *proc_dir)
+{
+	char path[128];
+	char value = '0';
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/sys/kernel/shm_rmid_forced", proc_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, &value, 1) != 1)
+		value = '0';
+	close(fd);
+	if (value == '0')
+		return false;
+	shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has attached "
+			       "are shown, but neither opened nor made");
+	return true;
+}
+
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
 {
 	struct sysv_backend *be = calloc(1, sizeof(*be));
@@ -429,6 +457,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->config = *config;
 	atomic_init(&be->window_room, SHMFS_WINDOW_ROOM);
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
+	be->detaching_removes = detaching_removes(config->proc_dir);
 	err = sysv_usage_init(&be->usage, config->proc_dir);
 	if (err) {
 		free(be);

@@ -119,6 +119,7 @@ struct sysv_backend {
 	struct sysv_usage usage;
 	struct sysv_hints hints;
 	bool by_descriptor;	   /* segments are reached through descriptors */
+	bool detaching_removes;	   /* the last detach does (kernel.shm_rmid_forced) */
 	atomic_size_t window_room; /* for the windows of all segments */
 
 	/*
@@ -194,7 +195,8 @@ struct sysv_handle {
 
 /*
  * Get at the memory of segment `id`.  `size` is its shm_segsz.
- * -EACCES, -EIDRM / -EINVAL (gone), -ENOMEM, -EMFILE ...
+ * -EACCES, -EIDRM / -EINVAL (gone), -ENOMEM, -EMFILE ...  -EPERM where that
+ * would be its end, for nobody has it attached.
  */
 int sysv_segment_open(struct sysv_backend *, int id, uint64_t size, bool writable,
 		      struct sysv_segment **);

@@ -248,10 +248,15 @@ struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
 int sysv_segment_open(struct sysv_backend *be, int id, uint64_t size, bool writable,
 		      struct sysv_segment **out)
 {
-	struct sysv_segment *segment = sysv_segment_new(be);
+	struct sysv_segment *segment;
+	struct shmid_ds ds;
 	char *map;
 	int err;
 
+	if (be->detaching_removes && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
+	    ds.shm_nattch == 0)
+		return -EPERM;
+	segment = sysv_segment_new(be);
 	if (!segment)
 		return -ENOMEM;
 	segment->id = id;

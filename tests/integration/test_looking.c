@@ -7,6 +7,7 @@
 
 enum { KEY = 3148, PAGE = 4096 };
 
+#define PATH MNT "/3148"
 #define TABLE_SIZE 8192
 
 static void read_table(char table[TABLE_SIZE])
@@ -93,6 +94,35 @@ static void opening_and_reading_leaves_no_attachment(void **state)
 	assert_true(eventually(segment_stat(id).shm_nattch == 0));
 }
 
+static void set_forced(const char *value)
+{
+	file_write("/proc/sys/kernel/shm_rmid_forced", 0, value, 1);
+}
+
+/* A segment would go with its last attachment, and that would be ours. */
+static void nothing_is_opened_that_would_go_with_it(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[64];
+	set_forced("1");
+	daemon_start(fixture, NULL);
+	int id = segment_create(KEY, PAGE, 0600);
+	must_fail(EPERM, open(PATH, O_RDONLY));
+	must_fail(EPERM, truncate(PATH, 0));
+	must_fail(EPERM, open(MNT "/3149", O_CREAT | O_WRONLY, 0600));
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
+	must_fail(EPERM, open(path, O_WRONLY));
+	assert_int_equal(segment_find(KEY), id);
+	assert_int_equal(file_stat(PATH).st_size, PAGE);
+	const void *memory = segment_attach(id);
+	close(must(open(PATH, O_RDWR)));
+	assert_int_equal(segment_find(KEY), id);
+	assert_true(daemon_said("kernel.shm_rmid_forced is set"));
+	daemon_stop(fixture);
+	set_forced("0");
+	segment_detach(memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -101,6 +131,7 @@ int main(void)
 		mounted(find_and_du_leave_no_trace),
 		mounted(listing_attributes_leaves_no_trace),
 		mounted(opening_and_reading_leaves_no_attachment),
+		bare(nothing_is_opened_that_would_go_with_it),
 	};
 
 	harness_enter(SHMFS_BINARY);
