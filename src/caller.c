@@ -6,19 +6,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-/* The plain calls of 32-bit architectures that are old enough take 16-bit ids. */
-#ifdef SYS_setresuid32
-#define SET_UID SYS_setresuid32
-#define SET_GID SYS_setresgid32
-#define SET_GROUPS SYS_setgroups32
-#else
-#define SET_UID SYS_setresuid
-#define SET_GID SYS_setresgid
-#define SET_GROUPS SYS_setgroups
-#endif
+#include "credentials.h"
 
 /*
  * The order matters both ways: groups and gid can be changed only while the

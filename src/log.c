@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmfs/log.h"
 
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* Set once, before there are threads. */
@@ -13,7 +15,7 @@ void shmfs_log_to_syslog(void)
 	atomic_store(&to_syslog, true);
 }
 
-void shmfs_vlog(int priority, const char *format, va_list args)
+static void log_line(int priority, const char *format, va_list args)
 {
 	char line[512];
 
@@ -31,6 +33,6 @@ void shmfs_log(int priority, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	shmfs_vlog(priority, format, args);
+	log_line(priority, format, args);
 	va_end(args);
 }

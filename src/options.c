@@ -226,7 +226,6 @@ static int parse_cmdline(struct fuse_args *args, const char *mountpoint,
 	if (fuse_parse_cmdline(args, &opts) != 0) /* says itself what is wrong */
 		return -EINVAL;
 	options->foreground = opts.foreground;
-	options->debug = opts.debug;
 	options->single_thread = opts.singlethread;
 	options->show_help = opts.show_help;
 	options->show_version = opts.show_version;

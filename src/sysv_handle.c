@@ -361,26 +361,38 @@ static struct sysv_segment *begin_write(struct sysv_object *obj, bool append, ui
 	return current_segment(obj);
 }
 
+/*
+ * What becomes of a write that begins where no room could be made: a limit, or
+ * others who use the segment, make it a full disk; what we are short of does
+ * not.
+ */
+static int room_error(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EIO ? err : -ENOSPC;
+}
+
 int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
 		     const struct shmfs_caller *caller, struct shmfs_span *span)
 {
 	struct sysv_object *obj = object(base->object);
 	uint64_t pos = (uint64_t)off;
 	struct sysv_segment *segment;
+	int err = 0;
 
 	if (len > (uint64_t)INT64_MAX - pos)
 		return -EFBIG;
 	segment = begin_write(obj, append, pos + len);
 	if (append)
 		pos = append_position(obj);
-	if (pos + len > segment->size && sysv_grow(obj, base, pos + len, caller) == 0) {
+	if (pos + len > segment->size) {
+		err = sysv_grow(obj, base, pos + len, caller);
 		sysv_segment_put(segment);
 		segment = current_segment(obj);
 	}
 	if (pos >= segment->size && len > 0) {
 		sysv_segment_put(segment);
 		pthread_rwlock_unlock(&obj->io);
-		return -ENOSPC;
+		return room_error(err);
 	}
 	if (len > segment->size - pos)
 		len = segment->size - pos;

@@ -303,9 +303,10 @@ int sysv_clear(struct sysv_object *);
 /* Make room for a write that ends at `end`; `object->io` is held for writing. */
 int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
 	      const struct shmfs_caller *);
-/* Cut a grown segment to its content; `object->io` is held for writing. */
-int sysv_trim(struct sysv_object *, struct shmfs_handle *);
-/* The same, waiting a little for what the kernel is about to close. */
+/*
+ * Cut a grown segment to its content, waiting a little for what the kernel is
+ * about to close; `object->io` is held for writing.
+ */
 int sysv_trim_patiently(struct sysv_object *, struct shmfs_handle *);
 
 /* --- sysv_handle.c --- */

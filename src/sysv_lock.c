@@ -19,10 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "credentials.h"
 #include "sysv_clone.h"
 
 #define STACK ((size_t)64 << 10)
@@ -44,7 +44,7 @@ static int be_locker(void *arg)
 
 	/* Of this process alone: not libc's setresuid(), which is for all threads. */
 	if (setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0 ||
-	    syscall(SYS_setresuid, locker->uid, locker->uid, locker->uid) != 0 ||
+	    syscall(SET_UID, locker->uid, locker->uid, locker->uid) != 0 ||
 	    shmctl(locker->id, SHM_LOCK, NULL) != 0)
 		locker->err = -errno;
 	else

@@ -354,7 +354,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 	if (len > segment->size - off)
 		len = segment->size - off;
 	if (segment->fd < 0)
-		return punch_mapping(segment, off, len);
+		return punch_mapping(segment, off, len) == 0 ? 0 : -ENOMEM;
 	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 		      (off_t)len) != 0)
 		return -errno;

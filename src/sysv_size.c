@@ -133,7 +133,7 @@ int sysv_grow(struct sysv_object *obj, struct shmfs_handle *h, uint64_t end,
 }
 
 /* Rule 1: cut a segment that was grown to what was written. */
-int sysv_trim(struct sysv_object *obj, struct shmfs_handle *h)
+static int trim(struct sysv_object *obj, struct shmfs_handle *h)
 {
 	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
 	static const struct shmfs_caller daemon_itself;
@@ -158,7 +158,7 @@ int sysv_trim(struct sysv_object *obj, struct shmfs_handle *h)
 int sysv_trim_patiently(struct sysv_object *obj, struct shmfs_handle *h)
 {
 	struct timespec pause = { .tv_nsec = 1000000 };
-	int err = sysv_trim(obj, h);
+	int err = trim(obj, h);
 
 	/*
 	 * The file that a handle was bound to goes a moment after the handle, when
@@ -166,7 +166,7 @@ int sysv_trim_patiently(struct sysv_object *obj, struct shmfs_handle *h)
 	 */
 	for (; err == -EAGAIN && pause.tv_nsec <= LONGEST_TRIM_PAUSE; pause.tv_nsec *= 2) {
 		nanosleep(&pause, NULL);
-		err = sysv_trim(obj, h);
+		err = trim(obj, h);
 	}
 	return err == -EAGAIN ? -EBUSY : err;
 }

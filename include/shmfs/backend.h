@@ -47,7 +47,7 @@ struct shmfs_backend {
 /* The part of an object that is common; a backend's own object starts with it. */
 struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
-	uint64_t identity;	       /* unique within the backend, never changes */
+	uint64_t identity;	       /* unique within the backend; see `renumber` */
 	struct shmfs_object *front;    /* borrowed; one that stands before it (text.h), or NULL */
 };
 
@@ -206,7 +206,8 @@ struct shmfs_backend_ops {
 
 	/*
 	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.
-	 * A span that was got is given back with read_end().
+	 * A span that was got is given back with read_end(): by what is in it, for
+	 * the handle may have been released since the reply.
 	 */
 	int (*read_begin)(struct shmfs_handle *, off_t off, size_t len, struct shmfs_span *);
 	void (*read_end)(struct shmfs_handle *, struct shmfs_span *);

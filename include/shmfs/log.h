@@ -3,8 +3,6 @@
 #ifndef SHMFS_LOG_H
 #define SHMFS_LOG_H
 
-#include <stdarg.h>
-#include <stdbool.h>
 #include <syslog.h>
 
 /* Send what follows to syslog instead of standard error. */
@@ -12,6 +10,5 @@ void shmfs_log_to_syslog(void);
 
 /* One line, without its newline; `priority` is one of syslog(3)'s. */
 void shmfs_log(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void shmfs_vlog(int priority, const char *format, va_list);
 
 #endif

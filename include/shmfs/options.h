@@ -23,7 +23,6 @@ struct shmfs_options {
 
 	char *mountpoint; /* owned; NULL with help or version */
 	bool foreground;  /* -f, or -d */
-	bool debug;
 	bool single_thread;
 	bool show_help;
 	bool show_version;

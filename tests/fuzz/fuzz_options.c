@@ -39,8 +39,6 @@ static void check_spelled_out(const struct shmfs_options *options)
 	if (options->target)
 		snprintf(values + strlen(values), sizeof(values) - strlen(values), ",target=%d",
 			 (int)options->target);
-	if (options->debug)
-		argv[argc++] = (char *)"-d";
 	if (options->foreground)
 		argv[argc++] = (char *)"-f";
 	if (options->single_thread)
@@ -49,7 +47,7 @@ static void check_spelled_out(const struct shmfs_options *options)
 	check(parse(argc, argv, &again) == 0);
 	check(again.size == options->size && again.keys == options->keys);
 	check(again.target == options->target && again.nopassthrough == options->nopassthrough);
-	check(again.debug == options->debug && again.foreground == options->foreground);
+	check(again.foreground == options->foreground);
 	check(again.single_thread == options->single_thread);
 	check(strcmp(again.mountpoint, options->mountpoint) == 0);
 	shmfs_options_clear(&again);

@@ -107,7 +107,6 @@ static void a_mount_point_is_enough(void **state)
 	assert_false(run.options.allow_other);
 	assert_false(run.options.allow_root);
 	assert_false(run.options.foreground);
-	assert_false(run.options.debug);
 	assert_false(run.options.single_thread);
 	assert_false(run.options.show_help);
 	assert_false(run.options.show_version);
@@ -166,11 +165,9 @@ static void flags_are_those_of_every_filesystem(void **state)
 	assert_int_equal(PARSE(&run, "-f", "-s", "/"), 0);
 	assert_true(run.options.foreground);
 	assert_true(run.options.single_thread);
-	assert_false(run.options.debug);
 	clear(&run);
 	/* Messages of -d are for who looks at them. */
 	assert_int_equal(PARSE(&run, "-d", "/"), 0);
-	assert_true(run.options.debug);
 	assert_true(run.options.foreground);
 	assert_false(run.options.single_thread);
 	clear(&run);
