@@ -40,54 +40,66 @@ static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const s
 	};
 }
 
-/* Count a lookup of the object that `name` leads to and get its attributes. */
-static int look_up(struct shmfs_fs *fs, struct shmfs_backend *backend,
-		   const struct shmfs_name *name, uint64_t identity,
-		   const struct shmfs_caller *caller, struct shmfs_inode **out, struct stat *st)
+/* A name, and what it leads to. */
+struct place {
+	struct shmfs_backend *backend; /* borrowed */
+	struct shmfs_name name;
+	struct shmfs_inode *inode;   /* a lookup of it is counted */
+	struct shmfs_handle *handle; /* owned; of who opens it */
+	struct stat st;
+};
+
+static int resolve(struct shmfs_fs *fs, fuse_ino_t dir, const char *text, struct place *place)
 {
+	return shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)dir, text, &place->backend,
+				  &place->name);
+}
+
+/* Count a lookup of the object that the name leads to and get its attributes. */
+static int look_up(struct shmfs_fs *fs, struct place *place, uint64_t identity,
+		   const struct shmfs_caller *caller)
+{
+	const struct shmfs_backend_ops *ops = place->backend->ops;
 	struct shmfs_inode *inode;
-	int err = shmfs_inode_get(&fs->inodes, backend, identity, &inode);
+	int err = shmfs_inode_get(&fs->inodes, place->backend, identity, &inode);
 
 	if (err)
 		return err;
-	err = backend->ops->named(inode->object, name);
+	err = ops->named(inode->object, &place->name);
 	if (!err)
-		err = backend->ops->getattr(inode->object, caller, st);
+		err = ops->getattr(inode->object, caller, &place->st);
 	/* Gone, and its identity may be another's by now. */
 	if (err == -ESTALE)
 		shmfs_inode_retire(&fs->inodes, inode);
 	if (err)
 		shmfs_inode_forget(&fs->inodes, inode, 1);
 	else
-		*out = inode;
+		place->inode = inode;
 	return err;
 }
 
-static int find(struct shmfs_fs *fs, struct shmfs_backend *backend, const struct shmfs_name *name,
-		const struct shmfs_caller *caller, struct shmfs_inode **inode, struct stat *st)
+static int find(struct shmfs_fs *fs, struct place *place, const struct shmfs_caller *caller)
 {
 	uint64_t identity;
 	int err = -ESTALE;
 
 	for (int i = 0; i < LOOKUP_TRIES && err == -ESTALE; i++) {
-		err = backend->ops->find(backend, name, &identity);
+		err = place->backend->ops->find(place->backend, &place->name, &identity);
 		if (!err)
-			err = look_up(fs, backend, name, identity, caller, inode, st);
+			err = look_up(fs, place, identity, caller);
 	}
 	return err == -ESTALE ? -ENOENT : err;
 }
 
-static int find_in(struct shmfs_fs *fs, enum shmfs_dir dir, const char *text,
-		   const struct shmfs_caller *caller, struct shmfs_inode **inode, struct stat *st)
+static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
+		   const struct shmfs_caller *caller, struct place *place)
 {
-	struct shmfs_backend *backend;
-	struct shmfs_name name;
-	int err = shmfs_tree_resolve(&fs->tree, dir, text, &backend, &name);
+	int err = resolve(fs, dir, text, place);
 
 	/* What cannot be created under this name is not there either. */
 	if (err == -EINVAL || err == -EPERM)
 		return -ENOENT;
-	return err ? err : find(fs, backend, &name, caller, inode, st);
+	return err ? err : find(fs, place, caller);
 }
 
 static void reply_dir(fuse_req_t req, enum shmfs_dir dir)
@@ -102,32 +114,31 @@ static void reply_dir(fuse_req_t req, enum shmfs_dir dir)
 }
 
 /* A reply that the kernel does not take leaves it without the lookup. */
-static void reply_entry(fuse_req_t req, struct shmfs_inode *inode, const struct stat *st)
+static void reply_entry(fuse_req_t req, const struct place *place)
 {
 	struct shmfs_fs *fs = fs_of(req);
-	struct fuse_entry_param entry = entry_of(inode, st);
+	struct fuse_entry_param entry = entry_of(place->inode, &place->st);
 
 	if (fuse_reply_entry(req, &entry) != 0)
-		shmfs_inode_forget(&fs->inodes, inode, 1);
+		shmfs_inode_forget(&fs->inodes, place->inode, 1);
 }
 
 void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	enum shmfs_dir dir = shmfs_tree_subdir((enum shmfs_dir)parent, name);
 	AS_CALLER who = caller_of(req);
-	struct shmfs_inode *inode;
-	struct stat st;
+	struct place place;
 	int err;
 
 	if (dir) {
 		reply_dir(req, dir);
 		return;
 	}
-	err = find_in(fs_of(req), (enum shmfs_dir)parent, name, &who.caller, &inode, &st);
+	err = find_in(fs_of(req), parent, name, &who.caller, &place);
 	if (err)
 		reply_error(req, err);
 	else
-		reply_entry(req, inode, &st);
+		reply_entry(req, &place);
 }
 
 /* The directories are always there and are not counted. */
@@ -157,42 +168,41 @@ void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
  * O_EXCL: open what is there.  The kernel has not checked whether the caller
  * may; open() does.
  */
-static int open_taken(struct shmfs_fs *fs, struct shmfs_backend *backend,
-		      const struct shmfs_name *name, int flags, const struct shmfs_caller *caller,
-		      struct shmfs_inode **inode, struct shmfs_handle **handle, struct stat *st)
+static int open_taken(struct shmfs_fs *fs, struct place *place, int flags,
+		      const struct shmfs_caller *caller)
 {
+	const struct shmfs_backend_ops *ops = place->backend->ops;
 	uint64_t identity;
-	int err = backend->ops->find(backend, name, &identity);
+	int err = ops->find(place->backend, &place->name, &identity);
 
 	if (!err)
-		err = look_up(fs, backend, name, identity, caller, inode, st);
+		err = look_up(fs, place, identity, caller);
 	if (err)
 		return err;
-	err = backend->ops->open((*inode)->object, flags, caller, handle);
+	err = ops->open(place->inode->object, flags, caller, &place->handle);
 	if (err)
-		shmfs_inode_forget(&fs->inodes, *inode, 1);
+		shmfs_inode_forget(&fs->inodes, place->inode, 1);
 	return err;
 }
 
 /* Count a lookup of what was just made, and tie its handle to it. */
-static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
-		     const struct shmfs_name *name, uint64_t identity,
-		     const struct shmfs_caller *caller, struct shmfs_inode **inode,
-		     struct shmfs_handle *handle, struct stat *st)
+static int enter_new(struct shmfs_fs *fs, struct place *place, uint64_t identity,
+		     const struct shmfs_caller *caller)
 {
-	int err = shmfs_inode_get(&fs->inodes, backend, identity, inode);
+	const struct shmfs_backend_ops *ops = place->backend->ops;
+	int err = shmfs_inode_get(&fs->inodes, place->backend, identity, &place->inode);
 
 	if (err) {
-		backend->ops->release(handle);
+		ops->release(place->handle);
 		return err;
 	}
-	backend->ops->adopt(handle, (*inode)->object);
-	err = backend->ops->named((*inode)->object, name);
+	ops->adopt(place->handle, place->inode->object);
+	err = ops->named(place->inode->object, &place->name);
 	if (!err)
-		err = backend->ops->getattr((*inode)->object, caller, st);
+		err = ops->getattr(place->inode->object, caller, &place->st);
 	if (err) {
-		backend->ops->release(handle);
-		shmfs_inode_forget(&fs->inodes, *inode, 1);
+		ops->release(place->handle);
+		shmfs_inode_forget(&fs->inodes, place->inode, 1);
 	}
 	return err;
 }
@@ -202,31 +212,28 @@ static int enter_new(struct shmfs_fs *fs, struct shmfs_backend *backend,
  * the kernel found none.  While they make and remove them, it takes a few tries.
  * What is there but never found is no object, such as a directory.
  */
-static int create(struct shmfs_fs *fs, fuse_req_t req, fuse_ino_t parent, const char *text,
-		  mode_t mode, int flags, struct shmfs_inode **inode, struct shmfs_handle **handle,
-		  struct stat *st)
+static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode, int flags,
+		  struct place *place)
 {
 	AS_CALLER who = caller_of(req);
-	struct shmfs_backend *backend;
-	struct shmfs_name name;
+	struct shmfs_fs *fs = fs_of(req);
 	uint64_t identity;
-	int err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)parent, text, &backend, &name);
+	int err = resolve(fs, parent, text, place);
 
 	if (err == -ENOENT && parent == SHMFS_DIR_BY_ID)
 		return -EPERM;
 	if (err)
 		return err;
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		err = backend->ops->create(backend, &name, flags, mode, &who.caller, &identity,
-					   handle);
+		err = place->backend->ops->create(place->backend, &place->name, flags, mode,
+						  &who.caller, &identity, &place->handle);
 		if (!err)
-			return enter_new(fs, backend, &name, identity, &who.caller, inode, *handle,
-					 st);
+			return enter_new(fs, place, identity, &who.caller);
 		if (err == -ESTALE)
 			continue;
 		if (err != -EEXIST || (flags & O_EXCL))
 			return err;
-		err = open_taken(fs, backend, &name, flags, &who.caller, inode, handle, st);
+		err = open_taken(fs, place, flags, &who.caller);
 		if (err != -ENOENT && err != -ESTALE)
 			return err;
 	}
@@ -238,47 +245,42 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct fuse_entry_param entry;
-	struct shmfs_handle *handle;
-	struct shmfs_inode *inode;
 	struct shmfs_bound bound;
-	struct stat st;
+	struct place place;
 	int err;
 
 	if (shmfs_tree_subdir((enum shmfs_dir)parent, name)) {
 		reply_error(req, -EISDIR);
 		return;
 	}
-	err = create(fs, req, parent, name, mode, fi->flags, &inode, &handle, &st);
+	err = create(req, parent, name, mode, fi->flags, &place);
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
-	bound = enter_handle(fs, inode, handle, fuse_req_ctx(req)->pid);
-	entry = entry_of(inode, &st);
-	if (shmfs_reply_create(req, &entry, fi, handle, bound) != 0) {
-		leave_handle(fs, inode, handle);
-		shmfs_inode_forget(&fs->inodes, inode, 1);
+	bound = enter_handle(fs, place.inode, place.handle, fuse_req_ctx(req)->pid);
+	entry = entry_of(place.inode, &place.st);
+	if (shmfs_reply_create(req, &entry, fi, place.handle, bound) != 0) {
+		leave_handle(fs, place.inode, place.handle);
+		shmfs_inode_forget(&fs->inodes, place.inode, 1);
 	}
 }
 
 /* mknod(2) of a regular file is creating without opening. */
 void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
-	struct shmfs_handle *handle;
-	struct shmfs_inode *inode;
-	struct stat st;
+	struct place place;
 	int err = -EPERM;
 
 	(void)dev;
 	if (S_ISREG(mode))
-		err = create(fs_of(req), req, parent, name, mode, O_RDWR | O_EXCL, &inode, &handle,
-			     &st);
+		err = create(req, parent, name, mode, O_RDWR | O_EXCL, &place);
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
-	ops_of(handle->object)->release(handle);
-	reply_entry(req, inode, &st);
+	place.backend->ops->release(place.handle);
+	reply_entry(req, &place);
 }
 
 /* --- what there is not --- */
@@ -312,12 +314,10 @@ void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
 	AS_CALLER who = caller_of(req);
-	struct shmfs_backend *backend;
-	struct shmfs_name name;
-	int err = shmfs_tree_resolve(&fs_of(req)->tree, (enum shmfs_dir)parent, text, &backend,
-				     &name);
+	struct place place;
+	int err = resolve(fs_of(req), parent, text, &place);
 
-	return err ? err : backend->ops->remove(backend, &name, &who.caller);
+	return err ? err : place.backend->ops->remove(place.backend, &place.name, &who.caller);
 }
 
 void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -325,34 +325,24 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_error(req, remove_name(req, parent, name));
 }
 
-/* A side of a rename between backends. */
-struct place {
-	struct shmfs_backend *backend;
-	struct shmfs_name name;
-	struct shmfs_inode *inode; /* a lookup of it is counted */
-	struct stat st;
-};
-
 /* Make what the content is to go to; it has the mode of where that comes from. */
 static int make_target(struct shmfs_fs *fs, struct place *to, mode_t mode,
 		       const struct shmfs_caller *caller)
 {
 	const struct shmfs_backend_ops *ops = to->backend->ops;
-	struct shmfs_handle *handle;
-	struct shmfs_inode *inode;
 	uint64_t identity;
 	int err = ops->create(to->backend, &to->name, O_RDWR | O_EXCL, mode & 07777, caller,
-			      &identity, &handle);
+			      &identity, &to->handle);
 
 	if (err)
 		return err;
-	err = enter_new(fs, to->backend, &to->name, identity, caller, &inode, handle, &to->st);
+	err = enter_new(fs, to, identity, caller);
 	if (err) {
+		to->inode = NULL;
 		ops->remove(to->backend, &to->name, caller);
 		return err;
 	}
-	ops->release(handle);
-	to->inode = inode;
+	ops->release(to->handle);
 	return 0;
 }
 
@@ -369,7 +359,7 @@ static int move_content(struct shmfs_fs *fs, struct place *from, struct place *t
 
 	if (caller->uid != 0 && caller->uid != from->st.st_uid)
 		return -EXDEV;
-	err = find(fs, to->backend, &to->name, caller, &to->inode, &to->st);
+	err = find(fs, to, caller);
 	if (err == -ENOENT) {
 		err = make_target(fs, to, from->st.st_mode, caller);
 		made = !err;
@@ -395,7 +385,7 @@ static int rename_across(struct shmfs_fs *fs, struct place *from, struct place *
 
 	if (!to->backend->ops->take || (flags & ~(unsigned)RENAME_NOREPLACE))
 		return -EXDEV;
-	err = find(fs, from->backend, &from->name, caller, &from->inode, &from->st);
+	err = find(fs, from, caller);
 	if (err)
 		return err;
 	err = move_content(fs, from, to, flags, caller);
@@ -417,12 +407,10 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 	if (shmfs_tree_subdir((enum shmfs_dir)parent, text) ||
 	    shmfs_tree_subdir((enum shmfs_dir)newparent, newtext))
 		return -EPERM;
-	err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)parent, text, &from.backend,
-				 &from.name);
+	err = resolve(fs, parent, text, &from);
 	if (err)
 		return err;
-	err = shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)newparent, newtext, &to.backend,
-				 &to.name);
+	err = resolve(fs, newparent, newtext, &to);
 	/* An id cannot be given, no more than a key. */
 	if (err == -ENOENT && newparent == SHMFS_DIR_BY_ID)
 		return -EXDEV;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fuse_reply.h"
+#include "sanitizer.h"
 
 /* Most have no more, and are looked for once. */
 #define FEW_GROUPS 32
@@ -291,8 +292,12 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	/* The kernel asks for ACLs when it checks who may; a default one replaces the umask. */
 	want(conn, FUSE_CAP_POSIX_ACL, true);
 	want(conn, FUSE_CAP_DONT_MASK, true);
-	/* Long replies are spliced (fuse_io.c), requests are read. */
-	want(conn, FUSE_CAP_SPLICE_WRITE, true);
+	/*
+	 * Long replies are spliced (fuse_io.c), requests are read.  That a reply
+	 * goes out before the request that it lets come, ThreadSanitizer sees of
+	 * write(2) and read(2), and not of splice(2).
+	 */
+	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
 	want(conn, FUSE_CAP_SPLICE_READ, false);
 	shmfs_passthrough_init(&fs->passthrough, conn);
 	if (conn->max_write > MAX_TRANSFER)

@@ -8,21 +8,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-/* LeakSanitizer looks at its own process that way when it ends. */
-#if defined(__SANITIZE_ADDRESS__)
-#define NEEDS_PTRACE 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define NEEDS_PTRACE 1
-#endif
-#endif
+#include "sanitizer.h"
 
 static const int refused[] = {
 	/* other programs */
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
 /* other processes: CAP_SYS_PTRACE */
-#ifndef NEEDS_PTRACE
+#if !SHMFS_ASAN /* LeakSanitizer looks at its own process that way when it ends */
 	SCMP_SYS(ptrace),
 #endif
 	SCMP_SYS(process_vm_readv),

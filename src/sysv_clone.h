@@ -8,12 +8,9 @@
 
 #include <sched.h>
 
-#ifdef __has_feature
-#define SHMFS_HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define SHMFS_HAS_FEATURE(feature) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || SHMFS_HAS_FEATURE(thread_sanitizer)
+#include "sanitizer.h"
+
+#if SHMFS_TSAN
 /*
  * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
  * memory that the two share, that all other threads are gone.  By glibc's other

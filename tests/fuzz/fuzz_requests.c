@@ -239,6 +239,32 @@ static void get_xattr(struct game *g)
 		check(g->k->reply_len <= in.size);
 }
 
+/* Names that there are, and others; the value is behind the name. */
+static void set_xattr(struct game *g)
+{
+	static const char *const names[] = { "user.shm.mode", "user.", "system.posix_acl_",
+					     "trusted." };
+	const struct fuse_setxattr_in in = { .size = fuzz_byte(&g->in) % 32,
+					     .flags = fuzz_byte(&g->in) % 4 };
+	uint64_t node = game_inode(g);
+	const unsigned which = fuzz_below(&g->in, 4);
+	char text[20 + 32 + 32];
+	size_t len;
+
+	strcpy(text, names[which]);
+	if (which > 0)
+		fuzz_name(&g->in, text + strlen(text));
+	len = strlen(text) + 1;
+	if (fuzz_byte(&g->in) % 4 == 0) {
+		kernel_ask(g->k, FUSE_REMOVEXATTR, node, NULL, 0, text, len);
+		return;
+	}
+	for (size_t i = 0; i < in.size; i++)
+		text[len + i] = (char)fuzz_byte(&g->in);
+	kernel_ask(g->k, FUSE_SETXATTR, node, &in, FUSE_COMPAT_SETXATTR_IN_SIZE, text,
+		   len + in.size);
+}
+
 /* --- what else there is --- */
 
 static void stat_fs(struct game *g)
@@ -334,7 +360,7 @@ static void (*const moves[])(struct game *) = {
 	game_open_file, game_open_file,	  game_release, game_read_file, game_write_file,
 	game_allocate,	game_seek,	  game_copy,	game_flush,	game_open_dir,
 	game_read_dir,	game_release_dir, stat_fs,	refuse,		outside,
-	interrupt,
+	interrupt,	set_xattr,
 };
 
 /* Everything is closed and forgotten, as at an unmount; kernel_stop() looks what is left. */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Which sanitizer this is built with, for what must be otherwise under one. */
+#ifndef SHMFS_SANITIZER_H
+#define SHMFS_SANITIZER_H
+
+#ifdef __has_feature /* clang */
+#define SHMFS_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define SHMFS_HAS_FEATURE(feature) 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || SHMFS_HAS_FEATURE(address_sanitizer)
+#define SHMFS_ASAN 1
+#else
+#define SHMFS_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__) || SHMFS_HAS_FEATURE(thread_sanitizer)
+#define SHMFS_TSAN 1
+#else
+#define SHMFS_TSAN 0
+#endif
+
+#endif
