@@ -23,6 +23,10 @@
  * is known to be unused to its removal, so that nobody attaches in between.
  * (A process with CAP_IPC_OWNER is not kept out by a mode.)
  *
+ * Where nobody can read the old one meanwhile its content does not stay there:
+ * each piece makes room for the next, so a file that was just written is cut to
+ * size in the memory that it has, which is warm, too.
+ *
  * Where the new one cannot be made the old content goes back under its key,
  * and where another process took the key, under an id of its own.
  */
@@ -35,6 +39,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sysv_clone.h"
@@ -140,6 +145,23 @@ static int set_final_perm(const struct replacement *r, int id, const struct shmi
 }
 
 /*
+ * What has moved comes back to the old one.  Each page of it makes room for
+ * itself; if somebody is faster, there is nothing to do but wait.  What came
+ * back already, before we took over from a guardian that was killed, is a hole
+ * by now and stays as it is.
+ */
+static void take_back(struct replacement *r)
+{
+	uint64_t len = atomic_load(&r->copy.moved);
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	struct sysv_copy back = { .moves = true };
+
+	while (len > 0 && sysv_segment_copy(r->old, r->filling, len, &back) == -ENOMEM)
+		nanosleep(&pause, NULL);
+	atomic_store(&r->copy.moved, 0);
+}
+
+/*
  * Make a segment, fill it from the old one, and only then open it to others.
  * -EIDRM when somebody removed it before it was complete: then that is what
  * becomes of the key.
@@ -155,8 +177,9 @@ static int make(struct replacement *r, key_t key, uint64_t size, struct sysv_seg
 	err = shmctl(id, SHM_STAT_ANY, &first) == id ? 0 : -EIDRM;
 	if (!err)
 		err = sysv_segment_fill(out, id, size);
+	r->filling = out;
 	if (!err)
-		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size), &r->reserve);
+		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size), &r->copy);
 	if (!err)
 		err = sysv_labels_carry(out, r->old, r->labels);
 	if (!err)
@@ -165,10 +188,12 @@ static int make(struct replacement *r, key_t key, uint64_t size, struct sysv_seg
 		err = set_final_perm(r, id, &first);
 	if (!err)
 		return 0;
-	if (was_removed(id))
+	if (was_removed(id)) {
 		err = -EIDRM;
-	else
+	} else {
+		take_back(r);
 		shmctl(id, IPC_RMID, NULL);
+	}
 	sysv_segment_empty(out);
 	return err;
 }
@@ -178,7 +203,7 @@ static void restore(struct replacement *r)
 {
 	int err = -EEXIST;
 
-	sysv_reserve_yield(&r->reserve, r->reserve.size);
+	sysv_reserve_yield(&r->copy.reserve, r->copy.reserve.size);
 	if (r->err != -EEXIST)
 		err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
 	if (!err)
@@ -319,6 +344,7 @@ static void recover(struct replacement *r)
 	}
 	if (!r->removed || r->complete || r->safe)
 		return;
+	take_back(r);
 	remove_half_made(r);
 	sysv_segment_empty(r->made);
 	run_guardian(restore, r);

@@ -456,9 +456,13 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 
 off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 {
-	struct sysv_segment *segment = current_segment(object(base->object));
+	struct sysv_object *obj = object(base->object);
+	struct sysv_segment *segment;
 	off_t pos;
 
+	/* With `io`, for what has data is no hole while it moves. */
+	sysv_wait_read(obj);
+	segment = current_segment(obj);
 	if ((uint64_t)off >= segment->size) {
 		pos = -ENXIO;
 	} else if (segment->fd >= 0) {
@@ -470,5 +474,6 @@ off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 		pos = whence == SEEK_DATA ? off : (off_t)segment->size;
 	}
 	sysv_segment_put(segment);
+	pthread_rwlock_unlock(&obj->io);
 	return pos;
 }

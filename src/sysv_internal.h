@@ -81,6 +81,13 @@ struct sysv_reserve {
 	size_t yielded; /* from the beginning on: that and what is left of a huge page */
 };
 
+/* A copy under way, in memory that is shared with who ends it if need be. */
+struct sysv_copy {
+	struct sysv_reserve reserve; /* owned; of what it takes */
+	bool moves;		     /* what has been copied leaves the source */
+	_Atomic uint64_t moved;	     /* up to here it may have */
+};
+
 /* Bytes of one segment. */
 struct sysv_usage_row {
 	int id;
@@ -219,7 +226,7 @@ int sysv_segment_punch(struct sysv_segment *, uint64_t off, uint64_t len);
  * back.  Neither allocates nor locks.
  */
 int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
-		      struct sysv_reserve *);
+		      struct sysv_copy *);
 /* Does anything but us have the inode open or mapped?  False if it cannot be told. */
 bool sysv_segment_is_shared(struct sysv_segment *);
 /*

@@ -28,7 +28,8 @@ struct replacement {
 	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
 	struct sysv_labels *labels;    /* owned; those that were carried over */
-	struct sysv_reserve reserve;   /* owned; of what the copy takes */
+	struct sysv_copy copy;	       /* from the old one */
+	struct sysv_segment *filling;  /* what it goes to: `made` or `rescued` */
 };
 
 /*

@@ -2,11 +2,11 @@
 /*
  * Memory kept ready for a copy.
  *
- * Replacing a segment takes its memory once more, at a time when its content
- * belongs to no key.  Where that is more than there is, the kernel ends who
- * asks for it: the daemon, and whatever shares its memory.  So as much is asked
- * for while nothing has been touched, and given back piece by piece just
- * before the copy takes it.
+ * Replacing a segment takes its memory once more, or at least lets it count for
+ * us and not for those who filled it, at a time when its content belongs to no
+ * key.  Where that is more than there is, the kernel ends who asks for it: the
+ * daemon, and whatever shares its memory.  So as much is asked for while nothing
+ * has been touched, and given back piece by piece just before the copy takes it.
  */
 #include "sysv_internal.h"
 

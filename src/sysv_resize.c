@@ -10,6 +10,7 @@
 #include "sysv_replacement.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "shmfs/log.h"
@@ -243,6 +244,15 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	return 0;
 }
 
+/*
+ * Reading takes no lock (sysv_handle.c), so a handle that reads must find all
+ * in the old one for as long as it has that.
+ */
+static bool is_unread(const struct shmfs_handle *handle)
+{
+	return !handle || (handle->flags & O_ACCMODE) == O_WRONLY;
+}
+
 int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t size,
 		const struct shmfs_caller *caller)
 {
@@ -256,11 +266,13 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	err = prepare(obj, &r);
 	if (!err)
 		err = check(obj, handle, &r, others, caller);
-	if (!err)
-		err = sysv_reserve_take(&r.reserve, r.old, size);
+	/* What was written through us is ours already, and to move it takes no more. */
+	r.copy.moves = is_unread(handle);
+	if (!err && !(r.copy.moves && obj->fresh))
+		err = sysv_reserve_take(&r.copy.reserve, r.old, size);
 	if (!err)
 		err = commit(obj, &r, caller);
-	sysv_reserve_free(&r.reserve);
+	sysv_reserve_free(&r.copy.reserve);
 	if (r.complete)
 		sysv_labels_settle(r.made, r.old, r.labels);
 	free(r.labels);

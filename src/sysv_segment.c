@@ -361,8 +361,15 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 	return 0;
 }
 
-/* The kernel moves page by page in itself: no faults, holes stay holes. */
-static int copy_descriptors(int to, int from, off_t len, struct sysv_reserve *reserve)
+/* The source needs it no more: its memory is for what is copied next. */
+static void leave(int from, off_t start, off_t end, struct sysv_copy *copy)
+{
+	atomic_store(&copy->moved, (uint64_t)end);
+	fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, end - start);
+}
+
+/* The kernel copies page by page in itself: no faults, holes stay holes. */
+static int copy_descriptors(int to, int from, off_t len, struct sysv_copy *copy)
 {
 	off_t pos = 0;
 
@@ -378,16 +385,19 @@ static int copy_descriptors(int to, int from, off_t len, struct sysv_reserve *re
 		if (hole > len)
 			hole = len;
 		for (pos = data; pos < hole;) {
+			off_t start = pos;
 			off_t out = pos;
 			size_t step = hole - pos < COPY_PIECE ? (size_t)(hole - pos) : COPY_PIECE;
 			ssize_t n;
 
-			sysv_reserve_yield(reserve, step);
+			sysv_reserve_yield(&copy->reserve, step);
 			n = copy_file_range(from, &pos, to, &out, step, 0);
 			if (n < 0)
 				return -errno;
 			if (n == 0)
 				return -EIO;
+			if (copy->moves)
+				leave(from, start, pos, copy);
 		}
 	}
 	return 0;
@@ -399,7 +409,7 @@ static bool is_zero(const char *bytes, size_t len)
 }
 
 /* Zeros are not written, so that the copy is no larger in memory than need be. */
-static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_reserve *reserve)
+static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_copy *copy)
 {
 	char buffer[COPY_STEP];
 	int err = 0;
@@ -409,7 +419,7 @@ static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_r
 
 		err = shmfs_guard_copy(buffer, from + pos, step);
 		if (!err && !is_zero(buffer, step)) {
-			sysv_reserve_yield(reserve, step);
+			sysv_reserve_yield(&copy->reserve, step);
 			err = shmfs_guard_copy(to + pos, buffer, step);
 		}
 		pos += step;
@@ -418,11 +428,11 @@ static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_r
 }
 
 int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
-		      struct sysv_reserve *reserve)
+		      struct sysv_copy *copy)
 {
 	if (to->map && from->map)
-		return copy_mappings(to->map, from->map, len, reserve);
-	return copy_descriptors(to->fd, from->fd, (off_t)len, reserve);
+		return copy_mappings(to->map, from->map, len, copy);
+	return copy_descriptors(to->fd, from->fd, (off_t)len, copy);
 }
 
 /*

@@ -22,6 +22,8 @@
  *              makes it again, or copies to it.  Meanwhile there is a file with
  *              ".reached" at the end of its name; it goes on when that is gone
  *
+ *   shortage   there is no memory for the third piece of a copy
+ *
  *   fifo       a name in a directory is that of a regular file when it is looked
  *              at, twice as a lookup does, and right after it that of a fifo
  *
@@ -45,6 +47,7 @@
 #include <unistd.h>
 
 static atomic_bool removed; /* an IPC_RMID went before */
+static int pieces;	    /* that a copy was made in, so far */
 static atomic_bool looked;  /* a look at what is to become a fifo */
 static pid_t daemon_pid;    /* a guardian has another */
 
@@ -75,8 +78,7 @@ static void __attribute__((constructor)) note_daemon(void)
 	daemon_pid = getpid();
 }
 
-/* Is this the plan?  Then it is used up; another one stays. */
-static bool take_plan(const char *wanted)
+static bool is_planned(const char *wanted)
 {
 	const char *path = getenv("SHMFS_RACE");
 	char plan[32] = "";
@@ -84,7 +86,13 @@ static bool take_plan(const char *wanted)
 	ssize_t count = fd == -1 ? 0 : read(fd, plan, sizeof(plan) - 1);
 	if (fd != -1)
 		close(fd);
-	return count > 0 && strncmp(plan, wanted, strlen(wanted)) == 0 && unlink(path) == 0;
+	return count > 0 && strncmp(plan, wanted, strlen(wanted)) == 0;
+}
+
+/* Is this the plan?  Then it is used up; another one stays. */
+static bool take_plan(const char *wanted)
+{
+	return is_planned(wanted) && unlink(getenv("SHMFS_RACE")) == 0;
 }
 
 /* If this is the plan, wait here for as long as the test likes. */
@@ -168,6 +176,12 @@ ssize_t copy_file_range(int from, off64_t *from_pos, int to, off64_t *to_pos, si
 			unsigned flags)
 {
 	pause_at("copy");
+	/* In the middle: what is large is copied in pieces. */
+	if (is_planned("shortage") && ++pieces == 3 && take_plan("shortage")) {
+		pieces = 0;
+		errno = ENOMEM;
+		return -1;
+	}
 	return ((copy_fn *)dlsym(RTLD_NEXT, "copy_file_range"))(from, from_pos, to, to_pos, count,
 								flags);
 }

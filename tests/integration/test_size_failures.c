@@ -6,6 +6,7 @@
 #include "moment.h"
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE };
+enum { LARGE = 16 << 20 }; /* several pieces of a copy; long enough for a kill to hit */
 
 #define PATH MNT "/3148"
 
@@ -205,6 +206,26 @@ static void a_failed_call_puts_the_old_back(void **state)
 	}
 }
 
+/* What has been copied was no longer where it came from. */
+static void memory_that_runs_out_halfway_puts_the_old_back(void **state)
+{
+	(void)state;
+	static char large[LARGE];
+	pattern_fill(large, LARGE, 2);
+	segment_put(segment_create(KEY, LARGE, 0640), 0, large, LARGE);
+	for (int i = 0; i < 2; i++) {
+		plan("shortage");
+		must_fail(ENOMEM, truncate(PATH, i ? LARGE - PAGE - 1 : LARGE + PAGE));
+		assert_true(plan_was_carried_out());
+		assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, LARGE);
+		assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
+		assert_true(segment_has(segment_find(KEY), 0, large, LARGE));
+		assert_int_equal(segments_count(), 1);
+	}
+	must(truncate(PATH, LARGE + 1));
+	assert_true(segment_has(segment_find(KEY), 0, large, LARGE));
+}
+
 static void what_is_removed_while_it_is_made_is_made_again(void **state)
 {
 	(void)state;
@@ -319,8 +340,6 @@ static void a_key_taken_while_streaming_leaves_the_bytes_elsewhere(void **state)
 
 /* The daemon itself may be gone in the middle of it. */
 
-enum { LARGE = 16 << 20 }; /* long enough to copy for a kill to hit */
-
 static int resize_while_it_lasts(int number)
 {
 	srand((unsigned)number);
@@ -376,6 +395,7 @@ int main(void)
 		mounted(a_copy_over_shmmax_keeps_what_fits),
 		mounted(a_copy_over_shmall_keeps_what_fits),
 		racing(a_failed_call_puts_the_old_back),
+		racing(memory_that_runs_out_halfway_puts_the_old_back),
 		racing(what_is_removed_while_it_is_made_is_made_again),
 		racing(a_failed_call_while_writing_loses_nothing),
 		racing(the_old_keeps_its_owner_when_put_back),
