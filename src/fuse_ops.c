@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "fuse_reply.h"
-#include "sanitizer.h"
+#include "shmfs/sanitizer.h"
 
 /* Most have no more, and are looked for once. */
 #define FEW_GROUPS 32

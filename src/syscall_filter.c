@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include "sanitizer.h"
+#include "shmfs/sanitizer.h"
 
 static const int refused[] = {
 	/* other programs */

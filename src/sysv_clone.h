@@ -8,7 +8,7 @@
 
 #include <sched.h>
 
-#include "sanitizer.h"
+#include "shmfs/sanitizer.h"
 
 #if SHMFS_TSAN
 /*

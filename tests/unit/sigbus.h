@@ -5,13 +5,7 @@
 
 #include <signal.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define THREAD_SANITIZER 1
-#endif
-#endif
+#include "shmfs/sanitizer.h"
 
 /*
  * To be called after each copy that failed.  ThreadSanitizer runs handlers
@@ -21,7 +15,7 @@
  */
 static inline void sigbus_over(void)
 {
-#ifdef THREAD_SANITIZER
+#if SHMFS_TSAN
 	sigset_t set;
 
 	sigfillset(&set);
