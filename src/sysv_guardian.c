@@ -145,10 +145,11 @@ static int set_final_perm(const struct replacement *r, int id, const struct shmi
 }
 
 /*
- * What has moved comes back to the old one.  Each page of it makes room for
- * itself; if somebody is faster, there is nothing to do but wait.  What came
- * back already, before we took over from a guardian that was killed, is a hole
- * by now and stays as it is.
+ * What has moved comes back to the old one, before the new one goes.  Each page
+ * of it makes room for itself; if somebody is faster (ENOMEM, or ENOSPC with
+ * SHM_NORESERVE), there is nothing to do but wait.  What came back already,
+ * before we took over from a guardian that was killed, is a hole by now and
+ * stays as it is.
  */
 static void take_back(struct replacement *r)
 {
@@ -156,7 +157,9 @@ static void take_back(struct replacement *r)
 	const struct timespec pause = { .tv_nsec = 10000000 };
 	struct sysv_copy back = { .moves = true };
 
-	while (len > 0 && sysv_segment_copy(r->old, r->filling, len, &back) == -ENOMEM)
+	/* Without a descriptor it was removed by others, and nothing is to come back. */
+	while (len > 0 && r->filling->fd >= 0 &&
+	       sysv_segment_copy(r->old, r->filling, len, &back) != 0)
 		nanosleep(&pause, NULL);
 	atomic_store(&r->copy.moved, 0);
 }

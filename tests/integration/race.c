@@ -22,7 +22,8 @@
  *              makes it again, or copies to it.  Meanwhile there is a file with
  *              ".reached" at the end of its name; it goes on when that is gone
  *
- *   shortage   there is no memory for the third piece of a copy
+ *   shortage   there is no memory for the third piece of a copy, nor for the next
+ *              one, of whatever copy that is
  *
  *   fifo       a name in a directory is that of a regular file when it is looked
  *              at, twice as a lookup does, and right after it that of a fifo
@@ -48,8 +49,9 @@
 
 static atomic_bool removed; /* an IPC_RMID went before */
 static int pieces;	    /* that a copy was made in, so far */
-static atomic_bool looked;  /* a look at what is to become a fifo */
-static pid_t daemon_pid;    /* a guardian has another */
+static atomic_bool still_short;
+static atomic_bool looked; /* a look at what is to become a fifo */
+static pid_t daemon_pid;   /* a guardian has another */
 
 typedef int shmget_fn(key_t key, size_t size, int flags);
 typedef int shmctl_fn(int id, int command, struct shmid_ds *data);
@@ -176,9 +178,15 @@ ssize_t copy_file_range(int from, off64_t *from_pos, int to, off64_t *to_pos, si
 			unsigned flags)
 {
 	pause_at("copy");
+	/* The kernel has two words for it, by how the memory was to be accounted. */
+	if (atomic_exchange(&still_short, false)) {
+		errno = ENOSPC;
+		return -1;
+	}
 	/* In the middle: what is large is copied in pieces. */
 	if (is_planned("shortage") && ++pieces == 3 && take_plan("shortage")) {
 		pieces = 0;
+		still_short = true;
 		errno = ENOMEM;
 		return -1;
 	}
