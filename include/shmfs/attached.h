@@ -41,7 +41,7 @@ struct shmfs_attached_query {
  * another nothing is said: one that attached and then went there is missing.
  *
  * It takes as long as there are processes, so others should be served
- * meanwhile: shmfs_loop_may_block().
+ * meanwhile: shmfs_loop_release_lead().
  *
  * Returns 0, -ENOMEM, -EMFILE, -ENFILE, or what opening `proc_dir` or acting
  * as the caller failed with.

@@ -10,7 +10,7 @@
  *   object    one segment or one POSIX object, as long as the kernel
  *             remembers its inode; holds no descriptor and no attachment
  *   handle    one open file; what it opened stays reachable until release
- *   span      where some bytes of a handle lie just now, so that they are
+ *   extent      where some bytes of a handle lie just now, so that they are
  *             moved once, between the caller and the memory itself
  *
  * Slots return 0 (or a count) or a negative errno and leave outputs alone on
@@ -38,8 +38,8 @@ struct shmfs_backend {
 	 * Sets an object's identity anew, for whoever keeps objects by identity
 	 * and put this here; NULL: nobody does.
 	 */
-	void (*renumber)(void *arg, struct shmfs_object *, uint64_t identity);
-	void *renumber_arg;
+	void (*identity_changed)(void *arg, struct shmfs_object *, uint64_t identity);
+	void *identity_changed_arg;
 	/* st_dev of the mount that shows the objects; 0: not known. */
 	dev_t mount_dev;
 };
@@ -47,15 +47,15 @@ struct shmfs_backend {
 /* The part of an object that is common; a backend's own object starts with it. */
 struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
-	uint64_t identity;	       /* unique within the backend; see `renumber` */
-	struct shmfs_object *front;    /* borrowed; one that stands before it (text.h), or NULL */
+	uint64_t identity;	       /* unique within the backend; see `identity_changed` */
+	struct shmfs_object *upper;    /* borrowed; one that stands before it (text.h), or NULL */
 };
 
 /* How the kernel may serve an open file without asking again. */
-enum shmfs_binding {
-	SHMFS_SERVED,	    /* every request comes to the daemon */
-	SHMFS_BOUND,	    /* all of read, write and mmap go to `fd` */
-	SHMFS_BOUND_MAPPED, /* mmap goes to `fd`, read and write are served */
+enum shmfs_io_mode {
+	SHMFS_IO_DAEMON,      /* every request comes to the daemon */
+	SHMFS_IO_PASSTHROUGH, /* all of read, write and mmap go to `fd` */
+	SHMFS_IO_MMAP_ONLY,   /* mmap goes to `fd`, read and write are served */
 };
 
 /* The part of a handle that is common; a backend's own handle starts with it. */
@@ -65,21 +65,21 @@ struct shmfs_handle {
 	bool may_flush;		     /* close(2) has work to do: ask flush() */
 	bool bound;		     /* set by the caller once the kernel serves it */
 	pid_t opener;		     /* set by the caller: the thread that opened it */
-	atomic_bool unseen;	     /* the caller's: counted in shmfs_inode.nunseen */
+	atomic_bool unacknowledged;  /* the caller's: counted in shmfs_inode.nunacknowledged */
 	struct shmfs_handle *next;   /* the caller's, for its list of open handles */
 	struct shmfs_handle **link;  /* what points here in that list */
 };
 
 /* `len` bytes at `fd`, offset `pos`, or, where fd is -1, at `mem`. */
-struct shmfs_span {
+struct shmfs_extent {
 	int fd;
 	off_t pos;
 	char *mem;
 	size_t len;
-	bool append;		     /* to be written at the end, wherever that is then */
-	bool huge;		     /* huge pages at `fd`: splice(2) does not know them */
-	struct shmfs_window *window; /* borrowed; of `fd`, to be written through, or NULL */
-	void *pin;		     /* the backend's own: what keeps the bytes there */
+	bool append;			     /* to be written at the end, wherever that is then */
+	bool huge;			     /* huge pages at `fd`: splice(2) does not know them */
+	struct shmfs_write_mapping *mapping; /* borrowed; of `fd`, to be written through, or NULL */
+	void *owner;			     /* the backend's own: what keeps the bytes there */
 };
 
 /* One entry of a listing.  Returns 0 to go on, anything else to stop. */
@@ -121,7 +121,8 @@ struct shmfs_backend_ops {
 	 * write the other; the name that `from` had is then to be removed by who
 	 * calls this.  NULL: such renames are -EXDEV.
 	 */
-	int (*take)(struct shmfs_object *, struct shmfs_object *from, const struct shmfs_caller *);
+	int (*replace_content)(struct shmfs_object *, struct shmfs_object *from,
+			       const struct shmfs_caller *);
 
 	/* Fill in what this backend knows of statvfs(3): blocks and flags, or inodes. */
 	int (*statfs)(struct shmfs_backend *, struct statvfs *);
@@ -139,7 +140,7 @@ struct shmfs_backend_ops {
 	void (*object_free)(struct shmfs_object *);
 
 	/* A lookup of `name` has just led to the object; -ESTALE if not to this one. */
-	int (*named)(struct shmfs_object *, const struct shmfs_name *);
+	int (*revalidate)(struct shmfs_object *, const struct shmfs_name *);
 
 	/*
 	 * -ESTALE when the object is gone and no handle keeps it.  The caller may
@@ -161,7 +162,7 @@ struct shmfs_backend_ops {
 
 	/* --- extended attributes ------------------------------------------ */
 
-	/* What shmfs tells of an object, which is the subject, and of the backend; NULL: nothing. */
+	/* What shmfs tells of an object, which is the context, and of the backend; NULL: nothing. */
 	const struct shmfs_xattr *xattrs;
 	const struct shmfs_xattr *root_xattrs;
 
@@ -202,15 +203,15 @@ struct shmfs_backend_ops {
 	void (*release)(struct shmfs_handle *); /* also of one that was not adopted */
 
 	/* How may the kernel serve this handle, and from which descriptor? */
-	enum shmfs_binding (*binding)(struct shmfs_handle *, int *fd);
+	enum shmfs_io_mode (*binding)(struct shmfs_handle *, int *fd);
 
 	/*
 	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.
-	 * A span that was got is given back with read_end(): by what is in it, for
+	 * A extent that was got is given back with read_end(): by what is in it, for
 	 * the handle may have been released since the reply.
 	 */
-	int (*read_begin)(struct shmfs_handle *, off_t off, size_t len, struct shmfs_span *);
-	void (*read_end)(struct shmfs_handle *, struct shmfs_span *);
+	int (*read_begin)(struct shmfs_handle *, off_t off, size_t len, struct shmfs_extent *);
+	void (*read_end)(struct shmfs_handle *, struct shmfs_extent *);
 
 	/*
 	 * Room for [off, off + len), perhaps less: -ENOSPC when there is none.
@@ -220,8 +221,8 @@ struct shmfs_backend_ops {
 	 * caller is there until then.
 	 */
 	int (*write_begin)(struct shmfs_handle *, off_t off, size_t len, bool append,
-			   const struct shmfs_caller *, struct shmfs_span *);
-	ssize_t (*write_end)(struct shmfs_handle *, struct shmfs_span *, size_t written);
+			   const struct shmfs_caller *, struct shmfs_extent *);
+	ssize_t (*write_end)(struct shmfs_handle *, struct shmfs_extent *, size_t written);
 
 	int (*fallocate)(struct shmfs_handle *, int mode, off_t off, off_t len,
 			 const struct shmfs_caller *);

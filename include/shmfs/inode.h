@@ -19,13 +19,13 @@ struct shmfs_inode {
 	bool retired;		     /* not in the table any more; the table's lock */
 	struct shmfs_object *object; /* owned */
 	atomic_uint nopen;	     /* open handles */
-	atomic_uint nunseen;	     /* those that are not bound and not seen in use yet */
+	atomic_uint nunacknowledged; /* those that are not bound and not seen in use yet */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* protects all below; held for one ioctl(2) */
 	int backing_id;		      /* the kernel's number for it, 0: none */
 	unsigned backing_users;	      /* handles that are bound to it */
-	uint64_t served_at;	      /* last open that was not bound; CLOCK_MONOTONIC, ns */
+	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 
 struct shmfs_inode_table {
@@ -54,8 +54,8 @@ int shmfs_inode_get(struct shmfs_inode_table *, struct shmfs_backend *, uint64_t
  */
 void shmfs_inode_retire(struct shmfs_inode_table *, struct shmfs_inode *);
 
-/* An object's identity has changed: struct shmfs_backend.renumber. */
-void shmfs_inode_renumber(void *table, struct shmfs_object *, uint64_t identity);
+/* An object's identity has changed: struct shmfs_backend.identity_changed. */
+void shmfs_inode_identity_changed(void *table, struct shmfs_object *, uint64_t identity);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
 void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);

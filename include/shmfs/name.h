@@ -4,7 +4,7 @@
  *
  * A directory entry is either a System V key in one of its spellings, the
  * shmid of a segment, or the name of a POSIX object.  This module decides
- * which, from the text alone: pure functions, no system calls.
+ * field, from the text alone: pure functions, no system calls.
  */
 #ifndef SHMFS_NAME_H
 #define SHMFS_NAME_H

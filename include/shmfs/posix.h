@@ -6,9 +6,9 @@
 #include "shmfs/backend.h"
 
 struct shmfs_posix_config {
-	int dir;		 /* of the objects, /dev/shm; O_PATH is enough */
-	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
-	void (*may_block)(void); /* called before what takes long; NULL: nothing */
+	int dir;		    /* of the objects, /dev/shm; O_PATH is enough */
+	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
+	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 
 /*

@@ -16,7 +16,7 @@ struct shmfs_sysv_config {
 	 * NULL: none can be given.
 	 */
 	const char *hint_dir;
-	void (*may_block)(void); /* called before what takes long; NULL: nothing */
+	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 
 /*

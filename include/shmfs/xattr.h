@@ -26,14 +26,14 @@ struct shmfs_xattr {
 	/*
 	 * Write the value of now to `out`, at most XATTR_SIZE_MAX bytes.  Called
 	 * when it is asked for by name, never to list, so it may take its time
-	 * (after shmfs_loop_may_block() or the like).  Returns 0 or a negative
+	 * (after shmfs_loop_release_lead() or the like).  Returns 0 or a negative
 	 * errno; -ENODATA: just now it has none.
 	 */
-	int (*get)(void *subject, int which, FILE *out, const struct shmfs_caller *);
+	int (*get)(void *context, int field, FILE *out, const struct shmfs_caller *);
 	/* NULL: for reading only */
-	int (*set)(void *subject, int which, const char *value, size_t size,
+	int (*set)(void *context, int field, const char *value, size_t size,
 		   const struct shmfs_caller *);
-	int which; /* tells rows apart that share a function */
+	int field; /* tells rows apart that share a function */
 };
 
 /* Is the name in a namespace that is shmfs's alone? */
@@ -49,7 +49,7 @@ const struct shmfs_xattr *shmfs_xattr_find(const struct shmfs_xattr *table, cons
 ssize_t shmfs_xattr_give(const void *bytes, size_t len, void *value, size_t size);
 
 /* The value of a row, likewise; -ENOMEM, -E2BIG, or what its get() failed with. */
-ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *subject, void *value, size_t size,
+ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *context, void *value, size_t size,
 			const struct shmfs_caller *);
 
 /*
@@ -57,7 +57,7 @@ ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *subject, void *valu
  * was found of it.  -EPERM where it is for reading only, is not known (none can
  * be made) or would be removed; -ENODATA to remove or replace what is not there.
  */
-int shmfs_xattr_set(const struct shmfs_xattr *row, void *subject, const char *value, size_t size,
+int shmfs_xattr_set(const struct shmfs_xattr *row, void *context, const char *value, size_t size,
 		    int flags, const struct shmfs_caller *);
 int shmfs_xattr_remove(const struct shmfs_xattr *row);
 

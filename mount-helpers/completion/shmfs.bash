@@ -25,13 +25,13 @@ _shmfs_offer() {
 
 # The last option of a list with commas between.
 _shmfs_options() {
-	local own_options='size= keys= text target= nopassthrough'
+	local own_options='min_size= keys= text target= nopassthrough'
 	local other_options='ro rw noexec noatime auto_unmount fsname='
 	local typed=${1##*,} before=${1%"${1##*,}"}
 
 	case $typed in
 	keys=*) _shmfs_offer 'keys=dec keys=hex' "$typed" "$before" ;;
-	size=*[0-9]) _shmfs_offer "${typed}K ${typed}M ${typed}G" "$typed" "$before" ;;
+	min_size=*[0-9]) _shmfs_offer "${typed}K ${typed}M ${typed}G" "$typed" "$before" ;;
 	target=*) _shmfs_offer "$(cd /proc && printf 'target=%s ' [0-9]*)" "$typed" "$before" ;;
 	*=*) ;;
 	*) _shmfs_offer "$own_options $other_options" "$typed" "$before" ;;

@@ -22,10 +22,10 @@ TIME_LIMIT = 20
 # behind a word that is complete does not count.
 CASES = [
     ("shmfs -o nopas", "shmfs -o nopassthrough"),
-    ("shmfs -o siz", "shmfs -o size="),
+    ("shmfs -o min", "shmfs -o min_size="),
     ("shmfs -o keys=h", "shmfs -o keys=hex"),
     ("shmfs -o ro,ke", "shmfs -o ro,keys="),
-    ("shmfs -o size=64K,keys=d", "shmfs -o size=64K,keys=dec"),
+    ("shmfs -o min_size=64K,keys=d", "shmfs -o min_size=64K,keys=dec"),
     ("shmfs -o keys=hex,nopas", "shmfs -o keys=hex,nopassthrough"),
     ("shmfs -o ro moun", "shmfs -o ro mountpoint/"),
     ("shmfs --vers", "shmfs --version"),

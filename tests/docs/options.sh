@@ -34,7 +34,7 @@ compare() {
 
 own_options() {
 	# allow_other and allow_root are libfuse's, and in the table to be looked at.
-	sed -nE 's/^\tRAW\("([a-z_]+)[="].*/\1/p' "$source/src/options.c" |
+	sed -nE 's/^\tRAW\("([a-z_]+)[="].*/\1/p' "$source/src/daemon/options.c" |
 		grep -vxE 'allow_(other|root)' >"$work/table"
 	"$shmfs" -h | sed -nE 's/^ +-o ([a-z_]+).*/\1/p' >"$work/help"
 	sed -nE 's/^\.It Fl o Cm ([a-z_]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"
@@ -46,7 +46,7 @@ own_options() {
 }
 
 refused_options() {
-	sed -nE 's/^\tREFUSED\("([a-z_]+).*/\1/p' "$source/src/options.c" >"$work/table"
+	sed -nE 's/^\tREFUSED\("([a-z_]+).*/\1/p' "$source/src/daemon/options.c" >"$work/table"
 	sed -n '/^Those of libfuse/,/^are refused/p' "$source/src/shmfs.8" |
 		sed -n 's/^\.Cm //p' | grep -oE '[a-z_]+' >"$work/manual"
 	compare "refused option" table manual
@@ -88,7 +88,7 @@ flags_of_mount_helper() {
 attributes() {
 	sed -nE -e 's/.*SHMFS_XATTR_OBJECT "([a-z]+)".*/user.shm.\1/p' \
 		-e 's/.*SHMFS_XATTR_ROOT "([a-z]+)".*/user.shmfs.\1/p' \
-		"$source"/src/*.c >"$work/tables"
+		"$source"/src/*/*.c >"$work/tables"
 	grep -oE '^\.It Va user\..*' "$source/src/shmfs.8" | grep -oE 'user\.shm(fs)?\.[a-z]+' \
 		>"$work/manual"
 	compare attribute tables manual

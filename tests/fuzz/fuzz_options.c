@@ -7,7 +7,7 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
-#include "shmfs/options.h"
+#include "daemon/options.h"
 
 #define MAX_ARGS 32
 
@@ -33,7 +33,8 @@ static void check_spelled_out(const struct shmfs_options *options)
 	char *argv[MAX_ARGS] = { (char *)"shmfs", (char *)"-o", values };
 	int argc = 3;
 
-	snprintf(values, sizeof(values), "size=%llu,keys=%s%s", (unsigned long long)options->size,
+	snprintf(values, sizeof(values), "min_size=%llu,keys=%s%s",
+		 (unsigned long long)options->min_size,
 		 options->keys == SHMFS_KEYS_HEX ? "hex" : "dec",
 		 options->nopassthrough ? ",nopassthrough" : "");
 	if (options->target)
@@ -45,7 +46,7 @@ static void check_spelled_out(const struct shmfs_options *options)
 		argv[argc++] = (char *)"-s";
 	argv[argc++] = options->mountpoint;
 	check(parse(argc, argv, &again) == 0);
-	check(again.size == options->size && again.keys == options->keys);
+	check(again.min_size == options->min_size && again.keys == options->keys);
 	check(again.target == options->target && again.nopassthrough == options->nopassthrough);
 	check(again.foreground == options->foreground);
 	check(again.single_thread == options->single_thread);
@@ -69,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(err == 0 || err == -EINVAL);
 	if (!err && !options.show_help && !options.show_version) {
 		check(options.mountpoint && options.mountpoint[0] == '/');
-		check(options.size > 0 && options.size <= INT64_MAX);
+		check(options.min_size > 0 && options.min_size <= INT64_MAX);
 		check(options.target >= 0);
 		check_spelled_out(&options);
 	}

@@ -393,10 +393,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	      0);
 	if (settings & 1)
 		kernel_backing.next_id = 1;
-	g.k->sysv->binding = settings >> 1 & 3 ? SHMFS_BOUND_MAPPED : SHMFS_SERVED;
-	g.k->posix->binding = settings >> 1 & 1 ? SHMFS_BOUND : SHMFS_SERVED;
-	g.k->sysv->spans = settings >> 3 & 1 ? MEMORY_MAPPED : MEMORY_DESCRIPTOR;
-	g.k->posix->spans = settings >> 4 & 1 ? MEMORY_MAPPED : MEMORY_DESCRIPTOR;
+	g.k->sysv->binding = settings >> 1 & 3 ? SHMFS_IO_MMAP_ONLY : SHMFS_IO_DAEMON;
+	g.k->posix->binding = settings >> 1 & 1 ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_DAEMON;
+	g.k->sysv->extents = settings >> 3 & 1 ? MEMORY_MAPPED : MEMORY_DESCRIPTOR;
+	g.k->posix->extents = settings >> 4 & 1 ? MEMORY_MAPPED : MEMORY_DESCRIPTOR;
 	g.k->sysv->may_flush = true;
 	g.k->uid = settings >> 5 & 1 ? 1000 : 0;
 	while (!fuzz_is_over(&g.in))

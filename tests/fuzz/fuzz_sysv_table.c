@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "shmfs/sysv_table.h"
+#include "sysv/table.h"
 
 /* No line of the table is that long, see BUFFER_SIZE in sysv_table.c. */
 #define TOO_LONG 8192

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "shmfs/xattr.h"
-#include "sysv_internal.h"
+#include "sysv/internal.h"
 
 static void check_switch(const char *value, size_t size)
 {

@@ -61,11 +61,11 @@ is_not_mounted() {
 	! findmnt -n -M /mnt/shm >"$work/output" || fail "still mounted"
 }
 
-# The mount serves, at once, with the options size=64K,keys=hex.
+# The mount serves, at once, with the options min_size=64K,keys=hex.
 serves() {
 	echo hi >/mnt/shm/3148
 	[ "$(ls /mnt/shm)" = 0x00000c4c ] || fail "keys=hex has not reached shmfs"
-	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "size=64K has not reached shmfs"
+	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "min_size=64K has not reached shmfs"
 	rm /mnt/shm/3148
 }
 
@@ -101,7 +101,7 @@ as_nobody() {
 }
 
 mounts_by_type_and_options() {
-	expect 0 mount -t shmfs shmfs /mnt/shm -o size=64K,keys=hex
+	expect 0 mount -t shmfs shmfs /mnt/shm -o min_size=64K,keys=hex
 	is_mounted rw nosuid nodev default_permissions allow_other
 	serves
 	mount | grep -q '^shmfs on /mnt/shm type fuse\.shmfs (rw,' || fail "not in mount's list"
@@ -114,7 +114,7 @@ mounts_by_type_and_options() {
 
 # $1: the line's type
 mounts_a_line_of_fstab() {
-	fstab "shmfs /mnt/shm $1 defaults,nofail,size=64K,keys=hex 0 0"
+	fstab "shmfs /mnt/shm $1 defaults,nofail,min_size=64K,keys=hex 0 0"
 	expect 0 mount -a -T "$work/fstab"
 	is_mounted rw nosuid nodev default_permissions
 	serves
@@ -129,7 +129,7 @@ mounts_a_line_of_fstab() {
 knows_the_words_of_fstab() {
 	local words=auto,nofail,_netdev,noowner,nogroup,comment=x,x-systemd.automount,X-other=1
 	words=$words,rw,exec,noexec,sync,async,relatime,norelatime,strictatime,nodiratime
-	words=$words,lazytime,loud,silent,iversion,noatime,size=64K,keys=hex
+	words=$words,lazytime,loud,silent,iversion,noatime,min_size=64K,keys=hex
 	fstab "shmfs /mnt/shm shmfs $words 0 0"
 	expect 0 mount -a -T "$work/fstab"
 	is_mounted noexec noatime
@@ -141,15 +141,15 @@ knows_the_words_of_fstab() {
 }
 
 remounts_what_can_be_changed() {
-	expect 0 mount -t shmfs shmfs /mnt/shm -o size=64K
+	expect 0 mount -t shmfs shmfs /mnt/shm -o min_size=64K
 	expect 0 mount -t shmfs -o remount,ro,noexec shmfs /mnt/shm
 	is_mounted ro nosuid nodev noexec
 	[ ! -s "$work/output" ] || fail "a warning about nothing"
 	expect 0 mount -t shmfs -o remount,suid,dev,exec shmfs /mnt/shm
 	is_mounted rw nosuid nodev noexec
-	expect 0 mount -t shmfs -o remount,rw,size=1M shmfs /mnt/shm
+	expect 0 mount -t shmfs -o remount,rw,min_size=1M shmfs /mnt/shm
 	is_mounted rw
-	grep -q 'cannot change: size=1M$' "$work/output" || fail "no word on size="
+	grep -q 'cannot change: min_size=1M$' "$work/output" || fail "no word on min_size="
 	echo hi >/mnt/shm/3148
 	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "the size is another"
 	rm /mnt/shm/3148
@@ -190,7 +190,7 @@ mounts_in_another_namespace() {
 	until [ "$(readlink /proc/$process/exe)" = "$(realpath "$(command -v sleep)")" ]; do
 		sleep 0.01
 	done
-	expect 0 mount -N "$process" -t shmfs shmfs /mnt/shm -o size=64K,keys=hex
+	expect 0 mount -N "$process" -t shmfs shmfs /mnt/shm -o min_size=64K,keys=hex
 	is_not_mounted
 	nsenter --mount --target "$process" findmnt -n -t fuse.shmfs -M /mnt/shm >"$work/output" ||
 		fail "not mounted there"
@@ -199,7 +199,7 @@ mounts_in_another_namespace() {
 
 # $1: user, and the user may unmount, or users, and anybody may
 lets_users_mount() {
-	fstab "shmfs /mnt/shm shmfs noauto,$1,size=64K,keys=hex 0 0"
+	fstab "shmfs /mnt/shm shmfs noauto,$1,min_size=64K,keys=hex 0 0"
 	mount --bind "$work/fstab" /etc/fstab
 	chown 65534 /mnt/shm
 	expect 0 as_nobody mount /mnt/shm

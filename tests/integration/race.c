@@ -51,7 +51,7 @@ static atomic_bool removed; /* an IPC_RMID went before */
 static int pieces;	    /* that a copy was made in, so far */
 static atomic_bool still_short;
 static atomic_bool looked; /* a look at what is to become a fifo */
-static pid_t daemon_pid;   /* a guardian has another */
+static pid_t daemon_pid;   /* a replacer has another */
 
 typedef int shmget_fn(key_t key, size_t size, int flags);
 typedef int shmctl_fn(int id, int command, struct shmid_ds *data);

@@ -25,7 +25,7 @@ static void unknown_options(void **state)
 {
 	(void)state;
 	assert_refused("-o nosuch " MNT, "nosuch");
-	assert_refused("-o size=4096,nosuch=7 " MNT, "nosuch");
+	assert_refused("-o min_size=4096,nosuch=7 " MNT, "nosuch");
 	assert_refused("--nosuch " MNT, "--nosuch");
 	assert_refused("-Z " MNT, "-Z");
 }
@@ -33,15 +33,15 @@ static void unknown_options(void **state)
 static void sizes_that_are_none(void **state)
 {
 	(void)state;
-	assert_refused("-o size=0 " MNT, "0");
-	assert_refused("-o size=12Q " MNT, "12Q");
-	assert_refused("-o size=99999999999999999999 " MNT, "99999999999999999999");
-	assert_refused("-o size= " MNT, "size");
+	assert_refused("-o min_size=0 " MNT, "0");
+	assert_refused("-o min_size=12Q " MNT, "12Q");
+	assert_refused("-o min_size=99999999999999999999 " MNT, "99999999999999999999");
+	assert_refused("-o min_size= " MNT, "size");
 	assert_refused("-o size " MNT, "size");
-	assert_refused("-o size=-1 " MNT, "-1");
-	assert_refused("-o size=0x1000 " MNT, "0x1000");
-	assert_refused("-o size=K " MNT, "K");
-	assert_refused("-o size=10000000000G " MNT, "10000000000G");
+	assert_refused("-o min_size=-1 " MNT, "-1");
+	assert_refused("-o min_size=0x1000 " MNT, "0x1000");
+	assert_refused("-o min_size=K " MNT, "K");
+	assert_refused("-o min_size=10000000000G " MNT, "10000000000G");
 }
 
 static void spellings_of_keys_that_are_none(void **state)
@@ -57,7 +57,7 @@ static void mount_points_that_are_none(void **state)
 	(void)state;
 	file_write(TMP "/file", O_CREAT, "x", 1);
 	assert_refused("", "mount");
-	assert_refused("-o size=4096", "mount");
+	assert_refused("-o min_size=4096", "mount");
 	assert_refused(TMP "/missing", TMP "/missing");
 	assert_refused(TMP "/file", TMP "/file");
 	assert_refused("shmfs " MNT " " TMP, TMP);
@@ -137,7 +137,7 @@ static void root_without_the_right_to_mount(void **state)
 static void help_and_version_are_no_errors(void **state)
 {
 	(void)state;
-	static const char *const words[] = { "size=", "keys=", "-f", "-V", "-h" };
+	static const char *const words[] = { "min_size=", "keys=", "-f", "-V", "-h" };
 	char output[16384];
 	assert_int_equal(shell(output, sizeof(output), SHMFS "-h 2> " TMP "/err"), 0);
 	for (size_t i = 0; i < array_size(words); i++)
@@ -153,8 +153,8 @@ static void help_and_version_are_no_errors(void **state)
 static void known_options_are_accepted(void **state)
 {
 	static const char *const options[] = {
-		"size=1", "size=64k,keys=dec", "size=1M,keys=hex", "size=1G",
-		"ro",	  "fsname=memory",     "allow_other"
+		"min_size=1", "min_size=64k,keys=dec", "min_size=1M,keys=hex", "min_size=1G",
+		"ro",	      "fsname=memory",	       "allow_other"
 	};
 	struct fixture *fixture = *state;
 	for (size_t i = 0; i < array_size(options); i++) {

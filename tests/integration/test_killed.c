@@ -107,7 +107,7 @@ static int list_all(int number)
 	}
 }
 
-/* What the daemon leaves behind is ours: a guardian, which ends what it began. */
+/* What the daemon leaves behind is ours: a replacer, which ends what it began. */
 static bool no_process_is_left(void)
 {
 	return waitpid(-1, NULL, WNOHANG) == -1;
@@ -196,7 +196,7 @@ static void what_was_acknowledged_outlives_the_daemon(void **state)
 	int (*const load[])(int) = { write_files, resize_segment, rename_object, list_all };
 	pid_t children[array_size(load)];
 
-	/* A thread that is killed keeps the sanitizer's own locks, and a guardian takes some. */
+	/* A thread that is killed keeps the sanitizer's own locks, and a replacer takes some. */
 	if (THREAD_SANITIZED)
 		skip();
 	begin(state);

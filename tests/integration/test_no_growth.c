@@ -404,7 +404,7 @@ int main(void)
 		mounted(an_attached_segment_does_not_grow),
 		mounted(a_segment_with_another_handle_does_not_grow),
 		mounted(a_mapped_segment_does_not_grow),
-		mounted_with(a_new_segment_that_was_attached_does_not_grow, "size=4196"),
+		mounted_with(a_new_segment_that_was_attached_does_not_grow, "min_size=4196"),
 		mounted(writers_at_a_time_do_not_grow_it),
 	};
 

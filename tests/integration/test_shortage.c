@@ -378,7 +378,7 @@ static void one_thread_serves_if_there_is_no_other(void **state)
 	use_much_at_a_time();
 }
 
-/* libfuse's is of 512 KiB or more, and the guardian's stack is less. */
+/* libfuse's is of 512 KiB or more, and the replacer's stack is less. */
 static void threads_without_a_buffer_let_others_serve(void **state)
 {
 	(void)state;

@@ -368,7 +368,7 @@ static void a_daemon_killed_while_it_resizes_loses_nothing(void **state)
 	}
 }
 
-/* The guardian, which is not killed, ends what it began: nothing of a trial is left. */
+/* The replacer, which is not killed, ends what it began: nothing of a trial is left. */
 static void a_daemon_killed_at_the_trial_leaves_nothing(void **state)
 {
 	struct fixture *fixture = *state;

@@ -43,7 +43,7 @@ static int enlarge(int number)
 	return truncate(SEGMENT, LARGE + MIB) == 0 ? 0 : errno;
 }
 
-static bool is_guardian(pid_t pid)
+static bool is_replacer(pid_t pid)
 {
 	char path[64], name[64] = "";
 
@@ -53,18 +53,18 @@ static bool is_guardian(pid_t pid)
 		return false;
 	ssize_t count = read(fd, name, sizeof(name) - 1);
 	close(fd);
-	return count > 0 && strcmp(name, "shm-guardian\n") == 0;
+	return count > 0 && strcmp(name, "shmfs-replace\n") == 0;
 }
 
 /* The process that replaces a segment, 0 while there is none. */
-static pid_t find_guardian(void)
+static pid_t find_replacer(void)
 {
 	pid_t found = 0;
 	DIR *processes = opendir("/proc");
 	assert_non_null(processes);
 	for (struct dirent *entry; !found && (entry = readdir(processes));) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid > 0 && is_guardian(pid))
+		if (pid > 0 && is_replacer(pid))
 			found = pid;
 	}
 	closedir(processes);
@@ -72,28 +72,28 @@ static pid_t find_guardian(void)
 }
 
 /*
- * An orphan, the guardian is ours; unless it was done and waited for before the
+ * An orphan, the replacer is ours; unless it was done and waited for before the
  * daemon was killed.
  */
-static bool is_over(pid_t guardian)
+static bool is_over(pid_t replacer)
 {
-	return waitpid(guardian, NULL, WNOHANG) != 0;
+	return waitpid(replacer, NULL, WNOHANG) != 0;
 }
 
 /*
  * Have a child enlarge segment `id`, and wait a part of the time that this
- * takes, a larger one in each round.  Returns the guardian.
+ * takes, a larger one in each round.  Returns the replacer.
  */
 static pid_t begin_enlarging(int id, int round, pid_t *child)
 {
-	pid_t guardian = 0;
+	pid_t replacer = 0;
 	*child = child_start(enlarge, 0);
-	assert_true(eventually((guardian = find_guardian()) != 0));
+	assert_true(eventually((replacer = find_replacer()) != 0));
 	/* The first rounds end it as early as can be, the others while it copies. */
 	if (round > 1)
 		assert_true(eventually(segment_find(KEY) != id));
 	usleep((unsigned)(rand() % (round * 2000 + 1)));
-	return guardian;
+	return replacer;
 }
 
 /* An attribute of the segment's own. */
@@ -117,7 +117,7 @@ static void assert_all_is_there(void)
 	assert_int_equal(segment_stat(id).shm_perm.mode & 0777, 0640);
 }
 
-static void the_guardian_may_be_killed(void **state)
+static void the_replacer_may_be_killed(void **state)
 {
 	(void)state;
 	int failed = 0;
@@ -126,8 +126,8 @@ static void the_guardian_may_be_killed(void **state)
 		int id = segment_create(KEY, LARGE, 0640), status;
 		segment_put(id, 0, large, LARGE);
 		give_label();
-		pid_t guardian = begin_enlarging(id, round, &child);
-		kill(guardian, SIGKILL);
+		pid_t replacer = begin_enlarging(id, round, &child);
+		kill(replacer, SIGKILL);
 		must(waitpid(child, &status, 0));
 		assert_true(exit_status(status) == 0 || exit_status(status) == EIO);
 		failed += exit_status(status) != 0;
@@ -152,10 +152,10 @@ static void the_daemon_may_be_killed(void **state)
 		int id = segment_create(KEY, LARGE, 0640);
 		segment_put(id, 0, large, LARGE);
 		give_label();
-		pid_t guardian = begin_enlarging(id, round, &child);
+		pid_t replacer = begin_enlarging(id, round, &child);
 		kill(fixture->daemon, SIGKILL);
 		assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
-		assert_true(eventually(is_over(guardian)));
+		assert_true(eventually(is_over(replacer)));
 		children_join(&child, 1);
 		assert_all_is_there();
 		assert_int_equal(segments_count(), 1);
@@ -412,7 +412,7 @@ static void the_daemons_end_cuts_what_grew(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		mounted(the_guardian_may_be_killed),
+		mounted(the_replacer_may_be_killed),
 		mounted(the_daemon_may_be_killed),
 		mounted_by_user(a_locked_segment_is_not_lost_for_want_of_a_lock),
 		mounted(descriptors_may_run_out_at_any_step),

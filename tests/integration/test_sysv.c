@@ -335,8 +335,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		mounted(creating_makes_a_segment_of_one_page),
 		mounted(creating_obeys_the_umask),
-		mounted_with(the_size_option_is_the_size_of_a_new_segment, "size=64K"),
-		mounted_with(the_size_option_need_not_be_whole_pages, "size=100"),
+		mounted_with(the_size_option_is_the_size_of_a_new_segment, "min_size=64K"),
+		mounted_with(the_size_option_need_not_be_whole_pages, "min_size=100"),
 		mounted(exclusive_creation_meets_a_native_segment),
 		mounted(creation_without_excl_opens_what_is_there),
 		mounted(one_of_many_exclusive_creators_wins),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs a package of shmfs on a fresh Debian, uses it as its owner would, and purges it:
-# nothing may be left.  For mount-helpers/debian-folder VERSION fresh.
+# nothing may be left.  For tests/debian-folder VERSION fresh.
 set -eu
 
 if [ $# -ne 1 ]; then

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Boots a fresh Debian with a package of shmfs in it, as systemd's process 1 in namespaces of
 # its own, and looks at what the service does: it mounts for all, survives being killed, and
-# leaves nothing mounted, nor enabled when the package is purged.  For mount-helpers/debian-folder VERSION fresh.
+# leaves nothing mounted, nor enabled when the package is purged.  For tests/debian-folder VERSION fresh.
 set -eu
 
 usage() {

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "fuse_reply.h"
+#include "fuse/reply.h"
 #include "kernel.h"
 
 #define BACKING_OPEN 1u
@@ -24,7 +24,7 @@ struct kernel_backing kernel_backing;
 unsigned kernel_spliced;
 static unsigned interrupted;
 
-/* --- system calls that src/fuse_passthrough.c makes on the device --- */
+/* --- system calls that src/fuse/passthrough.c makes on the device --- */
 
 ssize_t __real_writev(int fd, const struct iovec *iov, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);

@@ -16,7 +16,7 @@
 
 #include <linux/fuse.h>
 
-#include "fuse_fs.h"
+#include "fuse/internal.h"
 #include "memory_backend.h"
 
 /* Of <linux/fuse.h> of Linux 6.9; older headers lack them. */
@@ -69,7 +69,7 @@ int kernel_teardown(void **state);
 /* What INIT offers: flags and flags2.  kernel_setup() sends one without passthrough. */
 struct kernel *kernel_start(bool want_passthrough);
 int kernel_init(struct kernel *, uint32_t flags, uint32_t flags2, struct fuse_init_out *);
-/* Fails the test if an inode, object, handle or span is left. */
+/* Fails the test if an inode, object, handle or extent is left. */
 void kernel_stop(struct kernel *);
 
 /* --- one request --- */

@@ -301,7 +301,7 @@ static void memory_object_free(struct shmfs_object *obj)
 	memory_leave(be, 0);
 }
 
-static int memory_named(struct shmfs_object *obj, const struct shmfs_name *name)
+static int memory_revalidate(struct shmfs_object *obj, const struct shmfs_name *name)
 {
 	(void)name;
 	return memory_leave(backend_of(obj), memory_enter(backend_of(obj), MEMORY_NAMED));
@@ -400,27 +400,27 @@ static int memory_truncate(struct shmfs_object *obj, struct shmfs_handle *h, off
 #define COMMON_SLOTS \
 	.find = memory_find, .list = memory_list, .create = memory_create, \
 	.remove = memory_remove, .rename = memory_rename, .statfs = memory_statfs, \
-	.object_new = memory_object_new, .object_free = memory_object_free, .named = memory_named, \
-	.getattr = memory_getattr, .chmod = memory_chmod, .chown = memory_chown, \
-	.utimens = memory_utimens, .truncate = memory_truncate, .getxattr = memory_getxattr, \
-	.setxattr = memory_setxattr, .xattrs = memory_xattrs, .listxattr = memory_listxattr, \
-	.removexattr = memory_removexattr, .open = memory_open, .adopt = memory_adopt, \
-	.flush = memory_flush, .release = memory_release, .binding = memory_binding, \
-	.read_begin = memory_read_begin, .read_end = memory_read_end, \
+	.object_new = memory_object_new, .object_free = memory_object_free, \
+	.revalidate = memory_revalidate, .getattr = memory_getattr, .chmod = memory_chmod, \
+	.chown = memory_chown, .utimens = memory_utimens, .truncate = memory_truncate, \
+	.getxattr = memory_getxattr, .setxattr = memory_setxattr, .xattrs = memory_xattrs, \
+	.listxattr = memory_listxattr, .removexattr = memory_removexattr, .open = memory_open, \
+	.adopt = memory_adopt, .flush = memory_flush, .release = memory_release, \
+	.binding = memory_binding, .read_begin = memory_read_begin, .read_end = memory_read_end, \
 	.write_begin = memory_write_begin, .write_end = memory_write_end, \
 	.fallocate = memory_fallocate, .seek = memory_seek
 
-static int get_flavour(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+static int get_flavour(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	const struct memory_backend *be = subject;
+	const struct memory_backend *be = context;
 
 	(void)caller;
-	fprintf(out, "%d", (int)be->flavour * 10 + which);
+	fprintf(out, "%d", (int)be->flavour * 10 + field);
 	return 0;
 }
 
 static const struct shmfs_xattr root_xattrs[] = {
-	{ SHMFS_XATTR_ROOT "flavour", .get = get_flavour, .which = 7 },
+	{ SHMFS_XATTR_ROOT "flavour", .get = get_flavour, .field = 7 },
 	{ 0 },
 };
 

@@ -55,7 +55,7 @@ enum memory_slot {
 	MEMORY_SLOTS,
 };
 
-/* Where the spans of reads and writes lie. */
+/* Where the extents of reads and writes lie. */
 enum memory_spans {
 	MEMORY_MAPPED,	   /* in memory */
 	MEMORY_DESCRIPTOR, /* at a descriptor */
@@ -124,8 +124,8 @@ struct memory_backend {
 	enum memory_flavour flavour;
 
 	/* To be set by the test. */
-	enum memory_spans spans;
-	enum shmfs_binding binding;
+	enum memory_spans extents;
+	enum shmfs_io_mode binding;
 	bool may_flush;
 	bool want_groups; /* create() asks for the caller's groups */
 	/* Called before the slot does anything, without the lock. */
@@ -144,7 +144,7 @@ struct memory_backend {
 };
 
 struct memory_backend *memory_backend_new(enum memory_flavour);
-/* Frees it with its files; false: objects, handles or spans were not given back. */
+/* Frees it with its files; false: objects, handles or extents were not given back. */
 bool memory_backend_free(struct memory_backend *);
 
 /* Let the next call of a slot fail with `err`, which is negative. */

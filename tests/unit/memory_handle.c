@@ -102,13 +102,13 @@ void memory_release(struct shmfs_handle *base)
 	memory_leave(be, 0);
 }
 
-enum shmfs_binding memory_binding(struct shmfs_handle *base, int *fd)
+enum shmfs_io_mode memory_binding(struct shmfs_handle *base, int *fd)
 {
 	struct memory_backend *be = handle(base)->backend;
 
 	memory_enter(be, MEMORY_BINDING);
 	memory_need_bytes(handle(base)->file);
-	if (be->binding != SHMFS_SERVED)
+	if (be->binding != SHMFS_IO_DAEMON)
 		*fd = handle(base)->file->fd;
 	memory_leave(be, 0);
 	return be->binding;
@@ -116,19 +116,19 @@ enum shmfs_binding memory_binding(struct shmfs_handle *base, int *fd)
 
 /* --- bytes --- */
 
-/* A span of [off, off + len) of a file; be->lock is held. */
-static void fill_span(struct memory_backend *be, struct memory_file *file, off_t off, size_t len,
-		      struct shmfs_span *span)
+/* A extent of [off, off + len) of a file; be->lock is held. */
+static void fill_extent(struct memory_backend *be, struct memory_file *file, off_t off, size_t len,
+			struct shmfs_extent *extent)
 {
-	*span = (struct shmfs_span){ .fd = -1, .pos = off, .len = len, .pin = file };
-	if (be->spans == MEMORY_MAPPED)
-		span->mem = file->bytes + off;
+	*extent = (struct shmfs_extent){ .fd = -1, .pos = off, .len = len, .owner = file };
+	if (be->extents == MEMORY_MAPPED)
+		extent->mem = file->bytes + off;
 	else
-		span->fd = be->spans == MEMORY_BROKEN ? NO_DESCRIPTOR : file->fd;
+		extent->fd = be->extents == MEMORY_BROKEN ? NO_DESCRIPTOR : file->fd;
 	be->spans_held++;
 }
 
-int memory_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_span *span)
+int memory_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_extent *extent)
 {
 	struct memory_backend *be = handle(base)->backend;
 	struct memory_file *file = handle(base)->file;
@@ -142,22 +142,22 @@ int memory_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct s
 		len = 0;
 	else if (len > (size_t)(file->size - off))
 		len = (size_t)(file->size - off);
-	fill_span(be, file, len > 0 ? off : 0, len, span);
+	fill_extent(be, file, len > 0 ? off : 0, len, extent);
 	return memory_leave(be, 0);
 }
 
-void memory_read_end(struct shmfs_handle *base, struct shmfs_span *span)
+void memory_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 {
 	struct memory_backend *be = handle(base)->backend;
 
 	memory_enter(be, MEMORY_READ_END);
-	be->spans_held -= span->pin == handle(base)->file;
+	be->spans_held -= extent->owner == handle(base)->file;
 	memory_leave(be, 0);
 }
 
 /* Part of what is asked for, if the rest has no room. */
 int memory_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
-		       const struct shmfs_caller *caller, struct shmfs_span *span)
+		       const struct shmfs_caller *caller, struct shmfs_extent *extent)
 {
 	struct memory_backend *be = handle(base)->backend;
 	struct memory_file *file = handle(base)->file;
@@ -177,27 +177,27 @@ int memory_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool ap
 		len = (size_t)(file->limit - off);
 	end = off + (off_t)len;
 	/* What is at a descriptor grows by being written, and so it is appended. */
-	if (be->spans == MEMORY_MAPPED && end > file->size && ftruncate(file->fd, end) != 0)
+	if (be->extents == MEMORY_MAPPED && end > file->size && ftruncate(file->fd, end) != 0)
 		return memory_leave(be, -errno);
-	fill_span(be, file, off, len, span);
+	fill_extent(be, file, off, len, extent);
 	/* Where the end is then is for the writing to find. */
-	span->append = append && be->spans == MEMORY_DESCRIPTOR;
-	if (span->append)
-		span->pos = 0;
+	extent->append = append && be->extents == MEMORY_DESCRIPTOR;
+	if (extent->append)
+		extent->pos = 0;
 	return memory_leave(be, 0);
 }
 
-ssize_t memory_write_end(struct shmfs_handle *base, struct shmfs_span *span, size_t written)
+ssize_t memory_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, size_t written)
 {
 	struct memory_backend *be = handle(base)->backend;
 	struct memory_file *file = handle(base)->file;
-	off_t end = (span->append ? file->size : span->pos) + (off_t)written;
+	off_t end = (extent->append ? file->size : extent->pos) + (off_t)written;
 	int err = memory_enter(be, MEMORY_WRITE_END);
 
 	be->seen.written = written;
 	if (written > 0 && end > file->size)
 		memory_resize(file, end);
-	be->spans_held -= span->pin == file;
+	be->spans_held -= extent->owner == file;
 	memory_leave(be, 0);
 	return err ? err : (ssize_t)written;
 }

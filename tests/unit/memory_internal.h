@@ -40,12 +40,12 @@ int memory_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 void memory_adopt(struct shmfs_handle *, struct shmfs_object *);
 int memory_flush(struct shmfs_handle *, const struct shmfs_caller *);
 void memory_release(struct shmfs_handle *);
-enum shmfs_binding memory_binding(struct shmfs_handle *, int *fd);
-int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_span *);
-void memory_read_end(struct shmfs_handle *, struct shmfs_span *);
+enum shmfs_io_mode memory_binding(struct shmfs_handle *, int *fd);
+int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
+void memory_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int memory_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
-		       const struct shmfs_caller *, struct shmfs_span *);
-ssize_t memory_write_end(struct shmfs_handle *, struct shmfs_span *, size_t written);
+		       const struct shmfs_caller *, struct shmfs_extent *);
+ssize_t memory_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t written);
 int memory_fallocate(struct shmfs_handle *, int mode, off_t, off_t len,
 		     const struct shmfs_caller *);
 off_t memory_seek(struct shmfs_handle *, off_t, int whence);

@@ -12,22 +12,22 @@ static struct memory_backend *backend_of(const struct shmfs_object *obj)
 }
 
 /* What every object has that no test has given it. */
-static int get_identity(void *subject, int which, FILE *out, const struct shmfs_caller *caller)
+static int get_identity(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	const struct shmfs_object *obj = subject;
+	const struct shmfs_object *obj = context;
 
-	(void)which;
+	(void)field;
 	memory_see_caller(backend_of(obj), caller);
 	fprintf(out, "%llu", (unsigned long long)obj->identity);
 	return 0;
 }
 
-static int set_mode(void *subject, int which, const char *value, size_t size,
+static int set_mode(void *context, int field, const char *value, size_t size,
 		    const struct shmfs_caller *caller)
 {
-	const struct shmfs_object *obj = subject;
+	const struct shmfs_object *obj = context;
 
-	(void)which;
+	(void)field;
 	memory_see_caller(backend_of(obj), caller);
 	if (size != 1)
 		return -EINVAL;

@@ -3,7 +3,7 @@
 #ifndef SYSV_ROWS_H
 #define SYSV_ROWS_H
 
-#include "shmfs/sysv_table.h"
+#include "sysv/table.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "kernel.h"
-#include "shmfs/guard.h"
+#include "shmfs/sigbus.h"
 #include "shmfs/sanitizer.h"
 #include "sigbus.h"
 
@@ -70,7 +70,7 @@ static void reads_from_a_descriptor(void **state)
 	struct kernel *k = *state;
 	struct kernel_file file = opened(k, "a", text, sizeof(text));
 
-	k->posix->spans = MEMORY_DESCRIPTOR;
+	k->posix->extents = MEMORY_DESCRIPTOR;
 	expect_reads(k, &file);
 	kernel_close(k, &file);
 }
@@ -101,11 +101,12 @@ static void reads_much_at_once(void **state)
 	char *bytes = much();
 	struct kernel_file file = opened(k, "a", bytes, MUCH);
 
-	for (int spans = MEMORY_MAPPED; spans <= MEMORY_DESCRIPTOR; spans++) {
-		k->posix->spans = (enum memory_spans)spans;
+	for (int extents = MEMORY_MAPPED; extents <= MEMORY_DESCRIPTOR; extents++) {
+		k->posix->extents = (enum memory_spans)extents;
 		expect_much(k, &file, bytes, 0, MUCH);
 		expect_much(k, &file, bytes, 4095, MUCH - 4095);
-		assert_int_equal(kernel_spliced, spans == MEMORY_DESCRIPTOR && !SHMFS_TSAN ? 2 : 0);
+		assert_int_equal(kernel_spliced,
+				 extents == MEMORY_DESCRIPTOR && !SHMFS_TSAN ? 2 : 0);
 	}
 	free(bytes);
 	kernel_close(k, &file);
@@ -118,7 +119,7 @@ static void much_that_has_shrunk_is_a_short_read(void **state)
 	char *bytes = much();
 	struct kernel_file file = opened(k, "a", bytes, MUCH);
 
-	k->posix->spans = MEMORY_DESCRIPTOR;
+	k->posix->extents = MEMORY_DESCRIPTOR;
 	for (size_t left = MUCH; left > 0; left /= 3) {
 		assert_int_equal(ftruncate(newest(k)->fd, (off_t)left), 0);
 		expect_much(k, &file, bytes, 0, left);
@@ -135,10 +136,10 @@ static void much_can_fail_too(void **state)
 	char *bytes = much();
 	struct kernel_file file = opened(k, "a", bytes, MUCH);
 
-	k->posix->spans = MEMORY_BROKEN;
+	k->posix->extents = MEMORY_BROKEN;
 	assert_int_equal(kernel_read(k, &file, 0, MUCH), -EBADF);
 	assert_int_equal(k->posix->spans_held, 0);
-	k->posix->spans = MEMORY_DESCRIPTOR;
+	k->posix->extents = MEMORY_DESCRIPTOR;
 	expect_much(k, &file, bytes, 0, MUCH);
 	free(bytes);
 	kernel_close(k, &file);
@@ -152,7 +153,7 @@ static void read_errors_pass_through(void **state)
 	memory_fail(k->posix, MEMORY_READ_BEGIN, -ENXIO);
 	assert_int_equal(kernel_read(k, &file, 0, 10), -ENXIO);
 	assert_int_equal(k->posix->calls[MEMORY_READ_END], 0);
-	k->posix->spans = MEMORY_BROKEN;
+	k->posix->extents = MEMORY_BROKEN;
 	assert_int_equal(kernel_read(k, &file, 0, 10), -EBADF);
 	assert_int_equal(k->posix->calls[MEMORY_READ_END], 1);
 	kernel_close(k, &file);
@@ -217,7 +218,7 @@ static void writes_to_a_descriptor(void **state)
 {
 	struct kernel *k = *state;
 
-	k->posix->spans = MEMORY_DESCRIPTOR;
+	k->posix->extents = MEMORY_DESCRIPTOR;
 	expect_writes(k);
 }
 
@@ -249,7 +250,7 @@ static void write_errors_pass_through(void **state)
 	/* What is stored need not count. */
 	memory_fail(k->posix, MEMORY_WRITE_END, -EILSEQ);
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EILSEQ);
-	k->posix->spans = MEMORY_BROKEN;
+	k->posix->extents = MEMORY_BROKEN;
 	k->posix->seen.written = 77;
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -EBADF);
 	assert_int_equal(k->posix->seen.written, 0);
@@ -264,7 +265,7 @@ static void writing_memory_that_is_gone_is_an_error(void **state)
 	uint32_t written;
 
 	/* Here, as cmocka handles SIGBUS itself between tests. */
-	assert_int_equal(shmfs_guard_install(), 0);
+	assert_int_equal(shmfs_sigbus_install(), 0);
 	k->posix->seen.written = 77;
 	memory_lose_pages(newest(k));
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 0, "hi", 2, &written), -ENOMEM);
@@ -282,7 +283,7 @@ static void writing_much_memory_that_is_gone_is_an_error(void **state)
 	struct memory_file *object = newest(k);
 	uint32_t written;
 
-	assert_int_equal(shmfs_guard_install(), 0);
+	assert_int_equal(shmfs_sigbus_install(), 0);
 	memset(bytes, 'x', MUCH);
 	assert_int_equal(kernel_write(k, &file, O_RDWR, 1, bytes, MUCH - 1, &written), 0);
 	assert_int_equal(written, MUCH - 1);
@@ -403,8 +404,8 @@ static void copies_between_all_kinds_of_spans(void **state)
 	uint32_t copied;
 
 	for (unsigned i = 0; i < 4; i++) {
-		k->posix->spans = i & 1 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
-		k->sysv->spans = i & 2 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
+		k->posix->extents = i & 1 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
+		k->sysv->extents = i & 2 ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
 		if (c.segment->bytes)
 			memset(c.segment->bytes, 0, (size_t)c.segment->size);
 		assert_int_equal(copy(k, &c, 6, 10, 15, &copied), 0);
@@ -450,10 +451,10 @@ static void copy_errors_pass_through(void **state)
 	memory_fail(k->sysv, MEMORY_WRITE_END, -EILSEQ);
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EILSEQ);
 	assert_int_equal(k->posix->spans_held, 0);
-	k->posix->spans = MEMORY_BROKEN;
+	k->posix->extents = MEMORY_BROKEN;
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBADF);
-	k->posix->spans = MEMORY_MAPPED;
-	k->sysv->spans = MEMORY_BROKEN;
+	k->posix->extents = MEMORY_MAPPED;
+	k->sysv->extents = MEMORY_BROKEN;
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EBADF);
 	assert_int_equal(k->sysv->seen.written, 0);
 	end_copy(k, &c);
@@ -465,11 +466,11 @@ static void copying_memory_that_is_gone_is_an_error(void **state)
 	struct copy c = begin_copy(k, text, sizeof(text));
 	uint32_t copied;
 
-	assert_int_equal(shmfs_guard_install(), 0);
+	assert_int_equal(shmfs_sigbus_install(), 0);
 	memory_lose_pages(c.source);
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -ENOMEM);
 	sigbus_over();
-	k->sysv->spans = MEMORY_DESCRIPTOR;
+	k->sysv->extents = MEMORY_DESCRIPTOR;
 	assert_int_equal(copy(k, &c, 0, 0, 10, &copied), -EFAULT);
 	end_copy(k, &c);
 }

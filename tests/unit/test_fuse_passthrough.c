@@ -135,7 +135,7 @@ static int setup_bound(void **state)
 }
 
 /* An open file of the object `name`, which the backend wants bound like this. */
-static struct kernel_file open_as(struct kernel *k, enum shmfs_binding binding)
+static struct kernel_file open_as(struct kernel *k, enum shmfs_io_mode binding)
 {
 	struct kernel_file file;
 
@@ -163,7 +163,7 @@ static void a_bound_file_is_the_kernels(void **state)
 {
 	struct kernel *k = *state;
 	struct memory_file *object = memory_add(k->posix, 0, name);
-	struct kernel_file file = open_as(k, SHMFS_BOUND);
+	struct kernel_file file = open_as(k, SHMFS_IO_PASSTHROUGH);
 
 	expect_flags(&file, true, false, 5);
 	assert_int_equal(kernel_backing.last_fd, object->fd);
@@ -174,7 +174,7 @@ static void a_bound_file_is_the_kernels(void **state)
 
 	/* Opened again it is bound again. */
 	kernel_backing.next_id = 6;
-	file = open_as(k, SHMFS_BOUND);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
 	expect_flags(&file, true, false, 6);
 	kernel_close(k, &file);
 	assert_int_equal(kernel_backing.last_closed, 6);
@@ -186,7 +186,7 @@ static void a_mapped_file_is_read_and_written_here(void **state)
 	struct kernel_file file;
 
 	memory_add_bytes(k->posix, 0, name, "hello", 5);
-	file = open_as(k, SHMFS_BOUND_MAPPED);
+	file = open_as(k, SHMFS_IO_MMAP_ONLY);
 	expect_flags(&file, true, true, 5);
 	assert_int_equal(kernel_read(k, &file, 0, 10), 0);
 	assert_memory_equal(k->reply, "hello", 5);
@@ -200,7 +200,7 @@ static void a_served_file_is_not_bound(void **state)
 	struct kernel_file file;
 
 	memory_add(k->posix, 0, name);
-	file = open_as(k, SHMFS_SERVED);
+	file = open_as(k, SHMFS_IO_DAEMON);
 	expect_flags(&file, false, true, 0);
 	kernel_close(k, &file);
 	expect_backings(0, 0);
@@ -213,15 +213,15 @@ static void open_files_of_an_inode_share_a_backing(void **state)
 	struct kernel_file files[4];
 
 	memory_add(k->posix, 0, name);
-	files[0] = open_as(k, SHMFS_BOUND);
+	files[0] = open_as(k, SHMFS_IO_PASSTHROUGH);
 	kernel_backing.next_id = 6;
-	files[1] = open_as(k, SHMFS_BOUND_MAPPED);
+	files[1] = open_as(k, SHMFS_IO_MMAP_ONLY);
 	/* One that would be served is bound as well, for reads and writes to come here. */
-	files[2] = open_as(k, SHMFS_SERVED);
+	files[2] = open_as(k, SHMFS_IO_DAEMON);
 	expect_flags(&files[1], true, true, 5);
 	expect_flags(&files[2], true, true, 5);
 	kernel_close(k, &files[0]);
-	files[3] = open_as(k, SHMFS_BOUND);
+	files[3] = open_as(k, SHMFS_IO_PASSTHROUGH);
 	expect_flags(&files[3], true, false, 5);
 	kernel_close(k, &files[2]);
 	kernel_close(k, &files[1]);
@@ -238,7 +238,7 @@ static void inodes_have_backings_of_their_own(void **state)
 
 	memory_add(k->posix, 0, name);
 	memory_add(k->posix, 0, "other");
-	file = open_as(k, SHMFS_BOUND);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
 	kernel_backing.next_id = 6;
 	assert_int_equal(kernel_open(k, kernel_find(k, ROOT, "other"), O_RDWR, &other), 0);
 	expect_flags(&other, true, false, 6);
@@ -255,7 +255,7 @@ static void what_the_kernel_will_not_bind_is_served(void **state)
 
 	memory_add_bytes(k->posix, 0, name, "hello", 5);
 	kernel_backing.next_id = -EPERM;
-	file = open_as(k, SHMFS_BOUND);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
 	expect_flags(&file, false, true, 0);
 	assert_int_equal(kernel_read(k, &file, 0, 10), 0);
 	assert_memory_equal(k->reply, "hello", 5);
@@ -319,12 +319,12 @@ static int64_t wait_for_served(struct kernel *k, pid_t opener, pid_t second, boo
 	int64_t before;
 
 	k->pid = (uint32_t)opener;
-	served = open_as(k, SHMFS_SERVED);
+	served = open_as(k, SHMFS_IO_DAEMON);
 	k->pid = (uint32_t)second;
 	if (used)
 		assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
 	before = now_ms();
-	bound = open_as(k, SHMFS_BOUND);
+	bound = open_as(k, SHMFS_IO_PASSTHROUGH);
 	before = now_ms() - before;
 	k->pid = 0;
 	expect_flags(&bound, true, false, 5);
@@ -407,7 +407,7 @@ static void a_new_file_can_be_bound(void **state)
 	struct fuse_entry_out entry;
 	struct kernel_file file;
 
-	k->posix->binding = SHMFS_BOUND;
+	k->posix->binding = SHMFS_IO_PASSTHROUGH;
 	assert_int_equal(kernel_create(k, ROOT, name, O_RDWR, 0600, &entry, &file), 0);
 	expect_flags(&file, true, false, 5);
 	assert_int_equal(kernel_backing.last_fd, k->posix->files->fd);
@@ -426,7 +426,7 @@ static void an_interrupted_open_is_unbound(void **state)
 
 	memory_add(k->posix, 0, name);
 	node = kernel_find(k, ROOT, name);
-	k->posix->binding = SHMFS_BOUND;
+	k->posix->binding = SHMFS_IO_PASSTHROUGH;
 	kernel_interrupt(1);
 	kernel_send(k, FUSE_OPEN, node, &part, 1);
 	kernel_expect_silence(k);
@@ -445,7 +445,7 @@ static void nothing_is_bound_without_passthrough(void **state)
 	struct kernel_file file;
 
 	memory_add(k->posix, 0, name);
-	file = open_as(k, SHMFS_BOUND);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
 	expect_flags(&file, false, true, 0);
 	expect_backings(0, 0);
 	kernel_close(k, &file);

@@ -274,7 +274,7 @@ static void a_renumbered_object_is_found_by_its_new_identity(void **state)
 	struct shmfs_inode *inode = get(f, f->sysv, 7);
 	struct shmfs_inode *other;
 
-	shmfs_inode_renumber(&f->table, inode->object, 99);
+	shmfs_inode_identity_changed(&f->table, inode->object, 99);
 	assert_int_equal(f->table.count, 1);
 	assert_ptr_equal(get(f, f->sysv, 99), inode);
 	other = get(f, f->sysv, 7);
@@ -291,7 +291,7 @@ static void a_renumbered_object_takes_the_place_of_another(void **state)
 	struct shmfs_inode *stale = get(f, f->sysv, 99);
 	struct shmfs_inode *foreign = get(f, f->posix, 99);
 
-	shmfs_inode_renumber(&f->table, inode->object, 99);
+	shmfs_inode_identity_changed(&f->table, inode->object, 99);
 	assert_int_equal(f->table.count, 2);
 	assert_ptr_equal(get(f, f->sysv, 99), inode);
 	assert_ptr_equal(get(f, f->posix, 99), foreign);
@@ -311,7 +311,7 @@ static void a_retired_object_can_be_renumbered(void **state)
 
 	shmfs_inode_retire(&f->table, old);
 	inode = get(f, f->sysv, 7);
-	shmfs_inode_renumber(&f->table, old->object, 99);
+	shmfs_inode_identity_changed(&f->table, old->object, 99);
 	assert_int_equal(old->object->identity, 99);
 	/* It is in nobody's way. */
 	assert_ptr_equal(get(f, f->sysv, 7), inode);
@@ -329,7 +329,7 @@ static void many_can_be_renumbered(void **state)
 	assert_non_null(inodes);
 	for (uint32_t i = 0; i < MANY; i++) {
 		inodes[i] = get(f, f->sysv, i);
-		shmfs_inode_renumber(&f->table, inodes[i]->object, MANY + i);
+		shmfs_inode_identity_changed(&f->table, inodes[i]->object, MANY + i);
 	}
 	assert_int_equal(f->table.count, MANY);
 	for (uint32_t i = 0; i < MANY; i++) {

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "shmfs/options.h"
+#include "daemon/options.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ARGS_MAX 8
@@ -99,7 +99,7 @@ static void a_mount_point_is_enough(void **state)
 	(void)state;
 	assert_int_equal(PARSE(&run, "/"), 0);
 	assert_string_equal(run.options.mountpoint, "/");
-	assert_int_equal(run.options.size, sysconf(_SC_PAGESIZE));
+	assert_int_equal(run.options.min_size, sysconf(_SC_PAGESIZE));
 	assert_int_equal(run.options.keys, SHMFS_KEYS_DEC);
 	assert_int_equal(run.options.target, 0);
 	assert_false(run.options.text);
@@ -120,11 +120,11 @@ static void our_options_are_taken_out(void **state)
 	struct run run;
 
 	(void)state;
-	assert_int_equal(PARSE(&run, "-o", "ro,size=64K,keys=hex", "/",
+	assert_int_equal(PARSE(&run, "-o", "ro,min_size=64K,keys=hex", "/",
 			       "-onopassthrough,text,noatime,allow_other,target=2147483647"),
 			 0);
 	assert_int_equal(run.options.target, 2147483647);
-	assert_int_equal(run.options.size, 65536);
+	assert_int_equal(run.options.min_size, 65536);
 	assert_int_equal(run.options.keys, SHMFS_KEYS_HEX);
 	assert_true(run.options.text);
 	assert_true(run.options.nopassthrough);
@@ -151,8 +151,9 @@ static void the_last_of_an_option_counts(void **state)
 	struct run run;
 
 	(void)state;
-	assert_int_equal(PARSE(&run, "-osize=1M,keys=hex", "/", "-osize=2M", "-okeys=dec"), 0);
-	assert_int_equal(run.options.size, 2 << 20);
+	assert_int_equal(PARSE(&run, "-omin_size=1M,keys=hex", "/", "-omin_size=2M", "-okeys=dec"),
+			 0);
+	assert_int_equal(run.options.min_size, 2 << 20);
 	assert_int_equal(run.options.keys, SHMFS_KEYS_DEC);
 	clear(&run);
 }
@@ -229,7 +230,7 @@ static void the_help_has_every_option(void **state)
 {
 	static const char *const words[] = {
 		"usage: program [options] [SOURCE] MOUNTPOINT",
-		"-o size=",
+		"-o min_size=",
 		"-o keys=dec|hex",
 		"-o target=PID",
 		"-o text",
@@ -265,13 +266,13 @@ struct mistake {
 static const struct mistake mistakes[] = {
 	{ { NULL }, "no mount point" },
 	{ { "-f", NULL }, "no mount point" },
-	{ { "-osize=4K", NULL }, "no mount point" },
-	{ { "-osize=0", "/", NULL }, "size=0 is no size" },
-	{ { "-osize=", "/", NULL }, "size= is no size" },
-	{ { "-osize=12Q", "/", NULL }, "size=12Q is no size" },
-	{ { "-osize=-1", "/", NULL }, "size=-1 is no size" },
-	{ { "-osize=8589934592G", "/", NULL }, "larger than a file can be" },
-	{ { "-osize", "/", NULL }, "need a value" },
+	{ { "-omin_size=4K", NULL }, "no mount point" },
+	{ { "-omin_size=0", "/", NULL }, "min_size=0 is no size" },
+	{ { "-omin_size=", "/", NULL }, "min_size= is no size" },
+	{ { "-omin_size=12Q", "/", NULL }, "min_size=12Q is no size" },
+	{ { "-omin_size=-1", "/", NULL }, "min_size=-1 is no size" },
+	{ { "-omin_size=8589934592G", "/", NULL }, "larger than a file can be" },
+	{ { "-omin_size", "/", NULL }, "need a value" },
 	{ { "-okeys", "/", NULL }, "need a value" },
 	{ { "-otarget", "/", NULL }, "need a value" },
 	{ { "-okeys=oct", "/", NULL }, "keys=oct is not known" },
@@ -290,7 +291,7 @@ static const struct mistake mistakes[] = {
 	{ { "-oro,max_idle_threads=3", "/", NULL }, "max_idle_threads=3 is not supported" },
 	{ { "-omax_read=4096", "/", NULL }, "max_read=4096 is not supported" },
 	/* The first of them is said, and that alone. */
-	{ { "-osize=x,keys=y", NULL }, "size=x is no size" },
+	{ { "-omin_size=x,keys=y", NULL }, "min_size=x is no size" },
 	{ { "shmfs", "/", "/tmp", NULL }, "/tmp" },
 	{ { "/nonexistent/mount/point", NULL }, "/nonexistent/mount/point" },
 	{ { "/", "-o", NULL }, "-o" },

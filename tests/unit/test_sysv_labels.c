@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "sysv_internal.h"
+#include "sysv/internal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

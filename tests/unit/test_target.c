@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "shmfs/target.h"
+#include "daemon/target.h"
 
 #define PROCESS 7
 

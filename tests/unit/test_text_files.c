@@ -145,9 +145,9 @@ static void the_kernel_serves_nothing(void **state)
 	struct view *v = *state;
 	int fd = -1;
 
-	v->memory->binding = SHMFS_BOUND;
+	v->memory->binding = SHMFS_IO_PASSTHROUGH;
 	view_begin(v, B("hello\0zz"));
-	assert_int_equal(v->text->ops->binding(v->handle, &fd), SHMFS_SERVED);
+	assert_int_equal(v->text->ops->binding(v->handle, &fd), SHMFS_IO_DAEMON);
 	assert_int_equal(fd, -1);
 }
 
@@ -246,13 +246,13 @@ static void an_object_can_change_its_identity(void **state)
 
 	view_begin(v, B("hello\0zz"));
 	behind = text_object(v->object)->inner;
-	inner->renumber(inner->renumber_arg, behind, 77);
+	inner->identity_changed(inner->identity_changed_arg, behind, 77);
 	assert_int_equal(v->object->identity, 77);
 	assert_int_equal(behind->identity, 77);
-	v->text->renumber = on_renumber;
-	v->text->renumber_arg = &told;
+	v->text->identity_changed = on_renumber;
+	v->text->identity_changed_arg = &told;
 	v->file->identity = 78;
-	inner->renumber(inner->renumber_arg, behind, 78);
+	inner->identity_changed(inner->identity_changed_arg, behind, 78);
 	assert_ptr_equal(told, v->object);
 	assert_int_equal(v->object->identity, 78);
 	view_expect_text(v, B("hello"));
@@ -319,9 +319,9 @@ static void names_are_passed_on(void **state)
 	assert_int_equal(ops->remove(v->text, &name, &view_root), 0);
 	assert_int_equal(ops->find(v->text, &name, &identity), -ENOENT);
 	view_begin(v, B(""));
-	assert_int_equal(ops->named(v->object, &name), 0);
+	assert_int_equal(ops->revalidate(v->object, &name), 0);
 	memory_fail(v->memory, MEMORY_NAMED, -ESTALE);
-	assert_int_equal(ops->named(v->object, &name), -ESTALE);
+	assert_int_equal(ops->revalidate(v->object, &name), -ESTALE);
 }
 
 static void extended_attributes_are_those_of_the_object(void **state)
@@ -362,11 +362,11 @@ static void it_has_the_slots_of_what_is_behind(void **state)
 	struct stat st;
 
 	assert_null(v->text->ops->stat_names);
-	assert_non_null(v->text->ops->take);
+	assert_non_null(v->text->ops->replace_content);
 	assert_int_equal(shmfs_text_new(&posix->base, NULL, &text), 0);
 	assert_int_equal(text->ops->stat_names(text, &st), 0);
 	assert_int_equal(st.st_mtim.tv_sec, 12);
-	assert_null(text->ops->take);
+	assert_null(text->ops->replace_content);
 	shmfs_text_free(text);
 	assert_true(memory_backend_free(posix));
 }

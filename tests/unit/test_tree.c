@@ -25,7 +25,7 @@ struct fixture {
 	struct shmfs_listing listing;
 };
 
-/* Growing an array, which src/tree.c does by reallocarray(3) alone. */
+/* Growing an array, which src/core/tree.c does by reallocarray(3) alone. */
 static unsigned allocations;
 static bool no_memory;
 

@@ -22,7 +22,7 @@ static const struct shmfs_caller caller = { .uid = 1000 };
 
 /* --- a table --- */
 
-struct subject {
+struct context {
 	const char *text;
 	size_t long_len; /* of what "long" gives */
 	unsigned gets;
@@ -31,45 +31,45 @@ struct subject {
 	size_t set_len;
 };
 
-static int get_text(void *subject, int which, FILE *out, const struct shmfs_caller *who)
+static int get_text(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	struct subject *s = subject;
+	struct context *s = context;
 
 	s->gets++;
 	s->uid = who->uid;
-	fprintf(out, "%s%d", s->text, which);
+	fprintf(out, "%s%d", s->text, field);
 	return 0;
 }
 
-static int get_long(void *subject, int which, FILE *out, const struct shmfs_caller *who)
+static int get_long(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	const struct subject *s = subject;
+	const struct context *s = context;
 
-	(void)which, (void)who;
+	(void)field, (void)who;
 	for (size_t i = 0; i < s->long_len; i++)
 		fputc('x', out);
 	return 0;
 }
 
-static int get_none(void *subject, int which, FILE *out, const struct shmfs_caller *who)
+static int get_none(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	(void)subject, (void)which, (void)who;
+	(void)context, (void)field, (void)who;
 	fputs("half a val", out);
 	return -ENODATA;
 }
 
-static int get_empty(void *subject, int which, FILE *out, const struct shmfs_caller *who)
+static int get_empty(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	(void)subject, (void)which, (void)out, (void)who;
+	(void)context, (void)field, (void)out, (void)who;
 	return 0;
 }
 
-static int set_text(void *subject, int which, const char *value, size_t size,
+static int set_text(void *context, int field, const char *value, size_t size,
 		    const struct shmfs_caller *who)
 {
-	struct subject *s = subject;
+	struct context *s = context;
 
-	assert_int_equal(which, 7);
+	assert_int_equal(field, 7);
 	if (size > sizeof(s->set))
 		return -EINVAL;
 	memcpy(s->set, value, size);
@@ -79,7 +79,7 @@ static int set_text(void *subject, int which, const char *value, size_t size,
 }
 
 static const struct shmfs_xattr table[] = {
-	{ SHMFS_XATTR_OBJECT "text", .get = get_text, .set = set_text, .which = 7 },
+	{ SHMFS_XATTR_OBJECT "text", .get = get_text, .set = set_text, .field = 7 },
 	{ SHMFS_XATTR_OBJECT "long", .get = get_long },
 	{ SHMFS_XATTR_OBJECT "none", .get = get_none },
 	{ SHMFS_XATTR_OBJECT "empty", .get = get_empty },
@@ -141,19 +141,19 @@ static void rows_are_found_by_their_whole_name(void **state)
 
 static void values_come_with_their_size(void **state)
 {
-	struct subject subject = { .text = "abc" };
+	struct context context = { .text = "abc" };
 	char value[8] = "-------";
 
 	(void)state;
-	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &subject, NULL, 0, &caller), 4);
-	assert_int_equal(subject.uid, 1000);
-	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &subject, value, 3, &caller),
+	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, NULL, 0, &caller), 4);
+	assert_int_equal(context.uid, 1000);
+	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, value, 3, &caller),
 			 -ERANGE);
 	assert_string_equal(value, "-------");
-	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &subject, value, 4, &caller), 4);
+	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, value, 4, &caller), 4);
 	assert_string_equal(value, "abc7---");
-	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &subject, value, 8, &caller), 4);
-	assert_int_equal(subject.gets, 4);
+	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, value, 8, &caller), 4);
+	assert_int_equal(context.gets, 4);
 }
 
 static void an_empty_value_is_a_value(void **state)
@@ -168,32 +168,32 @@ static void an_empty_value_is_a_value(void **state)
 
 static void values_may_be_as_long_as_the_kernel_takes_them(void **state)
 {
-	struct subject subject = { .long_len = XATTR_SIZE_MAX };
+	struct context context = { .long_len = XATTR_SIZE_MAX };
 	char *value = malloc(XATTR_SIZE_MAX);
 
 	(void)state;
 	assert_non_null(value);
 	assert_int_equal(
-		shmfs_xattr_get(row("user.shm.long"), &subject, value, XATTR_SIZE_MAX, &caller),
+		shmfs_xattr_get(row("user.shm.long"), &context, value, XATTR_SIZE_MAX, &caller),
 		XATTR_SIZE_MAX);
 	assert_int_equal(value[XATTR_SIZE_MAX - 1], 'x');
-	subject.long_len++;
-	assert_int_equal(shmfs_xattr_get(row("user.shm.long"), &subject, NULL, 0, &caller), -E2BIG);
+	context.long_len++;
+	assert_int_equal(shmfs_xattr_get(row("user.shm.long"), &context, NULL, 0, &caller), -E2BIG);
 	free(value);
 }
 
 static void what_fails_gives_nothing(void **state)
 {
-	struct subject subject = { .text = "abc" };
+	struct context context = { .text = "abc" };
 	char value[16] = "-";
 
 	(void)state;
 	assert_int_equal(
-		shmfs_xattr_get(row("user.shm.none"), &subject, value, sizeof(value), &caller),
+		shmfs_xattr_get(row("user.shm.none"), &context, value, sizeof(value), &caller),
 		-ENODATA);
 	no_memory = true;
 	assert_int_equal(
-		shmfs_xattr_get(row("user.shm.text"), &subject, value, sizeof(value), &caller),
+		shmfs_xattr_get(row("user.shm.text"), &context, value, sizeof(value), &caller),
 		-ENOMEM);
 	no_memory = false;
 	assert_string_equal(value, "-");
@@ -203,23 +203,23 @@ static void what_fails_gives_nothing(void **state)
 
 static void what_can_be_set_is_set(void **state)
 {
-	struct subject subject = { 0 };
+	struct context context = { 0 };
 
 	(void)state;
-	assert_int_equal(shmfs_xattr_set(row("user.shm.text"), &subject, "new", 3, 0, &caller), 0);
-	assert_int_equal(subject.set_len, 3);
-	assert_memory_equal(subject.set, "new", 3);
-	assert_int_equal(subject.uid, 1000);
+	assert_int_equal(shmfs_xattr_set(row("user.shm.text"), &context, "new", 3, 0, &caller), 0);
+	assert_int_equal(context.set_len, 3);
+	assert_memory_equal(context.set, "new", 3);
+	assert_int_equal(context.uid, 1000);
 	assert_int_equal(
-		shmfs_xattr_set(row("user.shm.text"), &subject, "by", 2, XATTR_REPLACE, &caller),
+		shmfs_xattr_set(row("user.shm.text"), &context, "by", 2, XATTR_REPLACE, &caller),
 		0);
-	assert_int_equal(subject.set_len, 2);
+	assert_int_equal(context.set_len, 2);
 	assert_int_equal(
-		shmfs_xattr_set(row("user.shm.text"), &subject, "x", 1, XATTR_CREATE, &caller),
+		shmfs_xattr_set(row("user.shm.text"), &context, "x", 1, XATTR_CREATE, &caller),
 		-EEXIST);
-	assert_int_equal(subject.set_len, 2);
+	assert_int_equal(context.set_len, 2);
 	assert_int_equal(
-		shmfs_xattr_set(row("user.shm.text"), &subject, "too long a", 10, 0, &caller),
+		shmfs_xattr_set(row("user.shm.text"), &context, "too long a", 10, 0, &caller),
 		-EINVAL);
 }
 

@@ -17,11 +17,11 @@ const struct shmfs_caller view_root;
 int view_setup(void **state)
 {
 	struct view *v = calloc(1, sizeof(*v));
-	enum memory_spans spans = *state ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
+	enum memory_spans extents = *state ? MEMORY_DESCRIPTOR : MEMORY_MAPPED;
 
 	assert_non_null(v);
 	v->memory = memory_backend_new(MEMORY_SYSV);
-	v->memory->spans = spans;
+	v->memory->extents = extents;
 	assert_int_equal(shmfs_text_new(&v->memory->base, NULL, &v->text), 0);
 	*state = v;
 	return 0;
@@ -77,15 +77,15 @@ int view_size(struct view *v, const struct shmfs_caller *caller)
 
 ssize_t view_read(struct view *v, off_t off, char *to, size_t len)
 {
-	struct shmfs_span span;
-	ssize_t n = v->text->ops->read_begin(v->handle, off, len, &span);
+	struct shmfs_extent extent;
+	ssize_t n = v->text->ops->read_begin(v->handle, off, len, &extent);
 
 	if (n)
 		return n;
-	assert_int_equal(span.fd, -1);
-	memcpy(to, span.mem, span.len);
-	n = (ssize_t)span.len;
-	v->text->ops->read_end(v->handle, &span);
+	assert_int_equal(extent.fd, -1);
+	memcpy(to, extent.mem, extent.len);
+	n = (ssize_t)extent.len;
+	v->text->ops->read_end(v->handle, &extent);
 	return n;
 }
 
@@ -93,13 +93,13 @@ ssize_t view_write(struct shmfs_handle *handle, off_t off, bool append, const ch
 		   size_t len)
 {
 	const struct shmfs_backend_ops *ops = handle->object->backend->ops;
-	struct shmfs_span span;
-	ssize_t n = ops->write_begin(handle, off, len, append, &view_root, &span);
+	struct shmfs_extent extent;
+	ssize_t n = ops->write_begin(handle, off, len, append, &view_root, &extent);
 
 	if (n)
 		return n;
-	memcpy(span.mem, bytes, span.len);
-	return ops->write_end(handle, &span, span.len);
+	memcpy(extent.mem, bytes, extent.len);
+	return ops->write_end(handle, &extent, extent.len);
 }
 
 void view_expect_text(struct view *v, const char *text, size_t len)

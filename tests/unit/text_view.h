@@ -7,7 +7,7 @@
 #define TEXT_VIEW_H
 
 #include "memory_backend.h"
-#include "text_internal.h"
+#include "text/internal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 /* Bytes with their length, NULs included but for C's own. */

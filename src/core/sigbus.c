@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmfs/sigbus.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* From here on a fault for each page costs more than a call for all of them. */
+#define MANY_PAGES ((size_t)64 << 10)
+
+/* Where the running copy of this thread returns to; NULL while none runs. */
+static _Thread_local sigjmp_buf *volatile escape;
+
+static void on_sigbus(int sig)
+{
+	if (escape)
+		siglongjmp(*escape, 1);
+	/* Not ours: end as if there were no handler. */
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+int shmfs_sigbus_install(void)
+{
+	/* SA_NODEFER: siglongjmp leaves the handler without restoring the mask. */
+	struct sigaction action = { .sa_handler = on_sigbus, .sa_flags = SA_NODEFER };
+
+	sigset_t sigbus;
+
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGBUS, &action, NULL) != 0)
+		return -errno;
+	/* Blocked, as who starts us may have it, the first would be our end. */
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	return -pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
+}
+
+int shmfs_copy_nofault(void *to, const void *from, size_t len)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0)) {
+		escape = NULL;
+		return -EFAULT;
+	}
+	escape = &here;
+	memcpy(to, from, len);
+	escape = NULL;
+	return 0;
+}
+
+/* What cannot be had is met again where it is touched. */
+static void bring_in(char *mem, size_t len)
+{
+	size_t before = (uintptr_t)mem % (size_t)sysconf(_SC_PAGESIZE);
+
+	madvise(mem - before, before + len, MADV_POPULATE_WRITE);
+}
+
+int shmfs_store_nofault(void *to, const void *from, size_t len)
+{
+	if (len >= MANY_PAGES)
+		bring_in(to, len);
+	return shmfs_copy_nofault(to, from, len);
+}
+
+int shmfs_zero_nofault(void *to, size_t len)
+{
+	sigjmp_buf here;
+
+	if (sigsetjmp(here, 0)) {
+		escape = NULL;
+		return -EFAULT;
+	}
+	escape = &here;
+	memset(to, 0, len);
+	escape = NULL;
+	return 0;
+}

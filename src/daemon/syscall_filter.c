@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/syscall_filter.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "shmfs/sanitizer.h"
+
+static const int refused[] = {
+	/* other programs */
+	SCMP_SYS(execve),
+	SCMP_SYS(execveat),
+/* other processes: CAP_SYS_PTRACE */
+#if !SHMFS_ASAN /* LeakSanitizer looks at its own process that way when it ends */
+	SCMP_SYS(ptrace),
+#endif
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(pidfd_getfd),
+	/* the machine: CAP_SYS_ADMIN */
+	SCMP_SYS(mount),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(open_tree),
+#ifdef __SNR_open_tree_attr
+	SCMP_SYS(open_tree_attr),
+#endif
+	SCMP_SYS(fsopen),
+	SCMP_SYS(fspick),
+	SCMP_SYS(fsmount),
+	SCMP_SYS(mount_setattr),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(setns),
+	SCMP_SYS(swapon),
+	SCMP_SYS(swapoff),
+	SCMP_SYS(quotactl),
+#ifdef __SNR_quotactl_fd
+	SCMP_SYS(quotactl_fd),
+#endif
+	SCMP_SYS(sethostname),
+	SCMP_SYS(setdomainname),
+	SCMP_SYS(fanotify_init),
+	SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
+	/* ways into the kernel that are often taken */
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(userfaultfd),
+	SCMP_SYS(add_key),
+	SCMP_SYS(request_key),
+	SCMP_SYS(keyctl),
+};
+
+/* What clone(2) is not to make anew. */
+static const unsigned long refused_namespaces[] = {
+	CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
+	CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
+};
+
+#ifdef __s390__
+#define CLONE_FLAGS_ARG 1
+#else
+#define CLONE_FLAGS_ARG 0
+#endif
+
+/*
+ * Threads and helping processes only.  The flags of clone3(2) are in memory,
+ * where a filter cannot look: libc takes clone(2) where there is none.
+ */
+static int restrict_clone(scmp_filter_ctx filter)
+{
+	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+
+	for (size_t i = 0; !err && i < sizeof(refused_namespaces) / sizeof(*refused_namespaces);
+	     i++) {
+		const struct scmp_arg_cmp has_flag = { .arg = CLONE_FLAGS_ARG,
+						       .op = SCMP_CMP_MASKED_EQ,
+						       .datum_a = refused_namespaces[i],
+						       .datum_b = refused_namespaces[i] };
+
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+					     &has_flag);
+	}
+	return err;
+}
+
+static int fill(scmp_filter_ctx filter)
+{
+	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
+	const struct scmp_arg_cmp not_fs = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = CLONE_FS };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	/* syslog(3) has to find its socket again when the other side was restarted. */
+	if (!err)
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+					     &not_unix);
+	/* A umask of a thread's own, for the caller's: that is no namespace. */
+	if (!err)
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
+					     &not_fs);
+	if (!err)
+		err = restrict_clone(filter);
+	/* Who may install it is settled, see the header. */
+	if (!err)
+		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+	return err;
+}
+
+int shmfs_syscall_filter_install(void)
+{
+	scmp_filter_ctx filter;
+	int err;
+
+	if (prctl(PR_GET_SECCOMP) < 0)
+		return errno == EINVAL ? 0 : -errno;
+	filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (!filter)
+		return -ENOMEM;
+	err = fill(filter);
+	if (!err)
+		err = seccomp_load(filter);
+	seccomp_release(filter);
+	return err;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files that speak FUSE share:
+ *
+ *   fuse_ops.c          requests on files: attributes, open and close
+ *   fuse_xattr.c        requests on their extended attributes, and the root's
+ *   fuse_io.c           requests on their bytes
+ *   fuse_names.c        requests on names: lookup, create, remove, rename
+ *   fuse_dir.c          directories
+ *   fuse_passthrough.c  binding open files to descriptors that the kernel serves
+ *   fuse_loop.c         how requests are handed to threads
+ */
+#ifndef SHMFS_FUSE_FS_H
+#define SHMFS_FUSE_FS_H
+
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fuse_lowlevel.h>
+
+#include "shmfs/inode.h"
+#include "fuse/passthrough.h"
+#include "shmfs/tree.h"
+
+/*
+ * The shortest time that the kernel can be told to keep attributes: any
+ * fraction of a jiffy is rounded up to one (fs/fuse/dir.c, time_to_jiffies()).
+ */
+#define ONE_JIFFY 1e-9
+
+/*
+ * The most bytes of one READ or WRITE.  With a page for its header it fits
+ * into a pipe of 1 MiB, which is what a pipe can have (pipe(7)), and a copy on
+ * its way stays in a processor's own cache.
+ */
+#define MAX_TRANSFER (512 << 10)
+
+struct shmfs_fs {
+	struct shmfs_tree tree;
+	struct shmfs_inode_table inodes;
+	struct shmfs_passthrough passthrough;
+	struct fuse_session *session; /* borrowed */
+	pid_t target;		      /* `-o target=PID`; 0: none */
+
+	pthread_mutex_t open_lock; /* protects the lists of what is open */
+	struct shmfs_handle *open; /* files; owned from enter_handle() to leave_handle() */
+	struct dir_handle *dirs;   /* directories; owned */
+};
+
+/* Who asks.  `caller` comes first: its groups() finds the rest. */
+struct request_caller {
+	struct shmfs_caller caller;
+	fuse_req_t req;
+	gid_t *groups; /* owned; once they were asked for */
+	int ngroups;
+};
+
+static inline struct shmfs_fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline bool is_dir(fuse_ino_t ino)
+{
+	return ino <= SHMFS_DIR_BY_NAME;
+}
+
+/* The kernel gives back what fuse_reply_entry() gave it. */
+static inline struct shmfs_inode *inode_of(fuse_ino_t ino)
+{
+	return (struct shmfs_inode *)(uintptr_t)ino;
+}
+
+static inline struct shmfs_handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct shmfs_handle *)(uintptr_t)fi->fh;
+}
+
+static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_object *object)
+{
+	return object->backend->ops;
+}
+
+/* Errors are negative below and positive in replies; here they turn. */
+static inline void reply_error(fuse_req_t req, int err)
+{
+	fuse_reply_err(req, -err);
+}
+
+/* --- fuse_ops.c --- */
+
+extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
+
+struct request_caller caller_of(fuse_req_t req);
+void caller_clear(struct request_caller *);
+#define AS_CALLER __attribute__((cleanup(caller_clear))) struct request_caller
+
+void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
+void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+/* Note that `handle` is open, and who opened it, and bind it to what the kernel may serve. */
+struct shmfs_bound enter_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
+				pid_t opener);
+void leave_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
+
+/* Close what the kernel left open when it went: nobody will release it. */
+void close_handles(struct shmfs_fs *);
+
+/* --- fuse_xattr.c --- */
+
+void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
+void shmfs_fuse_setxattr(fuse_req_t, fuse_ino_t, const char *name, const char *value, size_t,
+			 int flags);
+void shmfs_fuse_listxattr(fuse_req_t, fuse_ino_t, size_t);
+void shmfs_fuse_removexattr(fuse_req_t, fuse_ino_t, const char *name);
+
+/* --- fuse_io.c --- */
+
+void shmfs_fuse_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void shmfs_fuse_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t, struct fuse_file_info *);
+void shmfs_fuse_fallocate(fuse_req_t, fuse_ino_t, int mode, off_t, off_t len,
+			  struct fuse_file_info *);
+void shmfs_fuse_lseek(fuse_req_t, fuse_ino_t, off_t, int whence, struct fuse_file_info *);
+void shmfs_fuse_copy_file_range(fuse_req_t, fuse_ino_t in, off_t off_in,
+				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+				struct fuse_file_info *fi_out, size_t len, int flags);
+
+/* --- fuse_names.c --- */
+
+/* How long the kernel may keep an inode's attributes, in seconds. */
+double attr_timeout(const struct shmfs_inode *);
+void shmfs_fuse_lookup(fuse_req_t, fuse_ino_t parent, const char *name);
+void shmfs_fuse_forget(fuse_req_t, fuse_ino_t, uint64_t nlookup);
+void shmfs_fuse_forget_multi(fuse_req_t, size_t count, struct fuse_forget_data *);
+void shmfs_fuse_create(fuse_req_t, fuse_ino_t parent, const char *name, mode_t,
+		       struct fuse_file_info *);
+void shmfs_fuse_mknod(fuse_req_t, fuse_ino_t parent, const char *name, mode_t, dev_t);
+void shmfs_fuse_mkdir(fuse_req_t, fuse_ino_t parent, const char *name, mode_t);
+void shmfs_fuse_symlink(fuse_req_t, const char *link, fuse_ino_t parent, const char *name);
+void shmfs_fuse_link(fuse_req_t, fuse_ino_t, fuse_ino_t newparent, const char *newname);
+void shmfs_fuse_unlink(fuse_req_t, fuse_ino_t parent, const char *name);
+void shmfs_fuse_rmdir(fuse_req_t, fuse_ino_t parent, const char *name);
+void shmfs_fuse_rename(fuse_req_t, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		       const char *newname, unsigned flags);
+
+/* --- fuse_dir.c --- */
+
+void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void shmfs_fuse_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
+/* As close_handles(), for directories. */
+void close_dirs(struct shmfs_fs *);
+
+/* --- fuse_loop.c --- */
+
+/*
+ * Serve requests until the filesystem is unmounted or `signal_fd`, of
+ * signalfd(2), is readable.  Returns 0 or a negative errno.
+ */
+int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
+
+/*
+ * To be called before anything that may take long: lets another thread wait
+ * for the next request meanwhile.
+ */
+void shmfs_loop_release_lead(void);
+/* The same, but only if the next request is waiting. */
+void shmfs_loop_offer_lead(void);
+/* A buffer of the calling thread of the loop, or NULL: no memory. */
+char *shmfs_loop_scratch(size_t size);
+
+#endif

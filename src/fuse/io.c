@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests on bytes.  The backend says where they lie, a descriptor or
+ * memory, and they are moved from or to there without a stop in between.
+ */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fuse/reply.h"
+#include "shmfs/sigbus.h"
+#include "shmfs/extent.h"
+
+/* Above this a request is worth asking whether another waits. */
+#define LONG_IO ((size_t)64 << 10)
+/* From here on splice(2) is faster than a copy through a buffer. */
+#define SPLICED_REPLY ((size_t)16 << 10)
+
+/*
+ * Lend the pages themselves to the kernel, which copies them once.  Where no
+ * pipe is to be had libfuse copies; a file that has become shorter gives fewer
+ * bytes.
+ */
+static void reply_spliced(fuse_req_t req, const struct shmfs_extent *extent)
+{
+	struct fuse_bufvec from = FUSE_BUFVEC_INIT(extent->len);
+
+	from.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	from.buf[0].fd = extent->fd;
+	from.buf[0].pos = extent->pos;
+	fuse_reply_data(req, &from, 0);
+}
+
+static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
+{
+	char *mem = extent->mem;
+	ssize_t n = (ssize_t)extent->len;
+
+	if (extent->fd >= 0 && extent->len >= SPLICED_REPLY && !extent->huge) {
+		reply_spliced(req, extent);
+		return;
+	}
+	/* From memory writev(2) takes it: what is missing is its error, no signal. */
+	if (extent->fd >= 0 && extent->len > 0) {
+		mem = shmfs_loop_scratch(extent->len);
+		n = mem ? pread(extent->fd, mem, extent->len, extent->pos) : -1;
+	}
+	if (n < 0)
+		reply_error(req, mem ? -errno : -ENOMEM);
+	else
+		fuse_reply_buf(req, mem, (size_t)n);
+}
+
+/*
+ * Is this a read into the kernel's page cache?  read(2) says whose files table
+ * it comes from; what fills pages, for sendfile(2) and private mappings, has
+ * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).
+ *
+ * The kernel would keep such a page and serve it stale later, and there is no
+ * telling it not to.  So there are none: EINVAL is how sendfile(2) says that a
+ * file cannot do it, whereupon programs read; a private mapping, which cannot
+ * be refused when it is made, ends with SIGBUS when it is touched.
+ */
+static bool fills_page(const struct fuse_file_info *fi)
+{
+	return fi->lock_owner == 0;
+}
+
+void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		     struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct shmfs_extent extent;
+	int err;
+
+	shmfs_passthrough_acknowledge(inode_of(ino), handle);
+	if (fills_page(fi)) {
+		reply_error(req, -EINVAL);
+		return;
+	}
+	if (size > LONG_IO)
+		shmfs_loop_offer_lead();
+	err = ops->read_begin(handle, off, size, &extent);
+	if (err) {
+		reply_error(req, err);
+		return;
+	}
+	reply_extent(req, &extent);
+	ops->read_end(handle, &extent);
+}
+
+/*
+ * Store `bytes` where the extent is and give it back.  What counts is what the
+ * backend says then.
+ */
+static ssize_t store(struct shmfs_handle *handle, struct shmfs_extent *extent, const char *bytes)
+{
+	ssize_t n = shmfs_extent_store(extent, bytes);
+	ssize_t counts = ops_of(handle->object)->write_end(handle, extent, n < 0 ? 0 : (size_t)n);
+
+	return n < 0 ? n : counts;
+}
+
+void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t size, off_t off,
+		      struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	AS_CALLER who = caller_of(req);
+	struct shmfs_extent extent;
+	ssize_t n;
+
+	shmfs_passthrough_acknowledge(inode_of(ino), handle);
+	if (size > LONG_IO)
+		shmfs_loop_offer_lead();
+	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
+	if (n == 0)
+		n = store(handle, &extent, from);
+	if (n < 0)
+		reply_error(req, (int)n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+			  struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	AS_CALLER who = caller_of(req);
+
+	(void)ino;
+	shmfs_loop_release_lead();
+	reply_error(req, ops_of(handle->object)->fallocate(handle, mode, off, len, &who.caller));
+}
+
+void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		      struct fuse_file_info *fi)
+{
+	struct shmfs_handle *handle = handle_of(fi);
+	off_t pos = ops_of(handle->object)->seek(handle, off, whence);
+
+	(void)ino;
+	if (pos < 0)
+		reply_error(req, (int)pos);
+	else
+		fuse_reply_lseek(req, pos);
+}
+
+/* --- copying within --- */
+
+/* For what copy_file_range(2) does not do: files of different filesystems. */
+static ssize_t copy_through_buffer(const struct shmfs_extent *to, const struct shmfs_extent *from)
+{
+	size_t len = to->len < LONG_IO ? to->len : LONG_IO;
+	char *buffer = shmfs_loop_scratch(len);
+	ssize_t n;
+
+	if (!buffer)
+		return -ENOMEM;
+	n = pread(from->fd, buffer, len, from->pos);
+	if (n > 0)
+		n = pwrite(to->fd, buffer, (size_t)n, to->pos);
+	return n < 0 ? -errno : n;
+}
+
+/* Copy to->len bytes or fewer; both extents are at least that long. */
+static ssize_t copy_extent(const struct shmfs_extent *to, const struct shmfs_extent *from)
+{
+	off_t out = to->pos;
+	off_t in = from->pos;
+	ssize_t n;
+
+	if (from->fd < 0) {
+		if (to->fd < 0)
+			return shmfs_copy_nofault(to->mem, from->mem, to->len) ? -ENOMEM :
+										 (ssize_t)to->len;
+		n = pwrite(to->fd, from->mem, to->len, to->pos);
+	} else if (to->fd < 0) {
+		n = pread(from->fd, to->mem, to->len, from->pos);
+	} else {
+		n = copy_file_range(from->fd, &in, to->fd, &out, to->len, 0);
+		if (n < 0 && (errno == EXDEV || errno == EINVAL))
+			return copy_through_buffer(to, from);
+	}
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t copy_once(struct shmfs_handle *out, off_t off_out, struct shmfs_handle *in,
+			 off_t off_in, size_t len, const struct shmfs_caller *caller)
+{
+	const struct shmfs_backend_ops *in_ops = ops_of(in->object);
+	const struct shmfs_backend_ops *out_ops = ops_of(out->object);
+	struct shmfs_extent from;
+	struct shmfs_extent to;
+	ssize_t counts;
+	ssize_t n = in_ops->read_begin(in, off_in, len, &from);
+
+	if (n)
+		return n;
+	if (from.len > 0) {
+		n = out_ops->write_begin(out, off_out, from.len, false, caller, &to);
+		if (n == 0) {
+			n = copy_extent(&to, &from);
+			counts = out_ops->write_end(out, &to, n < 0 ? 0 : (size_t)n);
+			n = n < 0 ? n : counts;
+		}
+	}
+	in_ops->read_end(in, &from);
+	return n;
+}
+
+void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
+				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+				struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	AS_CALLER who = caller_of(req);
+	size_t done = 0;
+	ssize_t n = 0;
+
+	(void)in, (void)out, (void)flags;
+	shmfs_loop_release_lead();
+	while (done < len) {
+		n = copy_once(handle_of(fi_out), off_out + (off_t)done, handle_of(fi_in),
+			      off_in + (off_t)done, len - done, &who.caller);
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	if (done == 0 && n < 0)
+		reply_error(req, (int)n);
+	else
+		fuse_reply_write(req, done);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests on extended attributes.  Those that shmfs has are in tables: of each
+ * backend one for its files and one for the root directory, which has another
+ * one here.  All others are the object's own.
+ *
+ * The kernel has checked what it checks for every filesystem: user.* goes by
+ * the mode, trusted.* and security.* by capabilities (fs/xattr.c,
+ * xattr_permission()).
+ */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <string.h>
+
+#include "fuse/reply.h"
+#include "shmfs/version.h"
+
+#define ACL_PREFIX "system.posix_acl_"
+
+/* --- the root directory --- */
+
+static int get_version(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	(void)context, (void)field, (void)caller;
+	fputs(SHMFS_VERSION, out);
+	return 0;
+}
+
+/* Who moves the bytes of files that are opened now. */
+static int get_engine(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	struct shmfs_fs *fs = context;
+	const char *reason = shmfs_passthrough_lack(&fs->passthrough);
+
+	(void)field, (void)caller;
+	if (reason)
+		fprintf(out, "daemon: %s", reason);
+	else
+		fputs("passthrough", out);
+	return 0;
+}
+
+/* The process whose memory this is; without one it is what we see ourselves. */
+static int get_target(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	const struct shmfs_fs *fs = context;
+
+	(void)field, (void)caller;
+	if (fs->target)
+		fprintf(out, "%d", (int)fs->target);
+	return 0;
+}
+
+static const struct shmfs_xattr root_xattrs[] = {
+	{ .name = SHMFS_XATTR_ROOT "version", .get = get_version },
+	{ .name = SHMFS_XATTR_ROOT "engine", .get = get_engine },
+	{ .name = SHMFS_XATTR_ROOT "target", .get = get_target },
+	{ 0 },
+};
+
+/* A table of the root directory and what it tells of. */
+struct root_part {
+	const struct shmfs_xattr *table;
+	void *context;
+};
+
+enum { ROOT_PARTS = 3 };
+
+static void root_parts(struct shmfs_fs *fs, struct root_part parts[static ROOT_PARTS])
+{
+	parts[0] = (struct root_part){ root_xattrs, fs };
+	parts[1] = (struct root_part){ fs->tree.sysv->ops->root_xattrs, fs->tree.sysv };
+	parts[2] = (struct root_part){ fs->tree.posix->ops->root_xattrs, fs->tree.posix };
+}
+
+/* The row of a directory's attribute and its context; NULL: there is none. */
+static const struct shmfs_xattr *find_in_dir(struct shmfs_fs *fs, fuse_ino_t dir, const char *name,
+					     void **context)
+{
+	struct root_part parts[ROOT_PARTS];
+	const struct shmfs_xattr *row = NULL;
+
+	if (dir != SHMFS_DIR_ROOT)
+		return NULL;
+	root_parts(fs, parts);
+	for (size_t i = 0; i < ROOT_PARTS && !row; i++) {
+		row = shmfs_xattr_find(parts[i].table, name);
+		*context = parts[i].context;
+	}
+	return row;
+}
+
+static ssize_t dir_get(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, void *value,
+		       size_t size, const struct shmfs_caller *caller)
+{
+	void *context;
+	const struct shmfs_xattr *row = find_in_dir(fs, dir, name, &context);
+
+	return row ? shmfs_xattr_get(row, context, value, size, caller) : -ENODATA;
+}
+
+/* The directories are as they are: of other names they keep none. */
+static int dir_set(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, const char *value,
+		   size_t size, int flags, const struct shmfs_caller *caller)
+{
+	void *context = NULL;
+	const struct shmfs_xattr *row;
+
+	if (!shmfs_xattr_is_own(name))
+		return -EOPNOTSUPP;
+	row = find_in_dir(fs, dir, name, &context);
+	return shmfs_xattr_set(row, context, value, size, flags, caller);
+}
+
+static ssize_t dir_list(struct shmfs_fs *fs, fuse_ino_t dir, char *names, size_t size)
+{
+	struct shmfs_xattr_list list = { .names = names, .size = size };
+	struct root_part parts[ROOT_PARTS];
+
+	if (dir != SHMFS_DIR_ROOT)
+		return 0;
+	root_parts(fs, parts);
+	for (size_t i = 0; i < ROOT_PARTS; i++)
+		shmfs_xattr_list_table(&list, parts[i].table);
+	return shmfs_xattr_list_end(&list);
+}
+
+static int dir_remove(struct shmfs_fs *fs, fuse_ino_t dir, const char *name)
+{
+	void *context;
+
+	return shmfs_xattr_remove(find_in_dir(fs, dir, name, &context));
+}
+
+/* --- files --- */
+
+static bool is_acl(const char *name)
+{
+	return strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0;
+}
+
+static ssize_t file_get(struct shmfs_object *object, const char *name, void *value, size_t size,
+			const struct shmfs_caller *caller)
+{
+	const struct shmfs_xattr *row;
+	ssize_t len;
+
+	if (!shmfs_xattr_is_own(name)) {
+		len = ops_of(object)->getxattr(object, name, value, size, caller);
+		/* The kernel opens nothing of which it cannot be told the ACL (fs/posix_acl.c). */
+		return len == -EOPNOTSUPP && is_acl(name) ? -ENODATA : len;
+	}
+	row = shmfs_xattr_find(ops_of(object)->xattrs, name);
+	return row ? shmfs_xattr_get(row, object, value, size, caller) : -ENODATA;
+}
+
+static int file_set(struct shmfs_object *object, const char *name, const char *value, size_t size,
+		    int flags, const struct shmfs_caller *caller)
+{
+	if (!shmfs_xattr_is_own(name))
+		return ops_of(object)->setxattr(object, name, value, size, flags, caller);
+	return shmfs_xattr_set(shmfs_xattr_find(ops_of(object)->xattrs, name), object, value, size,
+			       flags, caller);
+}
+
+/*
+ * Has the caller the file open?  Then it is copying it, and a copy is not to
+ * take along what is told of the original: cp(1), mv(1) and tar(1) list what
+ * they have opened, getfattr(1) opens nothing.
+ */
+static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
+		       const struct shmfs_caller *caller)
+{
+	const struct shmfs_handle *handle;
+
+	if (atomic_load(&inode->nopen) == 0 || caller->pid == 0)
+		return false;
+	pthread_mutex_lock(&fs->open_lock);
+	for (handle = fs->open; handle; handle = handle->next) {
+		if (handle->object == inode->object && handle->opener == caller->pid)
+			break;
+	}
+	pthread_mutex_unlock(&fs->open_lock);
+	return handle != NULL;
+}
+
+/* `others` is room for XATTR_LIST_MAX bytes. */
+static ssize_t file_list(struct shmfs_fs *fs, const struct shmfs_inode *inode, char *names,
+			 size_t size, char *others, const struct shmfs_caller *caller)
+{
+	struct shmfs_xattr_list list = { .names = names, .size = size };
+	struct shmfs_object *object = inode->object;
+	ssize_t len = ops_of(object)->listxattr(object, others, XATTR_LIST_MAX, caller);
+
+	if (len == -EOPNOTSUPP)
+		len = 0;
+	if (len < 0)
+		return len;
+	if (!is_copying(fs, inode, caller))
+		shmfs_xattr_list_table(&list, ops_of(object)->xattrs);
+	shmfs_xattr_list_others(&list, others, (size_t)len);
+	return shmfs_xattr_list_end(&list);
+}
+
+static int file_remove(struct shmfs_object *object, const char *name,
+		       const struct shmfs_caller *caller)
+{
+	if (!shmfs_xattr_is_own(name))
+		return ops_of(object)->removexattr(object, name, caller);
+	return shmfs_xattr_remove(shmfs_xattr_find(ops_of(object)->xattrs, name));
+}
+
+/* --- requests --- */
+
+/* What getxattr(2) and listxattr(2) have in common: a length or bytes. */
+static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t len)
+{
+	if (len < 0)
+		reply_error(req, (int)len);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)len);
+	else
+		fuse_reply_buf(req, bytes, (size_t)len);
+}
+
+/*
+ * The kernel keeps an ACL with the inode, and forgets it when it walks to the
+ * inode by a name that it knows, but not when the name is new to it (Linux
+ * 6.18, fuse_dentry_revalidate(), fuse_iget()): what another process has changed
+ * meanwhile would not count.  An inode that is invalidated while the answer is
+ * under way does not keep that at all (fs/posix_acl.c, __get_acl()).
+ */
+static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	if (!is_dir(ino) && ops_of(inode_of(ino)->object)->has_acls && is_acl(name))
+		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, ino, -1, 0);
+}
+
+/* The kernel asks for 64 KiB at most (fs/xattr.c). */
+void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	AS_CALLER who = caller_of(req);
+	char *value = shmfs_loop_scratch(size ? size : 1);
+	ssize_t len = -ENOMEM;
+
+	if (value && is_dir(ino))
+		len = dir_get(fs_of(req), ino, name, value, size, &who.caller);
+	else if (value)
+		len = file_get(inode_of(ino)->object, name, value, size, &who.caller);
+	keep_from_caching(req, ino, name);
+	reply_value(req, value, size, len);
+}
+
+void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			 size_t size, int flags)
+{
+	AS_CALLER who = caller_of(req);
+	int err;
+
+	if (is_dir(ino))
+		err = dir_set(fs_of(req), ino, name, value, size, flags, &who.caller);
+	else
+		err = file_set(inode_of(ino)->object, name, value, size, flags, &who.caller);
+	reply_error(req, err);
+}
+
+void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	AS_CALLER who = caller_of(req);
+	char *names = shmfs_loop_scratch(size + XATTR_LIST_MAX);
+	ssize_t len = -ENOMEM;
+
+	if (names && is_dir(ino))
+		len = dir_list(fs_of(req), ino, names, size);
+	else if (names)
+		len = file_list(fs_of(req), inode_of(ino), names, size, names + size, &who.caller);
+	reply_value(req, names, size, len);
+}
+
+void shmfs_fuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	AS_CALLER who = caller_of(req);
+
+	if (is_dir(ino))
+		reply_error(req, dir_remove(fs_of(req), ino, name));
+	else
+		reply_error(req, file_remove(inode_of(ino)->object, name, &who.caller));
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System V segments behind the backend interface.
+ *
+ * A segment is found by key in one hash lookup of the kernel's (shmget) and
+ * inspected by id without permission and without a trace (SHM_STAT_ANY), so
+ * nothing here is remembered that another process could change: an object
+ * knows its shmid, and its memory only while handles are open.
+ *
+ * The one complication is that resizing means replacing (sysv_resize.c): the
+ * object stays, its shmid changes, and its identity with it.  While that is
+ * going on the key may have no segment, or one that is not complete; the list
+ * `replacing` says which object it leads to.
+ */
+#include "sysv/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shmfs/log.h"
+
+/* Objects reached by shmid, which cannot be resized, are apart from those by key. */
+#define BY_ID ((uint64_t)1 << 32)
+
+static struct sysv_backend *backend(struct shmfs_backend *base)
+{
+	return (struct sysv_backend *)base;
+}
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
+{
+	return backend(obj->base.backend);
+}
+
+int sysv_gone(int err)
+{
+	return err == -EINVAL || err == -EIDRM ? -ESTALE : err;
+}
+
+void sysv_release_lead(const struct sysv_backend *be)
+{
+	if (be->config.release_lead)
+		be->config.release_lead();
+}
+
+void sysv_wait_write(struct sysv_object *obj)
+{
+	struct sysv_backend *be = sysv_backend_of(obj);
+
+	if (pthread_rwlock_trywrlock(&obj->io) == 0)
+		return;
+	sysv_release_lead(be);
+	pthread_rwlock_wrlock(&obj->io);
+}
+
+void sysv_wait_read(struct sysv_object *obj)
+{
+	struct sysv_backend *be = sysv_backend_of(obj);
+
+	if (pthread_rwlock_tryrdlock(&obj->io) == 0)
+		return;
+	sysv_release_lead(be);
+	pthread_rwlock_rdlock(&obj->io);
+}
+
+/* --- names --- */
+
+static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
+{
+	struct shmid_ds ds;
+	int id;
+
+	if (name->space == SHMFS_SPACE_KEY) {
+		/* Flags 0 ask for no permission (ipc/util.c, ipcperms()). */
+		id = shmget((key_t)name->number, 0, 0);
+		return id < 0 ? -errno : id;
+	}
+	id = (int)name->number;
+	return sysv_segment_stat(be, id, &ds, NULL) ? -ENOENT : id;
+}
+
+static int sysv_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
+{
+	struct sysv_backend *be = backend(base);
+	bool by_key = name->space == SHMFS_SPACE_KEY;
+	unsigned nreplaced;
+	int id;
+
+	do {
+		nreplaced = atomic_load(&be->nreplaced);
+		id = find_id(be, name);
+		if (by_key && sysv_find_replacing(be, name->number, identity))
+			return 0;
+		/* A replacement that has just ended may have had the key. */
+	} while (id < 0 && nreplaced != atomic_load(&be->nreplaced));
+	if (id < 0)
+		return id;
+	*identity = (uint64_t)id | (by_key ? 0 : BY_ID);
+	return 0;
+}
+
+struct list_state {
+	enum shmfs_space space;
+	shmfs_list_fn *fn;
+	void *arg;
+};
+
+static int list_row(const struct shmfs_sysv_row *row, void *arg)
+{
+	const struct list_state *list = arg;
+	struct shmfs_name name = { .space = list->space, .text = "" };
+
+	if (list->space == SHMFS_SPACE_KEY) {
+		if (row->key == 0 || (row->mode & SYSV_MODE_DEST))
+			return 0;
+		name.number = row->key;
+	} else {
+		name.number = (uint32_t)row->id;
+	}
+	return list->fn(&name, SYSV_INO(row->id), list->arg);
+}
+
+static int sysv_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
+		     void *arg)
+{
+	struct list_state list = { .space = space, .fn = fn, .arg = arg };
+
+	return sysv_usage_each(&backend(base)->usage, list_row, &list);
+}
+
+static int sysv_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller)
+{
+	int id = find_id(backend(base), name);
+	int err;
+
+	if (id < 0)
+		return id;
+	err = shmfs_caller_assume(caller);
+	if (err)
+		return err;
+	err = shmctl(id, IPC_RMID, NULL) == 0 ? 0 : -errno;
+	shmfs_caller_drop();
+	return err == -EINVAL || err == -EIDRM ? -ENOENT : err;
+}
+
+static int sysv_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+		       const struct shmfs_name *to, unsigned flags,
+		       const struct shmfs_caller *caller)
+{
+	(void)base, (void)from, (void)to, (void)flags, (void)caller;
+	return -EXDEV;
+}
+
+/* Fills in the inodes; the blocks are those of /dev/shm. */
+static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
+{
+	struct shminfo limits;
+	struct shm_info used;
+
+	(void)base;
+	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
+	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
+		return -errno;
+	st->f_files = limits.shmmni;
+	st->f_ffree = (unsigned long)used.used_ids < limits.shmmni ?
+			      limits.shmmni - (unsigned long)used.used_ids :
+			      0;
+	st->f_favail = st->f_ffree;
+	return 0;
+}
+
+/* --- objects --- */
+
+static int sysv_object_new(struct shmfs_backend *base, uint64_t identity, struct shmfs_object **out)
+{
+	struct sysv_object *obj = calloc(1, sizeof(*obj));
+
+	if (!obj)
+		return -ENOMEM;
+	obj->base.backend = base;
+	obj->base.identity = identity;
+	obj->by_key = !(identity & BY_ID);
+	obj->id = (int)(identity & ~BY_ID);
+	pthread_mutex_init(&obj->lock, NULL);
+	pthread_rwlock_init(&obj->io, NULL);
+	*out = &obj->base;
+	return 0;
+}
+
+static void sysv_object_free(struct shmfs_object *base)
+{
+	struct sysv_object *obj = object(base);
+
+	pthread_rwlock_destroy(&obj->io);
+	pthread_mutex_destroy(&obj->lock);
+	free(obj);
+}
+
+/* What no call changes of a segment. */
+static bool is_same(const struct shmid_ds *a, const struct shmid_ds *b)
+{
+	return a->shm_perm.cuid == b->shm_perm.cuid && a->shm_perm.cgid == b->shm_perm.cgid &&
+	       a->shm_cpid == b->shm_cpid && a->shm_segsz == b->shm_segsz;
+}
+
+int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
+{
+	struct shmid_ds ds;
+	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, others);
+
+	if (!err && obj->known && !is_same(&ds, &obj->last))
+		err = -ESTALE;
+	if (!err) {
+		obj->last = ds;
+		obj->known = true;
+	}
+	return err;
+}
+
+int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
+{
+	int err;
+
+	pthread_mutex_lock(&obj->lock);
+	err = sysv_object_stat(obj, others);
+	if (!err)
+		*ds = obj->last;
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+/*
+ * A lookup led here by the number alone, and that may be another segment's by
+ * now, while handles still hold the memory of the one that had it.  Where none
+ * do, getattr() says so.
+ */
+static int sysv_revalidate(struct shmfs_object *base, const struct shmfs_name *name)
+{
+	struct sysv_object *obj = object(base);
+	int err = 0;
+
+	(void)name;
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing && obj->segment)
+		err = sysv_object_stat(obj, NULL);
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
+{
+	const struct shmid_ds *ds = &snapshot->ds;
+	bool dest = snapshot->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
+
+	*st = (struct stat){
+		.st_ino = SYSV_INO(snapshot->id),
+		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
+		.st_nlink = snapshot->others + (dest ? 0 : 1),
+		.st_uid = ds->shm_perm.uid,
+		.st_gid = ds->shm_perm.gid,
+		.st_size = (off_t)ds->shm_segsz,
+		.st_blksize = sysconf(_SC_PAGESIZE),
+		.st_atim.tv_sec = ds->shm_atime,
+		.st_mtim.tv_sec = ds->shm_dtime > ds->shm_ctime ? ds->shm_dtime : ds->shm_ctime,
+		.st_ctim.tv_sec = ds->shm_ctime,
+	};
+}
+
+/*
+ * No more than there is: of huge pages the kernel's table tells too many times
+ * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
+ */
+static blkcnt_t usage_blocks(struct sysv_backend *be, const struct stat *st)
+{
+	uint64_t bytes = sysv_usage_of(&be->usage, (int)(st->st_ino & INT32_MAX));
+	uint64_t page = (uint64_t)st->st_blksize;
+	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
+
+	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
+}
+
+int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
+{
+	bool gone = false;
+	uint64_t others = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing)
+		gone = sysv_object_stat(obj, &others) != 0;
+	if (gone && !obj->segment)
+		err = -ESTALE;
+	else
+		*snapshot = (struct sysv_snapshot){
+			.object = obj,
+			.id = obj->id,
+			.ds = obj->last,
+			.others = others,
+			.gone = gone,
+			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
+		};
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
+			struct stat *st)
+{
+	struct sysv_object *obj = object(base);
+	struct sysv_snapshot snapshot;
+	struct stat file;
+	int err = sysv_snapshot_take(obj, &snapshot);
+
+	(void)caller;
+	if (err)
+		return err;
+	fill_stat(&snapshot, st);
+	if (snapshot.segment && snapshot.segment->fd >= 0 &&
+	    fstat(snapshot.segment->fd, &file) == 0)
+		st->st_blocks = file.st_blocks;
+	else
+		st->st_blocks = usage_blocks(sysv_backend_of(obj), st);
+	/* Removed before anybody asked again, it is not what was last seen of it. */
+	if (snapshot.segment)
+		st->st_size = (off_t)snapshot.segment->size;
+	sysv_segment_put(snapshot.segment);
+	return 0;
+}
+
+/*
+ * IPC_SET sets owner, group and mode together, as the caller.  -1 leaves one
+ * as it is.  Even with nothing to change it moves shm_ctime.
+ */
+static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
+		    const struct shmfs_caller *caller)
+{
+	struct shmid_ds ds;
+	int err;
+
+	sysv_wait_read(obj);
+	sysv_lock_by_name(obj);
+	err = sysv_object_stat_now(obj, &ds, NULL);
+	if (!err)
+		err = shmfs_caller_assume(caller);
+	if (!err) {
+		if (uid != (uid_t)-1)
+			ds.shm_perm.uid = uid;
+		if (gid != (gid_t)-1)
+			ds.shm_perm.gid = gid;
+		if (mode == (mode_t)-1)
+			mode = ds.shm_perm.mode;
+		err = sysv_gone(sysv_set_perm(obj->id, &ds, mode));
+		shmfs_caller_drop();
+	}
+	sysv_unlock_by_name(obj);
+	if (!err)
+		sysv_hint_refresh(sysv_backend_of(obj), obj->id, &ds);
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
+static int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+{
+	return set_perm(object(base), (uid_t)-1, (gid_t)-1, mode, caller);
+}
+
+static int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
+		      const struct shmfs_caller *caller)
+{
+	return set_perm(object(base), uid, gid, (mode_t)-1, caller);
+}
+
+static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
+			const struct shmfs_caller *caller)
+{
+	bool now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
+	int err = set_perm(object(base), (uid_t)-1, (gid_t)-1, (mode_t)-1, caller);
+
+	/* touch(1) is for all who may write; only the owner can move ctime. */
+	return err == -EPERM && now ? 0 : err;
+}
+
+static const struct shmfs_backend_ops sysv_ops = {
+	.find = sysv_find,
+	.list = sysv_list,
+	.create = sysv_create,
+	.remove = sysv_remove,
+	.rename = sysv_rename,
+	.statfs = sysv_statfs,
+	.object_new = sysv_object_new,
+	.object_free = sysv_object_free,
+	.revalidate = sysv_revalidate,
+	.getattr = sysv_getattr,
+	.chmod = sysv_chmod,
+	.chown = sysv_chown,
+	.utimens = sysv_utimens,
+	.truncate = sysv_truncate,
+	.xattrs = sysv_xattrs,
+	.root_xattrs = sysv_root_xattrs,
+	.getxattr = sysv_getxattr,
+	.setxattr = sysv_setxattr,
+	.listxattr = sysv_listxattr,
+	.removexattr = sysv_removexattr,
+	.open = sysv_open,
+	.adopt = sysv_adopt,
+	.flush = sysv_flush,
+	.release = sysv_release,
+	.binding = sysv_binding,
+	.read_begin = sysv_read_begin,
+	.read_end = sysv_read_end,
+	.write_begin = sysv_write_begin,
+	.write_end = sysv_write_end,
+	.fallocate = sysv_fallocate,
+	.seek = sysv_seek,
+};
+
+/*
+ * With kernel.shm_rmid_forced a segment goes with the last that has it attached
+ * (proc(5)), and so it would with us, who attach each for a moment.
+ */
+static bool detaching_removes(const char *proc_dir)
+{
+	char path[128];
+	char value = '0';
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/sys/kernel/shm_rmid_forced", proc_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, &value, 1) != 1)
+		value = '0';
+	close(fd);
+	if (value == '0')
+		return false;
+	shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has attached "
+			       "are shown, but neither opened nor made");
+	return true;
+}
+
+int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
+{
+	struct sysv_backend *be = calloc(1, sizeof(*be));
+	int err;
+
+	if (!be)
+		return -ENOMEM;
+	be->base.ops = &sysv_ops;
+	be->config = *config;
+	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
+	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
+	be->detaching_removes = detaching_removes(config->proc_dir);
+	err = sysv_usage_init(&be->usage, config->proc_dir);
+	if (err) {
+		free(be);
+		return err;
+	}
+	pthread_mutex_init(&be->lock, NULL);
+	pthread_cond_init(&be->replaced, NULL);
+	pthread_mutex_init(&be->attach_lock, NULL);
+	sysv_hints_init(be);
+	*out = &be->base;
+	return 0;
+}
+
+void shmfs_sysv_free(struct shmfs_backend *base)
+{
+	struct sysv_backend *be = backend(base);
+
+	sysv_hints_destroy(be);
+	sysv_usage_destroy(&be->usage);
+	pthread_mutex_destroy(&be->attach_lock);
+	pthread_cond_destroy(&be->replaced);
+	pthread_mutex_destroy(&be->lock);
+	free(be);
+}

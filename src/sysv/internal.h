@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the System V backend share:
+ *
+ *   sysv.c         names and attributes
+ *   sysv_handle.c  open files: create, open, close, the bytes
+ *   sysv_segment.c getting at a segment's memory
+ *   sysv_size.c    the size rules: clearing, growing, trimming
+ *   sysv_resize.c  giving a segment another size: whether, and for whom
+ *   sysv_guardian.c replacing it by one of that size
+ *   sysv_reserve.c the memory that this takes, got beforehand
+ *   sysv_usage.c   resident memory, which only the whole table tells
+ *   sysv_xattr.c   extended attributes
+ *   sysv_lock.c    SHM_LOCK in the caller's name
+ *   sysv_labels.c  the attributes that users give a segment
+ *   sysv_hint.c    which segments have any, and what they are
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   object->io     held for reading by whoever writes bytes or opens the
+ *                  segment besides its handles, for writing by whoever
+ *                  replaces the segment.  It may be held for as long
+ *                  as copying the segment takes, so waiting for it goes
+ *                  through sysv_wait_*(), which lets other requests run on.
+ *   backend->lock  the list of objects that are being replaced; held for list
+ *                  work, while a key is taken, and while a segment that was
+ *                  reached by shmid is opened or changed
+ *   hints->lock    who changes labels; held for the few calls that takes, and
+ *                  while another daemon has the directory's flock(2)
+ *   object->lock   the object's fields; held for a system call or two
+ *   backend->attach_lock, usage->lock   innermost
+ */
+#ifndef SHMFS_SYSV_INTERNAL_H
+#define SHMFS_SYSV_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/shm.h>
+
+#include "shmfs/sysv.h"
+#include "sysv/table.h"
+#include "shmfs/write_mapping.h"
+
+#ifndef SHM_STAT_ANY
+#define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
+#endif
+/* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
+#define SYSV_MODE_DEST 01000
+#define SYSV_MODE_LOCKED 02000
+
+/*
+ * st_ino of a segment: its shmid, out of the way of the inode numbers of
+ * /dev/shm.  tmpfs counts those from 1 in 32 bits (inode32, the default).
+ */
+#define SYSV_INO(id) (((ino_t)1 << 32) | (ino_t)(id))
+
+/*
+ * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
+ * is a descriptor of the segment's inode, which is no attachment; without,
+ * an attachment that nattch counts.  Immutable but for its references and its
+ * window: while somebody reads from it, a resize may put another in its place.
+ */
+struct sysv_segment {
+	atomic_int refs;
+	struct sysv_backend *backend; /* borrowed */
+	int id;
+	uint64_t size;
+	int fd;		 /* owned; -1: attached */
+	char *map;	 /* owned; NULL unless attached, or huge pages (no write(2) there) */
+	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
+	bool writable;
+	size_t huge; /* huge page size, or 0 */
+	struct shmfs_write_mapping mapping;
+};
+
+/* Memory of no use, all of it there, until a copy takes its place. */
+struct sysv_reserve {
+	char *mem; /* owned */
+	size_t size;
+	size_t used;	/* by the copy, so far */
+	size_t yielded; /* from the beginning on: that and what is left of a huge page */
+};
+
+/* A copy under way, in memory that is shared with who ends it if need be. */
+struct sysv_copy {
+	struct sysv_reserve reserve; /* owned; of what it takes */
+	bool moves;		     /* what has been copied leaves the source */
+	_Atomic uint64_t moved;	     /* up to here it may have */
+};
+
+/* Bytes of one segment. */
+struct sysv_usage_row {
+	int id;
+	uint64_t resident;
+	uint64_t swapped;
+};
+
+struct sysv_usage {
+	pthread_mutex_t lock;	     /* protects all below; held while the table is read */
+	int fd;			     /* owned; /proc/sysvipc/shm */
+	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds */
+	uint64_t cost;		     /* nanoseconds of processor time that reading took */
+	struct sysv_usage_row *rows; /* owned; sorted by id */
+	size_t count;
+	size_t capacity;
+};
+
+/* Names and values of attributes, packed: as much as a segment may have, names included. */
+#define SYSV_LABELS_SIZE 4096
+struct sysv_labels {
+	size_t len;
+	char bytes[SYSV_LABELS_SIZE];
+};
+
+struct sysv_hints {
+	const char *path;	/* borrowed; NULL: segments can have no labels */
+	uint64_t namespace_ino; /* of our IPC namespace */
+	pthread_mutex_t lock;	/* held with flock(2) of the directory; protects `made` */
+	unsigned made;		/* files that were not there before */
+	atomic_int dir;		/* owned; -1: not there yet */
+};
+
+struct sysv_backend {
+	struct shmfs_backend base;
+	struct shmfs_sysv_config config;
+	struct sysv_usage usage;
+	struct sysv_hints hints;
+	bool by_descriptor;	      /* segments are reached through descriptors */
+	bool detaching_removes;	      /* the last detach does (kernel.shm_rmid_forced) */
+	atomic_size_t mapping_budget; /* for the windows of all segments */
+
+	/*
+	 * Protects `replacing` and its links.  Held by who takes a key, and by who
+	 * opens or changes a segment that was reached by shmid: sysv_lock_by_name().
+	 */
+	pthread_mutex_t lock;
+	pthread_cond_t replaced;       /* one less in `replacing` */
+	struct sysv_object *replacing; /* objects whose segment is being replaced */
+	atomic_int nreplacing;	       /* their number; 0 spares the lock */
+	atomic_uint nreplaced;	       /* how often that has ended */
+
+	/*
+	 * Our own attachments, which nattch counts and st_nlink must not.  Held
+	 * across shmat(2), shmdt(2) and the reading of nattch, so that the two
+	 * numbers belong together.
+	 */
+	pthread_mutex_t attach_lock;
+	struct sysv_attachment *attachments; /* owned list; one node a segment */
+};
+
+struct sysv_attachment {
+	struct sysv_attachment *next;
+	int id;
+	unsigned count;
+};
+
+struct sysv_object {
+	struct shmfs_object base;
+	bool by_key; /* reached by its key, hence resizable; else by its shmid */
+	struct sysv_object *next_replacing;
+
+	pthread_rwlock_t io;
+
+	pthread_mutex_t lock; /* protects all below */
+	int id;
+	bool replacing;		      /* `last` speaks for it until that is done */
+	struct sysv_segment *segment; /* owned reference, while handles are open */
+	int handles;		      /* changed with `io` held as well, for who replaces */
+	struct shmid_ds last;	      /* as last seen */
+	bool known;		      /* `last` is valid */
+
+	/*
+	 * Growth.  A segment that a writer outgrew is larger than its content
+	 * until the writer closes it; then it is cut to the larger of `keep_size`
+	 * and `content_end`.
+	 */
+	bool is_new;	    /* made by a handle that is open still: its content is `content_end` */
+	bool overallocated; /* larger than its content */
+	uint64_t keep_size; /* the size it had, or was made with */
+	uint64_t content_end; /* end of the furthest write */
+};
+
+/* An object as it was at one moment. */
+struct sysv_snapshot {
+	struct sysv_object *object; /* borrowed */
+	int id;
+	struct shmid_ds ds;
+	uint64_t others;	      /* attachments that are not ours */
+	bool gone;		      /* nothing has it but our open handles */
+	struct sysv_segment *segment; /* owned reference; NULL unless it is open */
+};
+
+struct sysv_handle {
+	struct shmfs_handle base;
+	struct sysv_segment *segment; /* owned, from create() until adopt() */
+	bool created;
+	bool cleared; /* truncated by its open */
+	atomic_bool wrote;
+};
+
+/* --- sysv_segment.c --- */
+
+/*
+ * Get at the memory of segment `id`.  `size` is its shm_segsz.
+ * -EACCES, -EIDRM / -EINVAL (gone), -ENOMEM, -EMFILE ...  -EPERM where that
+ * would be its end, for nobody has it attached.
+ */
+int sysv_segment_open(struct sysv_backend *, int id, uint64_t size, bool writable,
+		      struct sysv_segment **);
+/*
+ * The same in two steps for the replacer of a resize, which may outlive the
+ * daemon's other threads and whatever they had locked: fill() neither
+ * allocates nor locks, for a segment that is empty yet, and empty() undoes it;
+ * count() enters the attachment that it may have made, later.
+ */
+struct sysv_segment *sysv_segment_new(struct sysv_backend *);
+int sysv_segment_fill(struct sysv_segment *, int id, uint64_t size);
+void sysv_segment_empty(struct sysv_segment *);
+void sysv_segment_count(struct sysv_segment *, struct sysv_attachment **spare);
+struct sysv_segment *sysv_segment_get(struct sysv_segment *);
+void sysv_segment_put(struct sysv_segment *);
+/* Zero [off, off + len) and give the whole pages in it back. */
+int sysv_segment_punch(struct sysv_segment *, uint64_t off, uint64_t len);
+/*
+ * Copy the first `len` bytes, holes left as holes, with what the reserve gives
+ * back.  Neither allocates nor locks.
+ */
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
+		      struct sysv_copy *);
+/* Does anything but us have the inode open or mapped?  False if it cannot be told. */
+bool sysv_segment_is_shared(struct sysv_segment *);
+/*
+ * What the kernel says of segment `id`, and how many attachments besides ours
+ * it has.  Needs no permission, changes nothing.  -ESTALE when it is gone.
+ */
+int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
+/* IPC_SET: owner and group as in `like`, and a mode. */
+int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
+/* shmat(2) and shmdt(2) with our own attachments counted. */
+int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
+void sysv_detach(struct sysv_backend *, int id, char *map);
+/* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
+bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
+/* Does the mode give him all of `want`, as in shmfs_caller_may()? */
+bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller *);
+/* Can this process open the files behind its mappings? */
+bool sysv_descriptors_work(const char *proc_dir);
+
+/* --- sysv_usage.c --- */
+
+int sysv_usage_init(struct sysv_usage *, const char *proc_dir);
+void sysv_usage_destroy(struct sysv_usage *);
+/* Resident and swapped bytes of segment `id`; 0 when it is not in the table. */
+uint64_t sysv_usage_of(struct sysv_usage *, int id);
+/* The two apart, and as they are now; -ENODATA when it is not in the table. */
+int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
+/* Does that take long enough to let others have the lead? */
+bool sysv_usage_is_slow(struct sysv_usage *);
+/* Forget what was read: memory was just touched through us. */
+void sysv_usage_stale(struct sysv_usage *);
+/* One pass over the table as it is now. */
+int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
+
+/* --- sysv_reserve.c --- */
+
+/*
+ * Have as much memory as copying the segment takes, `most` bytes at the most.
+ * -ENOMEM; or the kernel ends the daemon, for a limit, and nothing has changed.
+ */
+int sysv_reserve_take(struct sysv_reserve *, struct sysv_segment *, uint64_t most);
+/* Give back what the next `bytes` of a copy will take.  Neither allocates nor locks. */
+void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
+void sysv_reserve_free(struct sysv_reserve *);
+
+/* --- sysv_resize.c --- */
+
+/*
+ * Replace the object's segment by one of `size` bytes under the same key.
+ * `object->io` is held for writing.  `handle` is the one that asks, or NULL.
+ * -EBUSY when others use the segment, -EAGAIN when somebody has its file open,
+ * -EPERM when the caller may not remove it or it has no key, -ESTALE when it
+ * was removed already, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
+ * has changed then.  -EIDRM when it was removed meanwhile; -EEXIST when the key was lost on the way: the log says
+ * where the bytes are.
+ */
+int sysv_resize(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
+		const struct shmfs_caller *);
+/* Is a segment of this key just being replaced?  backend->lock is held. */
+bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
+/* Does the key lead to an object whose segment is?  Then that object's identity. */
+bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity);
+/*
+ * An object that was reached by its shmid has an `io` of its own, which does
+ * not keep others from replacing the segment by its key.  Wait for the end of
+ * that, and keep it from beginning until unhold().  With `io` held.
+ */
+void sysv_lock_by_name(struct sysv_object *);
+void sysv_unlock_by_name(struct sysv_object *);
+
+/* --- sysv_size.c --- */
+
+/* truncate(2): clear, or replace and keep that size when the file is closed. */
+int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
+		  const struct shmfs_caller *);
+/* The same with `object->io` held for writing already, and never to 0. */
+int sysv_set_size(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
+		  const struct shmfs_caller *);
+/* Zero every byte; `object->io` is held, and the caller may write. */
+int sysv_clear(struct sysv_object *);
+/* Make room for a write that ends at `end`; `object->io` is held for writing. */
+int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
+	      const struct shmfs_caller *);
+/*
+ * Cut a grown segment to its content, waiting a little for what the kernel is
+ * about to close; `object->io` is held for writing.
+ */
+int sysv_trim_patiently(struct sysv_object *, struct shmfs_handle *);
+
+/* --- sysv_handle.c --- */
+
+int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
+		const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
+void sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
+int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
+	      struct shmfs_handle **);
+int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
+void sysv_release(struct shmfs_handle *);
+/*
+ * May the caller read, or write, at this moment?  `object->io` is held.
+ * -EACCES, or -ESTALE when the segment is gone.
+ */
+int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
+enum shmfs_io_mode sysv_binding(struct shmfs_handle *, int *fd);
+int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
+void sysv_read_end(struct shmfs_handle *, struct shmfs_extent *);
+int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,
+		     struct shmfs_extent *);
+ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t written);
+int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
+off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
+
+/* --- sysv_xattr.c --- */
+
+extern const struct shmfs_xattr sysv_xattrs[];
+extern const struct shmfs_xattr sysv_root_xattrs[];
+ssize_t sysv_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
+		      const struct shmfs_caller *);
+int sysv_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *);
+ssize_t sysv_listxattr(struct shmfs_object *, char *names, size_t size,
+		       const struct shmfs_caller *);
+int sysv_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+
+/* --- sysv_labels.c --- */
+
+/*
+ * Those of a segment, as getxattr(2) and so on; -EOPNOTSUPP where segments are
+ * not reached by descriptors, -ENOSPC when all would be over SYSV_LABELS_SIZE.
+ */
+ssize_t sysv_label_get(struct sysv_object *, const char *name, void *value, size_t size);
+ssize_t sysv_label_list(struct sysv_object *, char *names, size_t size);
+int sysv_label_set(struct sysv_object *, const char *name, const void *value, size_t len,
+		   int flags);
+int sysv_label_remove(struct sysv_object *, const char *name);
+/*
+ * A segment that takes another's place: first its labels, with a hint of them,
+ * which neither allocates nor locks; in the end the hint is put right and the
+ * old one's goes.
+ */
+int sysv_labels_carry(const struct sysv_segment *to, const struct sysv_segment *from,
+		      struct sysv_labels *);
+void sysv_labels_settle(const struct sysv_segment *to, const struct sysv_segment *from,
+			struct sysv_labels *);
+/* All that are at a descriptor. */
+void sysv_labels_read(int fd, struct sysv_labels *);
+
+/* One more, or -ENOSPC. */
+int sysv_labels_add(struct sysv_labels *, const char *name, const void *value, size_t len);
+/* The name that follows another, of NULL the first; NULL at the end. */
+const char *sysv_labels_next(const struct sysv_labels *, const char *name);
+/* Are these bytes, which came from elsewhere, labels from begin to end? */
+bool sysv_labels_valid(const struct sysv_labels *);
+
+/* --- sysv_hint.c --- */
+
+void sysv_hints_init(struct sysv_backend *);
+void sysv_hints_destroy(struct sysv_backend *);
+/* Taken by who changes labels, against threads and other daemons.  -EOPNOTSUPP, -EACCES ... */
+int sysv_hints_lock(struct sysv_backend *);
+void sysv_hints_unlock(struct sysv_backend *);
+/*
+ * What the hint says of a segment that is like *ds: nothing, if there is none.
+ * -ESTALE when there is one that does not fit: only the inode knows.
+ */
+int sysv_hint_read(struct sysv_backend *, int id, const struct shmid_ds *ds, struct sysv_labels *);
+/* Before labels are changed: make it one that does not fit.  The lock is held. */
+int sysv_hint_begin(struct sysv_backend *, int id);
+/* And after: write what there is now.  The lock is held. */
+void sysv_hint_end(struct sysv_backend *, int id, const struct shmid_ds *ds,
+		   const struct sysv_labels *);
+/* The segment was like *before, and was changed by us: let its hint fit again. */
+void sysv_hint_refresh(struct sysv_backend *, int id, const struct shmid_ds *before);
+/* Let a segment have the hint of another, which will not fit.  Neither allocates nor locks. */
+void sysv_hint_inherit(struct sysv_backend *, int id, int from);
+
+/* --- sysv_lock.c --- */
+
+/*
+ * SHM_LOCK or SHM_UNLOCK segment `id` as the caller: with his rights, at his
+ * limit and on his account.  -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
+ */
+int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
+
+/* --- sysv.c --- */
+
+/* Look at the object now; put snapshot->segment back.  -ESTALE when nothing has it any more. */
+int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
+
+struct sysv_backend *sysv_backend_of(struct sysv_object *);
+/*
+ * sysv_segment_stat() of the object's segment into object->last; the lock is
+ * held.  shmids are used again in the end: what has the id now must be what
+ * had it before, else -ESTALE.
+ */
+int sysv_object_stat(struct sysv_object *, uint64_t *others);
+/* The same with the lock taken for it, into *ds. */
+int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
+/* What follows may take long: another thread is to take requests. */
+void sysv_release_lead(const struct sysv_backend *);
+void sysv_wait_write(struct sysv_object *);
+void sysv_wait_read(struct sysv_object *);
+/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */
+int sysv_gone(int err);
+
+#endif

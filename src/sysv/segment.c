@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Getting at a segment's memory.
+ *
+ * shmat(2) is the way that everybody has, and it shows: nattch goes up, and
+ * the mapping has to be read and written by touching pages.  The kernel backs
+ * every segment with a file of an internal tmpfs, and an attached segment's
+ * file can be opened through /proc/self/map_files.  It is opened by path, so
+ * what comes is the plain file and not the attachment: after shmdt(2) nattch
+ * is what it was, read(2) and write(2) work without faults, holes read as
+ * zeros without being filled, and the kernel can bind an open file to it.
+ * Opening needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc(5)).
+ */
+#include "sysv/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "shmfs/sigbus.h"
+
+/* A step of a copy through mappings; it is on the stack of the copier. */
+#define COPY_STEP ((size_t)16 << 10)
+/* A step of a copy by the kernel. */
+#define COPY_PIECE (4 << 20)
+
+static size_t round_up(size_t size, size_t unit)
+{
+	return (size + unit - 1) / unit * unit;
+}
+
+/*
+ * Open the file behind an attachment.  The name of the link is the range of
+ * the mapping, which is rounded up to the page size of the segment; only the
+ * one that is right exists.
+ */
+static int open_map_file(const char *proc_dir, const char *map, size_t size)
+{
+	const size_t page_sizes[] = { (size_t)sysconf(_SC_PAGESIZE),
+				      (size_t)64 << 10,
+				      (size_t)1 << 20,
+				      (size_t)2 << 20,
+				      (size_t)16 << 20,
+				      (size_t)32 << 20,
+				      (size_t)512 << 20,
+				      (size_t)1 << 30,
+				      (size_t)16 << 30 };
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(page_sizes) / sizeof(*page_sizes); i++) {
+		size_t end = (size_t)map + round_up(size, page_sizes[i]);
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/self/map_files/%zx-%zx", proc_dir, (size_t)map,
+			 end);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		if (errno != ENOENT)
+			return -errno;
+	}
+	return -ENOENT;
+}
+
+/* Huge pages have no write(2): such a segment is written through a mapping. */
+static int map_huge(struct sysv_segment *segment)
+{
+	struct statfs fs;
+	size_t size;
+	void *map;
+
+	if (fstatfs(segment->fd, &fs) != 0)
+		return -errno;
+	if (fs.f_type != HUGETLBFS_MAGIC)
+		return 0;
+	segment->huge = (size_t)fs.f_bsize;
+	size = round_up(segment->size, segment->huge);
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	segment->map = map;
+	segment->map_size = size;
+	return 0;
+}
+
+bool sysv_descriptors_work(const char *proc_dir)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	/* Shared anonymous memory is a file of the same internal tmpfs. */
+	char *map = mmap(NULL, page, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int fd;
+
+	if (map == MAP_FAILED)
+		return false;
+	fd = open_map_file(proc_dir, map, page);
+	if (fd >= 0)
+		close(fd);
+	munmap(map, page);
+	return fd >= 0;
+}
+
+/* Find the count of a segment's attachments, or the end of the list. */
+static struct sysv_attachment **find_attachment(struct sysv_backend *be, int id)
+{
+	struct sysv_attachment **link = &be->attachments;
+
+	while (*link && (*link)->id != id)
+		link = &(*link)->next;
+	return link;
+}
+
+/* Count one more; `spare` is used up for the first of a segment. */
+static void count_attachment(struct sysv_backend *be, int id, struct sysv_attachment **spare)
+{
+	struct sysv_attachment **link = find_attachment(be, id);
+
+	if (!*link) {
+		*link = *spare;
+		*spare = NULL;
+		(*link)->id = id;
+	}
+	(*link)->count++;
+}
+
+int sysv_attach(struct sysv_backend *be, int id, int flags, char **map)
+{
+	struct sysv_attachment *spare = calloc(1, sizeof(*spare));
+	int err = 0;
+	char *at;
+
+	if (!spare)
+		return -ENOMEM;
+	pthread_mutex_lock(&be->attach_lock);
+	at = shmat(id, NULL, flags);
+	if (at == (void *)-1) {
+		err = -errno;
+	} else {
+		count_attachment(be, id, &spare);
+		*map = at;
+	}
+	pthread_mutex_unlock(&be->attach_lock);
+	free(spare);
+	return err;
+}
+
+bool sysv_is_owner(const struct shmid_ds *ds, const struct shmfs_caller *caller)
+{
+	return caller->uid == 0 || caller->uid == ds->shm_perm.uid ||
+	       caller->uid == ds->shm_perm.cuid;
+}
+
+bool sysv_may(const struct shmid_ds *ds, unsigned want, const struct shmfs_caller *caller)
+{
+	const struct shmfs_rights rights = {
+		.owner = ds->shm_perm.uid,
+		.creator = ds->shm_perm.cuid,
+		.group = ds->shm_perm.gid,
+		.creators_group = ds->shm_perm.cgid,
+		.mode = ds->shm_perm.mode,
+	};
+
+	return shmfs_caller_may(caller, &rights, want);
+}
+
+void sysv_segment_count(struct sysv_segment *segment, struct sysv_attachment **spare)
+{
+	if (!segment->map || segment->map_size)
+		return;
+	pthread_mutex_lock(&segment->backend->attach_lock);
+	count_attachment(segment->backend, segment->id, spare);
+	pthread_mutex_unlock(&segment->backend->attach_lock);
+}
+
+int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode)
+{
+	struct shmid_ds ds = *like;
+
+	ds.shm_perm.mode = (unsigned short)(mode & 0777);
+	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
+}
+
+void sysv_detach(struct sysv_backend *be, int id, char *map)
+{
+	struct sysv_attachment **link;
+	struct sysv_attachment *last = NULL;
+
+	pthread_mutex_lock(&be->attach_lock);
+	shmdt(map);
+	link = find_attachment(be, id);
+	if (--(*link)->count == 0) {
+		last = *link;
+		*link = last->next;
+	}
+	pthread_mutex_unlock(&be->attach_lock);
+	free(last);
+}
+
+int sysv_segment_stat(struct sysv_backend *be, int id, struct shmid_ds *ds, uint64_t *others)
+{
+	const struct sysv_attachment *own;
+	struct shmid_ds now;
+	int found;
+
+	/*
+	 * SHM_STAT_ANY asks for no permission.  It takes the slot that the id
+	 * names and returns the id of the segment that is in it now.
+	 */
+	pthread_mutex_lock(&be->attach_lock);
+	found = shmctl(id, SHM_STAT_ANY, &now);
+	own = *find_attachment(be, id);
+	if (found == id && others)
+		*others = now.shm_nattch - (own ? own->count : 0);
+	pthread_mutex_unlock(&be->attach_lock);
+	if (found != id)
+		return -ESTALE;
+	*ds = now;
+	return 0;
+}
+
+static int open_descriptor(struct sysv_segment *segment, const char *map)
+{
+	segment->fd = open_map_file(segment->backend->config.proc_dir, map, segment->size);
+	if (segment->fd < 0)
+		return segment->fd;
+	segment->writable = true;
+	return map_huge(segment);
+}
+
+struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
+{
+	struct sysv_segment *segment = calloc(1, sizeof(*segment));
+
+	if (!segment)
+		return NULL;
+	atomic_init(&segment->refs, 1);
+	segment->backend = be;
+	segment->mapping.budget = &be->mapping_budget;
+	segment->fd = -1;
+	return segment;
+}
+
+int sysv_segment_open(struct sysv_backend *be, int id, uint64_t size, bool writable,
+		      struct sysv_segment **out)
+{
+	struct sysv_segment *segment;
+	struct shmid_ds ds;
+	char *map;
+	int err;
+
+	if (be->detaching_removes && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
+	    ds.shm_nattch == 0)
+		return -EPERM;
+	segment = sysv_segment_new(be);
+	if (!segment)
+		return -ENOMEM;
+	segment->id = id;
+	segment->size = size;
+	err = sysv_attach(be, id, be->by_descriptor || !writable ? SHM_RDONLY : 0, &map);
+	if (!err && be->by_descriptor) {
+		err = open_descriptor(segment, map);
+		sysv_detach(be, id, map);
+	} else if (!err) {
+		segment->map = map;
+		segment->writable = writable;
+	}
+	if (err) {
+		sysv_segment_put(segment);
+		return err;
+	}
+	*out = segment;
+	return 0;
+}
+
+int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
+{
+	bool by_descriptor = segment->backend->by_descriptor;
+	char *map = shmat(id, NULL, by_descriptor ? SHM_RDONLY : 0);
+	int err;
+
+	if (map == (void *)-1)
+		return -errno;
+	segment->id = id;
+	segment->size = size;
+	segment->writable = true;
+	if (!by_descriptor) {
+		segment->map = map;
+		return 0;
+	}
+	err = open_descriptor(segment, map);
+	shmdt(map);
+	return err;
+}
+
+struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
+{
+	atomic_fetch_add(&segment->refs, 1);
+	return segment;
+}
+
+void sysv_segment_empty(struct sysv_segment *segment)
+{
+	/* The replacer's segments have none, and it must not come to free(3). */
+	shmfs_write_mapping_close(&segment->mapping);
+	if (segment->map_size)
+		munmap(segment->map, segment->map_size);
+	else if (segment->map)
+		shmdt(segment->map);
+	if (segment->fd >= 0)
+		close(segment->fd);
+	segment->map = NULL;
+	segment->map_size = 0;
+	segment->fd = -1;
+	segment->size = 0;
+}
+
+void sysv_segment_put(struct sysv_segment *segment)
+{
+	if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1)
+		return;
+	if (segment->map && !segment->map_size) {
+		sysv_detach(segment->backend, segment->id, segment->map);
+		segment->map = NULL;
+	}
+	sysv_segment_empty(segment);
+	free(segment);
+}
+
+/* MADV_REMOVE is PUNCH_HOLE for a mapping; it takes whole pages. */
+static int punch_mapping(struct sysv_segment *segment, uint64_t off, uint64_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint64_t end = off + len;
+	/* What follows the end in its page is nobody's. */
+	uint64_t whole_end = end == segment->size ? round_up(end, page) : end / page * page;
+	uint64_t whole = round_up(off, page);
+
+	if (whole >= whole_end || madvise(segment->map + whole, whole_end - whole, MADV_REMOVE))
+		return shmfs_zero_nofault(segment->map + off, len);
+	if (whole > off && shmfs_zero_nofault(segment->map + off, whole - off))
+		return -EFAULT;
+	return end > whole_end ? shmfs_zero_nofault(segment->map + whole_end, end - whole_end) : 0;
+}
+
+int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
+{
+	if (off >= segment->size || len == 0)
+		return 0;
+	if (len > segment->size - off)
+		len = segment->size - off;
+	if (segment->fd < 0)
+		return punch_mapping(segment, off, len) == 0 ? 0 : -ENOMEM;
+	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+		      (off_t)len) != 0)
+		return -errno;
+	return 0;
+}
+
+/* The source needs it no more: its memory is for what is copied next. */
+static void leave(int from, off_t start, off_t end, struct sysv_copy *copy)
+{
+	atomic_store(&copy->moved, (uint64_t)end);
+	fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, end - start);
+}
+
+/* The kernel copies page by page in itself: no faults, holes stay holes. */
+static int copy_descriptors(int to, int from, off_t len, struct sysv_copy *copy)
+{
+	off_t pos = 0;
+
+	while (pos < len) {
+		off_t data = lseek(from, pos, SEEK_DATA);
+		off_t hole;
+
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno;
+		hole = lseek(from, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		if (hole > len)
+			hole = len;
+		for (pos = data; pos < hole;) {
+			off_t start = pos;
+			off_t out = pos;
+			size_t step = hole - pos < COPY_PIECE ? (size_t)(hole - pos) : COPY_PIECE;
+			ssize_t n;
+
+			sysv_reserve_yield(&copy->reserve, step);
+			n = copy_file_range(from, &pos, to, &out, step, 0);
+			if (n < 0)
+				return -errno;
+			if (n == 0)
+				return -EIO;
+			if (copy->moves)
+				leave(from, start, pos, copy);
+		}
+	}
+	return 0;
+}
+
+static bool is_zero(const char *bytes, size_t len)
+{
+	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
+}
+
+/* Zeros are not written, so that the copy is no larger in memory than need be. */
+static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_copy *copy)
+{
+	char buffer[COPY_STEP];
+	int err = 0;
+
+	for (uint64_t pos = 0; !err && pos < len;) {
+		size_t step = len - pos < COPY_STEP ? (size_t)(len - pos) : COPY_STEP;
+
+		err = shmfs_copy_nofault(buffer, from + pos, step);
+		if (!err && !is_zero(buffer, step)) {
+			sysv_reserve_yield(&copy->reserve, step);
+			err = shmfs_copy_nofault(to + pos, buffer, step);
+		}
+		pos += step;
+	}
+	return err == -EFAULT ? -ENOMEM : err;
+}
+
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
+		      struct sysv_copy *copy)
+{
+	if (to->map && from->map)
+		return copy_mappings(to->map, from->map, len, copy);
+	return copy_descriptors(to->fd, from->fd, (off_t)len, copy);
+}
+
+/*
+ * A write lease is granted only to the sole opener of a file, and mappings
+ * count as openers (fcntl(2), fs/locks.c check_conflicting_open()).  That
+ * covers what nattch does not: files of this or another mount that the kernel
+ * serves, and their mappings, which outlive them.
+ */
+bool sysv_segment_is_shared(struct sysv_segment *segment)
+{
+	if (segment->fd < 0)
+		return false;
+	if (fcntl(segment->fd, F_SETLEASE, F_WRLCK) == 0) {
+		fcntl(segment->fd, F_SETLEASE, F_UNLCK);
+		return false;
+	}
+	return errno == EAGAIN;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes of segments, and what the root directory tells of all.
+ *
+ * What ipcs(1) and lsipc(1) tell of a segment comes from the same calls, at the
+ * moment it is asked for.
+ */
+#include "sysv/internal.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/xattr.h>
+#include <string.h>
+
+#include "shmfs/attached.h"
+#include "shmfs/xattr.h"
+
+static void view_clear(struct sysv_snapshot *snapshot)
+{
+	sysv_segment_put(snapshot->segment);
+}
+#define VIEW __attribute__((cleanup(view_clear))) struct sysv_snapshot
+
+/* --- of a segment; the subject is its struct sysv_object --- */
+
+enum field { KEY, ID, NATTCH, CPID, LPID, CUID, CGID, LOCKED, RESIDENT, SWAPPED };
+
+/* What shmctl(2) tells. */
+static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW snapshot = { 0 };
+	const struct shmid_ds *ds = &snapshot.ds;
+	int err = sysv_snapshot_take(context, &snapshot);
+
+	(void)caller;
+	if (err)
+		return err;
+
+	const long long values[] = {
+		[ID] = snapshot.id,
+		[NATTCH] = (long long)snapshot.others,
+		[CPID] = ds->shm_cpid,
+		[LPID] = ds->shm_lpid,
+		[CUID] = ds->shm_perm.cuid,
+		[CGID] = ds->shm_perm.cgid,
+		[LOCKED] = (ds->shm_perm.mode & SYSV_MODE_LOCKED) != 0,
+	};
+
+	if (field == KEY)
+		fprintf(out, "0x%08x", (unsigned)ds->shm_perm.__key);
+	else
+		fprintf(out, "%lld", values[field]);
+	return 0;
+}
+
+/* What only the table tells. */
+static int find_row(const struct sysv_snapshot *snapshot, struct sysv_usage_row *row)
+{
+	struct sysv_backend *be = sysv_backend_of(snapshot->object);
+
+	if (sysv_usage_is_slow(&be->usage))
+		sysv_release_lead(be);
+	return sysv_usage_find(&be->usage, snapshot->id, row);
+}
+
+static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW snapshot = { 0 };
+	struct sysv_usage_row row;
+	int err = sysv_snapshot_take(context, &snapshot);
+
+	(void)caller;
+	if (!err)
+		err = find_row(&snapshot, &row);
+	if (!err)
+		fprintf(out, "%llu",
+			(unsigned long long)(field == RESIDENT ? row.resident : row.swapped));
+	return err;
+}
+
+/*
+ * The kernel tells it of no segment outright.  Of an open one the descriptor's
+ * file system does.  Of others the table, as soon as a huge page is in use: for
+ * each it counts one for every plain page in it (ipc/shm.c, shm_add_rss_swap(),
+ * Linux 6.18).  So much is more than even transparent huge pages explain, which
+ * may reach past the end of a small segment.
+ */
+static bool is_huge(const struct sysv_snapshot *snapshot)
+{
+	const uint64_t most_slack = (uint64_t)512 << 20;
+	uint64_t size = snapshot->ds.shm_segsz;
+	struct sysv_usage_row row;
+
+	if (snapshot->segment && snapshot->segment->fd >= 0)
+		return snapshot->segment->huge > 0;
+	return find_row(snapshot, &row) == 0 && row.resident > size &&
+	       row.resident - size > most_slack;
+}
+
+/*
+ * There is no word for SHM_NORESERVE: the kernel keeps that to itself, not in
+ * the mode, the table or the segment's inode.
+ */
+static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	VIEW snapshot = { 0 };
+	const char *between = "";
+	int err = sysv_snapshot_take(context, &snapshot);
+
+	(void)field, (void)caller;
+	if (err)
+		return err;
+
+	const unsigned mode = snapshot.ds.shm_perm.mode;
+	const struct {
+		const char *word;
+		bool holds;
+	} words[] = {
+		{ "dest", snapshot.gone || (mode & SYSV_MODE_DEST) },
+		{ "locked", mode & SYSV_MODE_LOCKED },
+		{ "hugetlb", is_huge(&snapshot) },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (!words[i].holds)
+			continue;
+		fprintf(out, "%s%s", between, words[i].word);
+		between = " ";
+	}
+	return 0;
+}
+
+/* A segment that only our descriptor keeps has no id, and nobody attached. */
+static int get_attached(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	struct sysv_backend *be = sysv_backend_of(context);
+	VIEW snapshot = { 0 };
+	int err = sysv_snapshot_take(context, &snapshot);
+
+	(void)field;
+	if (err)
+		return err;
+
+	const struct shmfs_attached_query query = {
+		.proc_dir = be->config.proc_dir,
+		.files = { { be->base.mount_dev, SYSV_INO(snapshot.id) } },
+		.segment = snapshot.gone ? -1 : snapshot.id,
+	};
+
+	sysv_release_lead(be);
+	return shmfs_attached_write(&query, caller, out);
+}
+
+static int set_locked(void *context, int field, const char *value, size_t size,
+		      const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = context;
+	struct shmid_ds ds;
+	bool on;
+	int err = shmfs_xattr_parse_switch(value, size, &on);
+
+	(void)field;
+	if (err)
+		return err;
+	sysv_wait_read(obj);
+	err = sysv_object_stat_now(obj, &ds, NULL);
+	if (!err)
+		err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
+const struct shmfs_xattr sysv_xattrs[] = {
+	{ SHMFS_XATTR_OBJECT "key", .get = get_field, .field = KEY },
+	{ SHMFS_XATTR_OBJECT "id", .get = get_field, .field = ID },
+	{ SHMFS_XATTR_OBJECT "nattch", .get = get_field, .field = NATTCH },
+	{ SHMFS_XATTR_OBJECT "cpid", .get = get_field, .field = CPID },
+	{ SHMFS_XATTR_OBJECT "lpid", .get = get_field, .field = LPID },
+	{ SHMFS_XATTR_OBJECT "cuid", .get = get_field, .field = CUID },
+	{ SHMFS_XATTR_OBJECT "cgid", .get = get_field, .field = CGID },
+	{ SHMFS_XATTR_OBJECT "resident", .get = get_usage, .field = RESIDENT },
+	{ SHMFS_XATTR_OBJECT "swapped", .get = get_usage, .field = SWAPPED },
+	{ SHMFS_XATTR_OBJECT "status", .get = get_status },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_attached },
+	{ SHMFS_XATTR_OBJECT "locked", .get = get_field, .set = set_locked, .field = LOCKED },
+	{ 0 },
+};
+
+/* --- all other names --- */
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+/* What users may call as they like. */
+static bool is_users(const char *name)
+{
+	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
+}
+
+static bool is_acl(const char *name)
+{
+	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
+}
+
+/*
+ * An ACL of three entries says what the mode says, and setting it is chmod(2);
+ * one that says more is nothing that the kernel's checks of IPC would follow.
+ */
+static int set_acl(struct shmfs_object *base, const void *value, size_t size,
+		   const struct shmfs_caller *caller)
+{
+	static const unsigned tags[] = { ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER };
+	struct {
+		struct posix_acl_xattr_header header;
+		struct posix_acl_xattr_entry entries[3];
+	} acl;
+	mode_t mode = 0;
+
+	if (size != sizeof(acl))
+		return -EOPNOTSUPP;
+	memcpy(&acl, value, sizeof(acl));
+	for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
+		if (le16toh(acl.entries[i].e_tag) != tags[i])
+			return -EOPNOTSUPP;
+		mode = mode << 3 | (le16toh(acl.entries[i].e_perm) & 07);
+	}
+	return base->backend->ops->chmod(base, mode, caller);
+}
+
+/* The kernel has looked at the mode that it knew; this is the one that is set now. */
+static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller)
+{
+	VIEW snapshot = { 0 };
+	int err = sysv_snapshot_take(obj, &snapshot);
+
+	if (err)
+		return err;
+	return sysv_may(&snapshot.ds, want, caller) ? 0 : -EACCES;
+}
+
+ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
+		      const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 04, caller);
+	return err ? err : sysv_label_get(object(base), name, value, size);
+}
+
+int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
+		return set_acl(base, value, size, caller);
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 02, caller);
+	return err ? err : sysv_label_set(object(base), name, value, size, flags);
+}
+
+ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
+		       const struct shmfs_caller *caller)
+{
+	(void)caller;
+	return sysv_label_list(object(base), names, size);
+}
+
+int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (is_acl(name))
+		return 0;
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	err = check_mode(object(base), 02, caller);
+	return err ? err : sysv_label_remove(object(base), name);
+}
+
+/* --- of the root directory; the subject is the backend --- */
+
+enum limit { SHMMAX, SHMALL, SHMMNI, SEGMENTS, PAGES };
+
+static int get_limit(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+{
+	struct shminfo limits;
+	struct shm_info used;
+
+	(void)context, (void)caller;
+	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
+	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
+		return -errno;
+
+	const unsigned long values[] = {
+		[SHMMAX] = limits.shmmax, [SHMALL] = limits.shmall,
+		[SHMMNI] = limits.shmmni, [SEGMENTS] = (unsigned long)used.used_ids,
+		[PAGES] = used.shm_tot,
+	};
+
+	fprintf(out, "%lu", values[field]);
+	return 0;
+}
+
+const struct shmfs_xattr sysv_root_xattrs[] = {
+	{ SHMFS_XATTR_ROOT "shmmax", .get = get_limit, .field = SHMMAX },
+	{ SHMFS_XATTR_ROOT "shmall", .get = get_limit, .field = SHMALL },
+	{ SHMFS_XATTR_ROOT "shmmni", .get = get_limit, .field = SHMMNI },
+	{ SHMFS_XATTR_ROOT "segments", .get = get_limit, .field = SEGMENTS },
+	{ SHMFS_XATTR_ROOT "pages", .get = get_limit, .field = PAGES },
+	{ 0 },
+};
