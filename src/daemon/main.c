@@ -399,7 +399,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 	err = fuse_session_mount(session, options->mountpoint) == 0 ? 0 : -EIO;
 	if (!err) {
 		find_mount_dev(backends, options->mountpoint);
-		err = shmfs_passthrough_start(fs, session);
+		err = shmfs_reply_first(fs);
 		if (!err)
 			err = shmfs_privilege_reduce();
 		if (!err && !options->foreground)

@@ -8,6 +8,8 @@
  *   fuse_names.c        requests on names: lookup, create, remove, rename
  *   fuse_dir.c          directories
  *   fuse_passthrough.c  binding open files to descriptors that the kernel serves
+ *   open_order.c        keeps replies to opens in order
+ *   reply.c             replies that libfuse before 3.17 cannot make
  *   fuse_loop.c         how requests are handed to threads
  */
 #ifndef SHMFS_FUSE_FS_H

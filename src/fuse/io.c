@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fuse/reply.h"
+#include "fuse/open_order.h"
 #include "shmfs/sigbus.h"
 #include "shmfs/extent.h"
 
@@ -77,7 +77,7 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct shmfs_extent extent;
 	int err;
 
-	shmfs_passthrough_acknowledge(inode_of(ino), handle);
+	shmfs_open_order_acknowledge(inode_of(ino), handle);
 	if (fills_page(fi)) {
 		reply_error(req, -EINVAL);
 		return;
@@ -114,7 +114,7 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 	struct shmfs_extent extent;
 	ssize_t n;
 
-	shmfs_passthrough_acknowledge(inode_of(ino), handle);
+	shmfs_open_order_acknowledge(inode_of(ino), handle);
 	if (size > LONG_IO)
 		shmfs_loop_offer_lead();
 	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fuse/open_order.h"
 #include "fuse/reply.h"
 #include "shmfs/sanitizer.h"
 
@@ -208,9 +209,9 @@ void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_h
 	if (handle->next)
 		handle->next->link = handle->link;
 	pthread_mutex_unlock(&fs->open_lock);
-	shmfs_passthrough_acknowledge(inode, handle);
+	shmfs_open_order_acknowledge(inode, handle);
 	if (handle->bound)
-		shmfs_passthrough_unbind(&fs->passthrough, inode);
+		shmfs_passthrough_unbind(fs, inode);
 	handle->bound = false;
 	ops_of(handle->object)->release(handle);
 	atomic_fetch_sub(&inode->nopen, 1);
@@ -299,7 +300,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
 	want(conn, FUSE_CAP_SPLICE_READ, false);
-	shmfs_passthrough_init(&fs->passthrough, conn);
+	shmfs_reply_init(&fs->passthrough, conn);
 	if (conn->max_write > MAX_TRANSFER)
 		conn->max_write = MAX_TRANSFER;
 }

@@ -3,25 +3,18 @@
  * Kernel passthrough (Linux 6.9): an open file is bound to a descriptor, and
  * read(2), write(2) and mmap(2) on it never reach the daemon.
  */
-#ifndef SHMFS_PASSTHROUGH_H
-#define SHMFS_PASSTHROUGH_H
+#ifndef SHMFS_FUSE_PASSTHROUGH_H
+#define SHMFS_FUSE_PASSTHROUGH_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "shmfs/inode.h"
+
+struct shmfs_fs;
 
 struct shmfs_passthrough {
 	const char *unwanted; /* why it is not asked for, in words for the user; or NULL */
 	bool on;	      /* asked for and, as far as INIT tells, granted */
-	int device;	      /* borrowed: the session's /dev/fuse */
-
-	/* The INIT exchange, where libfuse leaves it to us (before 3.17). */
-	bool asked;	       /* the kernel's request was seen */
-	bool offered;	       /* and had passthrough in it */
-	bool killpriv_offered; /* and HANDLE_KILLPRIV_V2 */
-	bool settled;	       /* the reply was sent */
-	uint64_t init_unique;  /* the request's number */
 };
 
 /* What an open reply says of a handle. */
@@ -29,5 +22,20 @@ struct shmfs_bound {
 	enum shmfs_io_mode binding;
 	int backing_id; /* unless SHMFS_IO_DAEMON */
 };
+
+/*
+ * Why the kernel does not serve the files that are opened now, in words for the
+ * user.  NULL: it does.  Tries it out.
+ */
+const char *shmfs_passthrough_lack(const struct shmfs_fs *);
+
+/*
+ * Bind a handle to the descriptor that its backend names, of which the kernel
+ * keeps a reference of its own, and say how it is bound.  SHMFS_IO_DAEMON: the
+ * backend does not want it or the kernel refused.  unbind() undoes the rest.
+ */
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_inode *,
+					  struct shmfs_handle *);
+void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_inode *);
 
 #endif

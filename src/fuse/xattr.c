@@ -14,7 +14,6 @@
 #include <linux/limits.h>
 #include <string.h>
 
-#include "fuse/reply.h"
 #include "shmfs/version.h"
 
 #define ACL_PREFIX "system.posix_acl_"
@@ -32,7 +31,7 @@ static int get_version(void *context, int field, FILE *out, const struct shmfs_c
 static int get_engine(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct shmfs_fs *fs = context;
-	const char *reason = shmfs_passthrough_lack(&fs->passthrough);
+	const char *reason = shmfs_passthrough_lack(fs);
 
 	(void)field, (void)caller;
 	if (reason)

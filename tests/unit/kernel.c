@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -24,14 +27,21 @@ struct kernel_backing kernel_backing;
 unsigned kernel_spliced;
 static unsigned interrupted;
 
-/* --- system calls that src/fuse/passthrough.c makes on the device --- */
+/* --- system calls on the device --- */
 
-ssize_t __real_writev(int fd, const struct iovec *iov, int count);
-ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);
-ssize_t __wrap_splice(int from, off_t *from_pos, int to, off_t *to_pos, size_t len, unsigned flags);
-int __wrap_ioctl(int fd, unsigned long request, ...);
+/*
+ * libfuse is a shared library, where the linker's --wrap does not reach.  It finds
+ * these two functions because a program's symbols come before those of libc.
+ */
 
-ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
+static int device = -1; /* borrowed; the session's */
+
+static ssize_t real_writev(int fd, const struct iovec *iov, int count)
+{
+	return syscall(SYS_writev, fd, iov, count);
+}
+
+static ssize_t reply_to_kernel(const struct iovec *iov, int count)
 {
 	const struct fuse_out_header *header = iov[0].iov_base;
 	struct fuse_out_header failed = { .len = sizeof(failed), .error = -EIO };
@@ -43,40 +53,51 @@ ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
 		errno = ENOENT;
 		return -1;
 	}
-	n = __real_writev(fd, iov, count);
+	n = real_writev(device, iov, count);
 	if (n >= 0 || errno != EFAULT)
 		return n;
 	/* A reply that cannot be read ends its request (fs/fuse/dev.c, fuse_dev_do_write()). */
 	failed.unique = header->unique;
-	assert_int_equal(write(fd, &failed, sizeof(failed)), sizeof(failed));
+	assert_int_equal(write(device, &failed, sizeof(failed)), sizeof(failed));
 	errno = EFAULT;
 	return -1;
 }
 
+ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+	return fd == device ? reply_to_kernel(iov, count) : real_writev(fd, iov, count);
+}
+
 /* A reply out of a pipe.  The device takes it at once, as a socket would not. */
-ssize_t __wrap_splice(int from, off_t *from_pos, int to, off_t *to_pos, size_t len, unsigned flags)
+static ssize_t reply_from_pipe(int from, size_t len)
 {
 	char *reply = malloc(len);
 	struct iovec iov = { reply, len };
 	ssize_t n;
 
 	assert_non_null(reply);
-	assert_null(from_pos);
-	assert_null(to_pos);
-	assert_int_equal(flags, 0);
 	assert_int_equal(read(from, reply, len), len);
 	kernel_spliced++;
-	n = __wrap_writev(to, &iov, 1);
+	n = reply_to_kernel(&iov, 1);
 	free(reply);
 	return n;
 }
+
+ssize_t splice(int from, off64_t *from_pos, int to, off64_t *to_pos, size_t len, unsigned flags)
+{
+	if (to != device)
+		return syscall(SYS_splice, from, from_pos, to, to_pos, len, flags);
+	return reply_from_pipe(from, len);
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
 
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
 	void *arg;
 
-	(void)fd;
+	assert_int_equal(fd, device);
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
@@ -100,61 +121,30 @@ void kernel_interrupt(unsigned count)
 	interrupted = count;
 }
 
-/*
- * From 3.17 on libfuse itself writes to the device, where the linker's --wrap
- * does not reach.
- */
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
-{
-	(void)userdata;
-	return read(fd, buf, len);
-}
-
-static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
-{
-	(void)userdata;
-	return __wrap_writev(fd, iov, count);
-}
-
-static ssize_t device_splice_send(int from, off_t *from_pos, int fd, off_t *pos, size_t len,
-				  unsigned flags, void *userdata)
-{
-	(void)userdata;
-	return __wrap_splice(from, from_pos, fd, pos, len, flags);
-}
-
-static int wrap_device(struct fuse_session *session)
-{
-	static const struct fuse_custom_io io = {
-		.read = device_read,
-		.writev = device_writev,
-		.splice_send = device_splice_send,
-	};
-
-	return fuse_session_custom_io(session, &io, fuse_session_fd(session));
-}
-#else
-static int wrap_device(struct fuse_session *session)
-{
-	(void)session;
-	return 0;
-}
-#endif
-
 /* --- start and end --- */
 
 /* libfuse takes a device that is open already by this name. */
-static int attach(struct kernel *k, int device)
+static void attach(struct kernel *k, int fd)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "/dev/fd/%d", device);
-	if (fuse_session_mount(k->session, path) != 0)
-		return -EIO;
-	if (wrap_device(k->session) != 0)
-		return -EIO;
-	return shmfs_passthrough_start(&k->fs, k->session);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	assert_int_equal(fuse_session_mount(k->session, path), 0);
+	device = fd;
+}
+
+/* Is there a request that nobody has read? */
+static bool is_waiting(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) == 1;
+}
+
+static void serve(struct kernel *k)
+{
+	assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
+	fuse_session_process_buf(k->session, &k->request);
 }
 
 struct kernel *kernel_start(bool want_passthrough)
@@ -180,7 +170,7 @@ struct kernel *kernel_start(bool want_passthrough)
 	k->fs.session = k->session;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	k->device = pair[0];
-	assert_int_equal(attach(k, pair[1]), 0);
+	attach(k, pair[1]);
 	fuse_opt_free_args(&args);
 	kernel_backing = (struct kernel_backing){ .next_id = -ENOTTY };
 	kernel_spliced = 0;
@@ -188,9 +178,27 @@ struct kernel *kernel_start(bool want_passthrough)
 	return k;
 }
 
+int kernel_ask_init(struct kernel *k, const struct fuse_init_in *in, size_t len,
+		    struct fuse_init_out *out)
+{
+	const struct kernel_part part = { in, len };
+	int err;
+
+	kernel_post(k, FUSE_INIT, 0, &part, 1);
+	assert_int_equal(shmfs_reply_first(&k->fs), 0);
+	if (is_waiting(device))
+		serve(k);
+	err = kernel_reply(k);
+	if (!err) {
+		assert_int_equal(k->reply_len, sizeof(*out));
+		memcpy(out, k->reply, sizeof(*out));
+	}
+	return err;
+}
+
 int kernel_init(struct kernel *k, uint32_t flags, uint32_t flags2, struct fuse_init_out *out)
 {
-	struct fuse_init_in in = {
+	const struct fuse_init_in in = {
 		.major = FUSE_KERNEL_VERSION,
 		.minor = 38,
 		.max_readahead = 128 << 10,
@@ -198,7 +206,7 @@ int kernel_init(struct kernel *k, uint32_t flags, uint32_t flags2, struct fuse_i
 		.flags2 = flags2,
 	};
 
-	return kernel_get(k, FUSE_INIT, 0, &in, sizeof(in), NULL, out, sizeof(*out));
+	return kernel_ask_init(k, &in, sizeof(in), out);
 }
 
 void kernel_stop(struct kernel *k)
@@ -209,6 +217,7 @@ void kernel_stop(struct kernel *k)
 
 	kernel_expect_silence(k);
 	fuse_session_destroy(k->session);
+	device = -1;
 	close(k->device);
 	shmfs_inode_table_destroy(&k->fs.inodes);
 	pthread_mutex_destroy(&k->fs.open_lock);
@@ -260,15 +269,14 @@ void kernel_post(struct kernel *k, uint32_t opcode, uint64_t node, const struct 
 		iov[i + 1] = (struct iovec){ (void *)(uintptr_t)parts[i].bytes, parts[i].len };
 		header.len += (uint32_t)parts[i].len;
 	}
-	assert_int_equal(__real_writev(k->device, iov, (int)count + 1), header.len);
+	assert_int_equal(real_writev(k->device, iov, (int)count + 1), header.len);
 }
 
 void kernel_send(struct kernel *k, uint32_t opcode, uint64_t node, const struct kernel_part *parts,
 		 size_t count)
 {
 	kernel_post(k, opcode, node, parts, count);
-	assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
-	fuse_session_process_buf(k->session, &k->request);
+	serve(k);
 }
 
 /* Look at the header of what the filesystem has sent next; false: nothing. */

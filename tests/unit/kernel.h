@@ -69,6 +69,9 @@ int kernel_teardown(void **state);
 /* What INIT offers: flags and flags2.  kernel_setup() sends one without passthrough. */
 struct kernel *kernel_start(bool want_passthrough);
 int kernel_init(struct kernel *, uint32_t flags, uint32_t flags2, struct fuse_init_out *);
+/* The first `len` bytes of any INIT. */
+int kernel_ask_init(struct kernel *, const struct fuse_init_in *, size_t len,
+		    struct fuse_init_out *);
 /* Fails the test if an inode, object, handle or extent is left. */
 void kernel_stop(struct kernel *);
 

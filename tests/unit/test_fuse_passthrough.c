@@ -93,18 +93,48 @@ static void the_rest_of_init_is_as_it_should_be(void **state)
 	kernel_stop(k);
 }
 
+/* Linux before 5.17 sends the first four words alone. */
+#define SHORT_INIT offsetof(struct fuse_init_in, flags2)
+
 /* Else the kernel asks for the capabilities of a file before every write. */
 static void takes_over_dropping_setid_bits_where_offered(void **state)
 {
+	const size_t lengths[] = { sizeof(struct fuse_init_in), SHORT_INIT };
+
 	(void)state;
-	for (int offered = 0; offered <= 1; offered++) {
+	for (int i = 0; i < 4; i++) {
+		const bool offered = i % 2;
+		const struct fuse_init_in in = {
+			.major = FUSE_KERNEL_VERSION,
+			.minor = 34,
+			.flags = FUSE_MAX_PAGES | (offered ? FUSE_HANDLE_KILLPRIV_V2 : 0),
+		};
 		struct kernel *k = kernel_start(false);
 		struct fuse_init_out out;
 
-		assert_int_equal(kernel_init(k, offered ? FUSE_HANDLE_KILLPRIV_V2 : 0, 0, &out), 0);
+		assert_int_equal(kernel_ask_init(k, &in, lengths[i / 2], &out), 0);
 		assert_int_equal(!!(out.flags & FUSE_HANDLE_KILLPRIV_V2), offered);
 		kernel_stop(k);
 	}
+}
+
+static void a_kernel_without_a_second_word_of_flags_has_no_passthrough(void **state)
+{
+	const struct fuse_init_in in = {
+		.major = FUSE_KERNEL_VERSION,
+		.minor = 34,
+		.flags = FUSE_MAX_PAGES,
+		.flags2 = KERNEL_INIT2_PASSTHROUGH, /* beyond what is sent */
+	};
+	struct kernel *k = kernel_start(true);
+	struct fuse_init_out out;
+
+	(void)state;
+	assert_int_equal(kernel_ask_init(k, &in, SHORT_INIT, &out), 0);
+	assert_int_equal(out.flags2, 0);
+	assert_int_equal(stack_depth(&out), 0);
+	assert_false(k->fs.passthrough.on);
+	kernel_stop(k);
 }
 
 static void a_refused_init_grants_nothing(void **state)
@@ -115,9 +145,10 @@ static void a_refused_init_grants_nothing(void **state)
 		.flags = FUSE_INIT_EXT,
 		.flags2 = KERNEL_INIT2_PASSTHROUGH,
 	};
+	struct fuse_init_out out;
 
 	(void)state;
-	assert_int_equal(kernel_ask(k, FUSE_INIT, 0, &in, sizeof(in), NULL, 0), -EPROTO);
+	assert_int_equal(kernel_ask_init(k, &in, sizeof(in), &out), -EPROTO);
 	assert_false(k->fs.passthrough.on);
 	kernel_stop(k);
 }
@@ -457,6 +488,7 @@ int main(void)
 		cmocka_unit_test(asks_for_passthrough_where_offered_and_wanted),
 		cmocka_unit_test(the_rest_of_init_is_as_it_should_be),
 		cmocka_unit_test(takes_over_dropping_setid_bits_where_offered),
+		cmocka_unit_test(a_kernel_without_a_second_word_of_flags_has_no_passthrough),
 		cmocka_unit_test(a_refused_init_grants_nothing),
 		BOUND_TEST(a_bound_file_is_the_kernels),
 		BOUND_TEST(a_mapped_file_is_read_and_written_here),

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order in which the kernel takes replies to opens of one inode.
+ *
+ * The kernel refuses, with EIO, an open that is not bound on an inode that is
+ * (fs/fuse/iomode.c, fuse_file_io_open(), Linux 6.9).  It looks when the opener
+ * takes up the reply, not when the daemon writes it, and so two opens that are
+ * answered in one order may be looked at in the other:
+ *
+ *	A: open(O_WRONLY)   replied: served                  A wakes up: EIO
+ *	B: open(O_RDONLY)               replied: bound   B wakes up: inode bound
+ *
+ * So the first binding of an inode waits until the served opens before it have
+ * returned in their processes, SETTLE_NS at most.  An open has returned when its
+ * file is used, when its opener opens again, or when /proc/PID/syscall shows the
+ * opener in another call.
+ */
+#include "fuse/open_order.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shmfs/clock.h"
+
+/* How long an opener may need to take up its reply on a busy machine. */
+#define SETTLE_NS 200000000
+
+/*
+ * Calls that open files.  /proc/PID/syscall gives the number alone, which may be of
+ * this architecture or of the other one that the kernel runs programs of.  A number
+ * that is an open in either counts: an opener waited for in vain costs SETTLE_NS.
+ */
+static bool is_open_call(long number)
+{
+	static const long calls[] = {
+		SYS_openat2,
+		SYS_io_uring_enter, /* the same everywhere */
+		SYS_openat,
+		SYS_open_by_handle_at,
+		SYS_execve,
+		SYS_execveat,
+#ifdef SYS_open
+		SYS_open,
+		SYS_creat,
+#endif
+#if defined(__x86_64__) /* i386: open creat execve openat open_by_handle_at execveat */
+		5,
+		8,
+		11,
+		295,
+		342,
+		358,
+#elif defined(__i386__)	   /* x86-64, in the same order */
+		2,
+		85,
+		59,
+		257,
+		304,
+		322,
+#elif defined(__aarch64__) /* arm */
+		5,
+		8,
+		11,
+		322,
+		371,
+		387,
+#elif defined(__arm__)	   /* arm64: execve openat open_by_handle_at execveat */
+		221,
+		56,
+		265,
+		281,
+#endif
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		if (calls[i] == number)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Has a thread returned from open(2)?  It has when it waits in another call or
+ * has ended.  /proc/PID/syscall says "running" of a thread that runs, wherever it
+ * is.  A thread of another PID namespace (0) cannot be asked about.
+ */
+static bool has_returned(pid_t thread)
+{
+	char path[32];
+	char text[32] = "";
+	ssize_t len = -1;
+	int fd;
+
+	if (thread == 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	if (len < 0)
+		return errno == ENOENT || errno == ESRCH;
+	return isdigit((unsigned char)text[0]) && !is_open_call(strtol(text, NULL, 10));
+}
+
+void shmfs_open_order_acknowledge(struct shmfs_inode *inode, struct shmfs_handle *handle)
+{
+	if (atomic_load(&handle->unacknowledged) && atomic_exchange(&handle->unacknowledged, false))
+		atomic_fetch_sub(&inode->nunacknowledged, 1);
+}
+
+void shmfs_open_order_served(struct shmfs_inode *inode, struct shmfs_handle *handle)
+{
+	inode->daemon_open_at = shmfs_now_ns();
+	atomic_store(&handle->unacknowledged, true);
+	atomic_fetch_add(&inode->nunacknowledged, 1);
+}
+
+/* Acknowledge the opens of `inode` whose openers have gone on. */
+static void acknowledge_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
+{
+	pthread_mutex_lock(&fs->open_lock);
+	for (struct shmfs_handle *handle = fs->open; handle; handle = handle->next) {
+		if (handle->object == inode->object && atomic_load(&handle->unacknowledged) &&
+		    ((opener && handle->opener == opener) || has_returned(handle->opener)))
+			shmfs_open_order_acknowledge(inode, handle);
+	}
+	pthread_mutex_unlock(&fs->open_lock);
+}
+
+void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
+{
+	const struct timespec moment = { .tv_nsec = SETTLE_NS / 200 };
+
+	while (inode->backing_users == 0 && atomic_load(&inode->nunacknowledged) > 0 &&
+	       shmfs_now_ns() - inode->daemon_open_at < SETTLE_NS) {
+		acknowledge_returned(fs, inode, opener);
+		if (atomic_load(&inode->nunacknowledged) == 0)
+			break;
+		pthread_mutex_unlock(&inode->backing_lock);
+		shmfs_loop_release_lead();
+		nanosleep(&moment, NULL);
+		pthread_mutex_lock(&inode->backing_lock);
+	}
+}

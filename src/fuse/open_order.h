@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keeps the kernel from meeting a bound open before the served ones that were
+ * answered first.  inode->backing_lock is held for settle() and served().
+ */
+#ifndef SHMFS_FUSE_OPEN_ORDER_H
+#define SHMFS_FUSE_OPEN_ORDER_H
+
+#include "fuse/internal.h"
+
+/* An open is about to be answered as served by the daemon. */
+void shmfs_open_order_served(struct shmfs_inode *, struct shmfs_handle *);
+
+/* A request on an open file shows that its open(2) has returned. */
+void shmfs_open_order_acknowledge(struct shmfs_inode *, struct shmfs_handle *);
+
+/*
+ * Before the first binding of an inode, which `opener` asked for: wait for served opens
+ * of the last moment.  Releases the lead of the loop and, meanwhile, backing_lock.
+ */
+void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
+
+#endif

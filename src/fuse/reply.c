@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two replies that libfuse before 3.17 cannot complete: INIT's, which asks the
+ * kernel for passthrough, and that of an open, which binds the file.
+ *
+ * A program that was linked with libfuse 3.14 to 3.16 (libfuse3.so.3) never
+ * meets a newer one (libfuse3.so.4), so which of the two halves of this file
+ * is needed is known when it is compiled.
+ *
+ * libfuse offers fuse_session_custom_io() for replies that are to be changed on
+ * their way.  3.18.3 and its backports refuse it, so it is not used: before
+ * 3.17 a pipe stands under the descriptor of /dev/fuse while libfuse answers
+ * INIT.
+ *
+ * INIT also says that writes clear set-user-ID bits and capabilities themselves
+ * (FUSE_HANDLE_KILLPRIV_V2).  A filesystem that answers GETXATTR is asked for
+ * security.capability before every write otherwise (fs/fuse/file.c and
+ * mm/filemap.c, file_remove_privs(), Linux 5.11).
+ */
+#include "fuse/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shmfs/log.h"
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+
+int shmfs_reply_first(struct shmfs_fs *fs)
+{
+	(void)fs;
+	return 0;
+}
+
+void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
+{
+	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+	if (!passthrough->unwanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+		conn->max_backing_stack_depth = FUSE_BACKING_STACKED_UNDER; /* sent as 1 */
+		passthrough->on = true;
+	}
+}
+
+static void fill_reply(struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	fi->fh = (uintptr_t)handle;
+	fi->direct_io = bound.binding != SHMFS_IO_PASSTHROUGH;
+	fi->noflush = !handle->may_flush;
+	fi->backing_id = bound.backing_id;
+}
+
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+		     struct shmfs_bound bound)
+{
+	fill_reply(fi, handle, bound);
+	return fuse_reply_open(req, fi);
+}
+
+int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
+		       struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	fill_reply(fi, handle, bound);
+	return fuse_reply_create(req, entry, fi);
+}
+
+#else
+
+/* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
+#define INIT_EXT (1u << 30)	    /* flags2 is there */
+#define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
+#define INIT_KILLPRIV_V2 (1u << 28)
+#define OPEN_PASSTHROUGH (1u << 7)
+
+struct init_in {
+	uint32_t major, minor, max_readahead, flags;
+	uint32_t flags2; /* Linux 5.17 and newer send it */
+};
+
+struct init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth;
+	uint32_t unused[6];
+};
+
+struct open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+
+/* --- INIT --- */
+
+struct request {
+	struct fuse_in_header header;
+	struct init_in init;
+	char more[FUSE_MIN_READ_BUFFER]; /* the least that the kernel writes to */
+};
+
+struct reply {
+	struct fuse_out_header header;
+	struct init_out init;
+};
+
+static void complete(struct shmfs_passthrough *passthrough, const struct init_in *in,
+		     struct init_out *out)
+{
+	out->flags |= in->flags & INIT_KILLPRIV_V2;
+	if (passthrough->unwanted || !(in->flags & INIT_EXT) || !(in->flags2 & INIT2_PASSTHROUGH))
+		return;
+	out->flags |= INIT_EXT;
+	out->flags2 |= INIT2_PASSTHROUGH;
+	out->max_stack_depth = 1;
+	passthrough->on = true;
+}
+
+/* Let libfuse answer a request, with a pipe in the place of the device. */
+static ssize_t answer(struct fuse_session *session, struct request *request, size_t len,
+		      struct reply *reply)
+{
+	const struct fuse_buf buf = { .size = len, .mem = request };
+	const int fd = fuse_session_fd(session);
+	const int device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int ends[2] = { -1, -1 };
+	ssize_t n = -1;
+
+	if (device >= 0 && pipe2(ends, O_CLOEXEC) == 0 && dup3(ends[1], fd, O_CLOEXEC) == fd) {
+		fuse_session_process_buf(session, &buf);
+		if (dup3(device, fd, O_CLOEXEC) == fd && close(ends[1]) == 0)
+			n = read(ends[0], reply, sizeof(*reply));
+		ends[1] = -1;
+	}
+	n = n < 0 ? -errno : n;
+	close(device);
+	close(ends[0]);
+	close(ends[1]);
+	return n;
+}
+
+int shmfs_reply_first(struct shmfs_fs *fs)
+{
+	const int device = fuse_session_fd(fs->session);
+	struct request request = { 0 };
+	struct reply reply;
+	ssize_t n = read(device, &request, sizeof(request));
+
+	/* Already unmounted: shmfs_loop_run() will find that out. */
+	if (n < 0)
+		return 0;
+	n = answer(fs->session, &request, (size_t)n, &reply);
+	if (n < 0) {
+		shmfs_log(LOG_ERR, "cannot answer the kernel: %s", strerror((int)-n));
+		return (int)n;
+	}
+	if (n == sizeof(reply) && !reply.header.error)
+		complete(&fs->passthrough, &request.init, &reply.init);
+	if (write(device, &reply, (size_t)n) < 0)
+		shmfs_log(LOG_DEBUG, "unmounted before the first reply");
+	return 0;
+}
+
+/* complete() does it. */
+void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
+{
+	(void)passthrough, (void)conn;
+}
+
+/* --- open --- */
+
+static struct open_out open_reply(struct shmfs_handle *handle, struct shmfs_bound bound)
+{
+	struct open_out out = { .fh = (uintptr_t)handle, .backing_id = bound.backing_id };
+
+	if (bound.binding != SHMFS_IO_PASSTHROUGH)
+		out.open_flags |= FOPEN_DIRECT_IO;
+	if (bound.binding != SHMFS_IO_DAEMON)
+		out.open_flags |= OPEN_PASSTHROUGH;
+	if (!handle->may_flush)
+		out.open_flags |= FOPEN_NOFLUSH;
+	return out;
+}
+
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+		     struct shmfs_bound bound)
+{
+	struct open_out out = open_reply(handle, bound);
+
+	(void)fi;
+	return fuse_reply_buf(req, (char *)&out, sizeof(out));
+}
+
+static struct fuse_attr attr_reply(const struct stat *st)
+{
+	return (struct fuse_attr){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = (uint64_t)st->st_atim.tv_sec,
+		.mtime = (uint64_t)st->st_mtim.tv_sec,
+		.ctime = (uint64_t)st->st_ctim.tv_sec,
+		.atimensec = (uint32_t)st->st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.blksize = (uint32_t)st->st_blksize,
+	};
+}
+
+/* The kernel keeps nothing of a file that was just created: all timeouts are 0. */
+int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
+		       struct fuse_file_info *fi, struct shmfs_handle *handle,
+		       struct shmfs_bound bound)
+{
+	struct {
+		struct fuse_entry_out entry;
+		struct open_out open;
+	} out = {
+		.entry = { .nodeid = entry->ino, .attr = attr_reply(&entry->attr) },
+		.open = open_reply(handle, bound),
+	};
+
+	(void)fi;
+	return fuse_reply_buf(req, (char *)&out, sizeof(out));
+}
+
+#endif
