@@ -28,6 +28,8 @@
 
 #include "shmfs/clock.h"
 
+/* With a page for its header (fs/fuse/dev.c, fuse_dev_do_read()). */
+#define MAX_REQUEST (MAX_TRANSFER + 4096)
 /* Requests that are under way at once; the kernel queues more. */
 #define MAX_THREADS 10
 /* How long the leader asks again, and how close requests must come for that. */
@@ -167,6 +169,35 @@ struct pace {
 };
 
 /*
+ * Read one request.  fuse_session_receive_buf() does the same, but takes
+ * ECONNABORTED for an error and says so on standard error.
+ */
+static int read_request(const struct loop *loop, struct fuse_buf *buf)
+{
+	ssize_t n;
+
+	if (!buf->mem)
+		buf->mem = malloc(MAX_REQUEST);
+	if (!buf->mem)
+		return -ENOMEM;
+	n = read(loop->fd, buf->mem, MAX_REQUEST);
+	if (n < 0)
+		return -errno;
+	buf->size = (size_t)n;
+	return (int)n;
+}
+
+/*
+ * Did a request end before it could be read, so that the next one is to be read?
+ * ENOENT: it was interrupted.  ECONNABORTED: it went with the mount, and so may the
+ * next few until there is ENODEV (fs/fuse/dev.c, fuse_dev_do_read(), fuse_abort_conn()).
+ */
+static bool is_lost(int err)
+{
+	return err == -EINTR || err == -ENOENT || err == -ECONNABORTED;
+}
+
+/*
  * Get one request.  Returns its size, 0 when there will be no more, or a
  * negative errno.
  */
@@ -177,8 +208,8 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 	if (++pace->count % SIGNAL_CHECK_EVERY == 0 && !wait_for_request(loop, 0))
 		return 0;
 	for (;;) {
-		size = fuse_session_receive_buf(loop->session, buf);
-		if (size == -EINTR)
+		size = read_request(loop, buf);
+		if (is_lost(size))
 			continue;
 		if (size != -EAGAIN)
 			break;
@@ -188,12 +219,12 @@ static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *
 			return 0;
 	}
 	pace->fast = shmfs_now_ns() - pace->answered < SPIN_NS;
-	return size;
+	return size == -ENODEV ? 0 : size; /* unmounted */
 }
 
 /*
- * There is no memory for this thread's buffer, and libfuse has not read a
- * request yet.  Threads that have theirs can serve: let one of them lead.
+ * There is no memory for this thread's buffer, and no request has been read
+ * yet.  Threads that have theirs can serve: let one of them lead.
  * False: a signal came meanwhile.
  */
 static bool wait_for_memory(struct loop *loop)

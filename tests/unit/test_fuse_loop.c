@@ -45,16 +45,32 @@ struct fixture {
 static atomic_bool no_memory;
 static atomic_uint asked_without;
 
-int __real_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf);
-int __wrap_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
 
-int __wrap_fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf)
+void *__wrap_malloc(size_t size)
 {
-	if (!buf->mem && atomic_load(&no_memory)) {
-		atomic_fetch_add(&asked_without, 1);
-		return -ENOMEM;
-	}
-	return __real_fuse_session_receive_buf(session, buf);
+	if (size < MAX_TRANSFER || !atomic_load(&no_memory))
+		return __real_malloc(size);
+	atomic_fetch_add(&asked_without, 1);
+	return NULL;
+}
+
+/* With `lost_requests` set the device says so often that the mount is going. */
+static atomic_uint lost_requests;
+
+ssize_t __real_read(int fd, void *buf, size_t len);
+ssize_t __wrap_read(int fd, void *buf, size_t len);
+
+ssize_t __wrap_read(int fd, void *buf, size_t len)
+{
+	unsigned lost = len < MAX_TRANSFER ? 0 : atomic_load(&lost_requests);
+
+	if (lost == 0)
+		return __real_read(fd, buf, len);
+	atomic_store(&lost_requests, lost - 1);
+	errno = lost == 1 ? ENODEV : lost % 2 ? ECONNABORTED : ENOENT;
+	return -1;
 }
 
 static void wait_at_gate(struct memory_backend *be, enum memory_slot slot, void *arg)
@@ -426,6 +442,19 @@ static void without_memory_it_can_be_ended(void **state)
 	atomic_store(&no_memory, false);
 }
 
+/* What an unmount looks like under load: some requests are gone, then the device is. */
+static void requests_lost_at_an_unmount_are_no_error(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&lost_requests, 6);
+	start(f, MEMORY_SLOTS);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	assert_int_equal(f->result, 0);
+	assert_int_equal(atomic_load(&lost_requests), 0);
+	f->k->sysv->hook = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +471,7 @@ int main(void)
 		LOOP_TEST(who_has_no_memory_lets_others_lead),
 		LOOP_TEST(without_memory_it_waits_for_some),
 		LOOP_TEST(without_memory_it_can_be_ended),
+		LOOP_TEST(requests_lost_at_an_unmount_are_no_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
