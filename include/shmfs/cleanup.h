@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a block releases when it is left, on whichever path.
+ *
+ *	SHMFS_AUTO_FD int fd = open(...);
+ *	SHMFS_AUTO_FREE char *text = strdup(...);
+ *	SHMFS_LOCKED(&object->lock);
+ *	SHMFS_AS_CALLER(err, caller);
+ *
+ * A descriptor or memory that is to outlive the block is stolen from its
+ * variable.  All of them leave errno alone.
+ */
+#ifndef SHMFS_CLEANUP_H
+#define SHMFS_CLEANUP_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shmfs/caller.h"
+
+/* Closes a descriptor unless it is negative. */
+#define SHMFS_AUTO_FD __attribute__((cleanup(shmfs_cleanup_fd)))
+/* Frees memory from malloc(3). */
+#define SHMFS_AUTO_FREE __attribute__((cleanup(shmfs_cleanup_free)))
+/* Holds a mutex to the end of the block. */
+#define SHMFS_LOCKED(mutex) SHMFS_LOCKED_(mutex, __LINE__)
+#define SHMFS_LOCKED_(mutex, line) SHMFS_LOCKED__(mutex, line)
+#define SHMFS_LOCKED__(mutex, line) \
+	__attribute__((cleanup(shmfs_cleanup_mutex))) pthread_mutex_t *const locked_##line = \
+		shmfs_lock(mutex)
+/*
+ * Declares `err`, the result of shmfs_caller_assume().  The thread has the
+ * caller's credentials to the end of the block, or its own if `err` is not 0.
+ */
+#define SHMFS_AS_CALLER(err, caller) \
+	__attribute__((cleanup(shmfs_cleanup_caller))) const int err = shmfs_caller_assume(caller)
+
+static inline void shmfs_cleanup_fd(const int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd);
+	errno = saved;
+}
+
+static inline int shmfs_steal_fd(int *fd)
+{
+	int stolen = *fd;
+
+	*fd = -1;
+	return stolen;
+}
+
+/* `variable` is the address of a pointer of whatever type. */
+static inline void shmfs_cleanup_free(void *variable)
+{
+	int saved = errno;
+	void *memory;
+
+	memcpy(&memory, variable, sizeof(memory));
+	free(memory);
+	errno = saved;
+}
+
+static inline void *shmfs_steal_pointer(void *variable)
+{
+	void *stolen;
+
+	memcpy(&stolen, variable, sizeof(stolen));
+	memset(variable, 0, sizeof(stolen));
+	return stolen;
+}
+
+static inline pthread_mutex_t *shmfs_lock(pthread_mutex_t *mutex)
+{
+	pthread_mutex_lock(mutex);
+	return mutex;
+}
+
+static inline void shmfs_cleanup_mutex(pthread_mutex_t *const *mutex)
+{
+	pthread_mutex_unlock(*mutex);
+}
+
+static inline void shmfs_cleanup_caller(const int *err)
+{
+	int saved = errno;
+
+	if (*err == 0)
+		shmfs_caller_drop();
+	errno = saved;
+}
+
+#endif
