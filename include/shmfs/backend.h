@@ -148,7 +148,7 @@ struct shmfs_backend_ops {
 	 */
 	int (*getattr)(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 	int (*chmod)(struct shmfs_object *, mode_t, const struct shmfs_caller *);
-	/* uid or gid -1: unchanged */
+	/* uid or gid -1: unchanged; both: clear set-user-ID as a write by the caller does */
 	int (*chown)(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *);
 	/* utimensat(2)'s two times, UTIME_NOW and UTIME_OMIT included */
 	int (*utimens)(struct shmfs_object *, const struct timespec[2],

@@ -31,6 +31,7 @@ static const unsigned kept[] = {
 	CAP_FOWNER,	  /* dropping set-user-ID bits for who writes; root's chmod */
 	CAP_CHOWN,	  /* root's chown */
 	CAP_FSETID,	  /* root's chmod g+s */
+	CAP_SETFCAP,	  /* root's setcap(8); removing capabilities of what is written to */
 	CAP_SYS_PTRACE,	  /* what /proc has of a caller, where it is mounted with hidepid */
 };
 

@@ -139,7 +139,11 @@ static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct st
 
 	if (to_set & FUSE_SET_ATTR_SIZE)
 		err = ops->truncate(object, handle, st->st_size, &who.caller);
-	if (!err && (to_set & owner))
+	/*
+	 * Nothing to set: the kernel is about to write itself, in the name of a
+	 * caller whose writes clear set-user-ID (fs/inode.c, file_remove_privs()).
+	 */
+	if (!err && ((to_set & owner) || !to_set))
 		err = ops->chown(object, to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1,
 				 to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1, &who.caller);
 	if (!err && (to_set & FUSE_SET_ATTR_MODE))

@@ -292,6 +292,12 @@ static int check_search(const struct posix_backend *be, const struct shmfs_calle
 	return err;
 }
 
+void posix_release_lead(const struct posix_backend *be)
+{
+	if (be->config.release_lead)
+		be->config.release_lead();
+}
+
 int posix_refer_to(struct posix_object *obj, const struct shmfs_caller *caller)
 {
 	int err = caller ? check_search(backend(obj->base.backend), caller) : 0;
@@ -340,63 +346,109 @@ static int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *c
 	return err;
 }
 
+void posix_drop_setid(int fd, const struct shmfs_caller *caller)
+{
+	char path[POSIX_PROC_PATH];
+	struct stat st;
+	mode_t drop = S_ISUID;
+
+	if (caller->uid == 0 || fstat(fd, &st) != 0)
+		return;
+	/* Without group execution set-group-ID means something else (inode(7)). */
+	if (st.st_mode & S_IXGRP)
+		drop |= S_ISGID;
+	if (!(st.st_mode & drop))
+		return;
+	posix_proc_path(fd, path);
+	chmod(path, st.st_mode & 07777 & ~drop);
+}
+
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])
 {
 	snprintf(path, POSIX_PROC_PATH, "/proc/self/fd/%d", fd);
 }
 
-static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+ssize_t posix_call(struct posix_object *obj, const struct shmfs_caller *caller, posix_call_fn *call,
+		   const void *arg)
 {
-	int fd = posix_refer_to(object(base), caller);
+	SHMFS_AUTO_FD int fd = posix_refer_to(obj, caller);
 	char path[POSIX_PROC_PATH];
-	int err;
+	ssize_t n;
 
 	if (fd < 0)
 		return fd;
 	posix_proc_path(fd, path);
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = chmod(path, mode) == 0 ? 0 : -errno;
-		shmfs_caller_drop();
+	if (!caller) {
+		n = call(path, arg);
+	} else {
+		SHMFS_AS_CALLER(err, caller);
+
+		if (err)
+			return err;
+		n = call(path, arg);
 	}
-	close(fd);
-	return err;
+	return n < 0 ? -errno : n;
+}
+
+int posix_change(struct posix_object *obj, const struct shmfs_caller *caller, posix_call_fn *call,
+		 const void *arg)
+{
+	posix_release_lead(backend(obj->base.backend));
+	return (int)posix_call(obj, caller, call, arg);
+}
+
+static ssize_t call_chmod(const char *path, const void *mode)
+{
+	return chmod(path, *(const mode_t *)mode);
+}
+
+static int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+{
+	return posix_change(object(base), caller, call_chmod, &mode);
+}
+
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+static ssize_t call_chown(const char *path, const void *arg)
+{
+	const struct owner *owner = arg;
+
+	return chown(path, owner->uid, owner->gid);
+}
+
+static int drop_setid(struct posix_object *obj, const struct shmfs_caller *caller)
+{
+	SHMFS_AUTO_FD int fd = posix_refer_to(obj, NULL);
+
+	if (fd < 0)
+		return fd;
+	posix_release_lead(backend(obj->base.backend));
+	posix_drop_setid(fd, caller);
+	return 0;
 }
 
 static int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 		       const struct shmfs_caller *caller)
 {
-	int fd = posix_refer_to(object(base), caller);
-	int err;
+	const struct owner owner = { uid, gid };
 
-	if (fd < 0)
-		return fd;
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0 ? 0 : -errno;
-		shmfs_caller_drop();
-	}
-	close(fd);
-	return err;
+	if (uid == (uid_t)-1 && gid == (gid_t)-1)
+		return drop_setid(object(base), caller);
+	return posix_change(object(base), caller, call_chown, &owner);
+}
+
+static ssize_t call_utimens(const char *path, const void *times)
+{
+	return utimensat(AT_FDCWD, path, times, 0);
 }
 
 static int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 			 const struct shmfs_caller *caller)
 {
-	int fd = posix_refer_to(object(base), caller);
-	char path[POSIX_PROC_PATH];
-	int err;
-
-	if (fd < 0)
-		return fd;
-	posix_proc_path(fd, path);
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = utimensat(AT_FDCWD, path, times, 0) == 0 ? 0 : -errno;
-		shmfs_caller_drop();
-	}
-	close(fd);
-	return err;
+	return posix_change(object(base), caller, call_utimens, times);
 }
 
 static const struct shmfs_backend_ops posix_ops = {

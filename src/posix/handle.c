@@ -19,25 +19,6 @@ static struct posix_handle *handle(struct shmfs_handle *base)
 }
 
 /*
- * Writing takes set-user-ID and set-group-ID bits away unless root writes, and
- * what the daemon or the kernel writes for others they write as root: do it
- * when they come to write.  (The kernel leaves it to us: HANDLE_KILLPRIV.)
- */
-static void drop_setid(int fd, const struct shmfs_caller *caller)
-{
-	struct stat st;
-	mode_t drop = S_ISUID;
-
-	if (caller->uid == 0 || fstat(fd, &st) != 0)
-		return;
-	/* Without group execution set-group-ID means something else (inode(7)). */
-	if (st.st_mode & S_IXGRP)
-		drop |= S_ISGID;
-	if (st.st_mode & drop)
-		fchmod(fd, st.st_mode & 07777 & ~drop);
-}
-
-/*
  * May the caller open it, by the rights that are set at this moment?  The
  * kernel has looked at those that it knew.  Where the mode is not the whole
  * answer, it is asked again: as the caller, on the object itself.
@@ -77,22 +58,24 @@ static int check_rights(struct posix_object *obj, int fd, int flags,
 	return shmfs_caller_may(caller, &rights, wants[flags & O_ACCMODE]) ? 0 : -EACCES;
 }
 
+static int resize(struct shmfs_backend *base, int fd, off_t size, const struct shmfs_caller *caller)
+{
+	posix_release_lead((struct posix_backend *)base);
+	posix_drop_setid(fd, caller);
+	return ftruncate(fd, size) == 0 ? 0 : -errno;
+}
+
 int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 		   const struct shmfs_caller *caller)
 {
-	int fd = h ? handle(h)->fd : posix_open_object(object(base), O_WRONLY, NULL);
+	SHMFS_AUTO_FD int opened = h ? -1 : posix_open_object(object(base), O_WRONLY, NULL);
+	int fd = h ? handle(h)->fd : opened;
 	int err;
 
 	if (fd < 0)
 		return fd;
 	err = h ? 0 : check_rights(object(base), fd, O_WRONLY, caller);
-	if (!err) {
-		drop_setid(fd, caller);
-		err = ftruncate(fd, size) == 0 ? 0 : -errno;
-	}
-	if (!h)
-		close(fd);
-	return err;
+	return err ? err : resize(base->backend, fd, size, caller);
 }
 
 static void add_handle(struct posix_object *obj, struct posix_handle *h)
@@ -196,10 +179,8 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 		return -ENOMEM;
 	h->fd = posix_open_object(obj, open_flags(mode), NULL);
 	err = h->fd < 0 ? h->fd : check_rights(obj, h->fd, mode, caller);
-	if (!err && mode != O_RDONLY)
-		drop_setid(h->fd, caller);
-	if (!err && (flags & O_TRUNC) && ftruncate(h->fd, 0) != 0)
-		err = -errno;
+	if (!err && (flags & O_TRUNC))
+		err = resize(base->backend, h->fd, 0, caller);
 	if (err) {
 		if (h->fd >= 0)
 			close(h->fd);
@@ -256,7 +237,7 @@ void posix_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
 		      const struct shmfs_caller *caller, struct shmfs_extent *extent)
 {
-	(void)caller;
+	posix_drop_setid(handle(base)->fd, caller);
 	*extent = (struct shmfs_extent){
 		.fd = handle(base)->fd,
 		.pos = off,
@@ -276,13 +257,15 @@ ssize_t posix_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, 
 int posix_allocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 		   const struct shmfs_caller *caller)
 {
-	(void)caller;
+	posix_drop_setid(handle(base)->fd, caller);
 	return fallocate(handle(base)->fd, mode, off, len) == 0 ? 0 : -errno;
 }
 
 off_t posix_seek(struct shmfs_handle *base, off_t off, int whence)
 {
-	off_t pos = lseek(handle(base)->fd, off, whence);
+	off_t pos;
 
+	posix_release_lead((struct posix_backend *)base->object->backend);
+	pos = lseek(handle(base)->fd, off, whence);
 	return pos < 0 ? -errno : pos;
 }

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/posix.h"
 #include "shmfs/write_mapping.h"
 
@@ -58,6 +59,28 @@ bool posix_dir_is_closed(const struct posix_backend *);
 bool posix_is_named(struct posix_object *);
 /* Where the caller's rights meet a descriptor's inode and no name can intervene. */
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+
+/* A system call on a path: a count, or -1 and errno. */
+typedef ssize_t posix_call_fn(const char *path, const void *arg);
+/*
+ * Make the call on a path that leads to the object, with the caller's
+ * credentials or, where that is NULL, the daemon's.  Returns what the call did
+ * or a negative errno.
+ */
+ssize_t posix_call(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
+		   const void *arg);
+/* The same for a call that takes the inode's lock, which a user can hold for long. */
+int posix_change(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
+		 const void *arg);
+/* To be called before whatever can wait for a user. */
+void posix_release_lead(const struct posix_backend *);
+
+/*
+ * Writing clears the set-user-ID bit, and set-group-ID with group execution,
+ * unless root writes.  The daemon is root whoever the caller is, so it clears
+ * them itself before each write of a user (FUSE_HANDLE_KILLPRIV_V2).
+ */
+void posix_drop_setid(int fd, const struct shmfs_caller *);
 
 /* --- posix_xattr.c --- */
 

@@ -6,6 +6,7 @@
 #include "posix/internal.h"
 
 #include <errno.h>
+#include <linux/xattr.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -54,8 +55,7 @@ static int get_attached(void *context, int field, FILE *out, const struct shmfs_
 		.open = true,
 	};
 
-	if (be->config.release_lead)
-		be->config.release_lead();
+	posix_release_lead(be);
 	return shmfs_attached_write(&query, caller, out);
 }
 
@@ -67,20 +67,47 @@ const struct shmfs_xattr posix_xattrs[] = {
 
 /* --- the object's own --- */
 
-/* A path to the object for the calls that follow; close *fd. */
-static int reach(struct shmfs_object *base, const struct shmfs_caller *caller, int *fd,
-		 char path[static POSIX_PROC_PATH])
+struct xattr_call {
+	const char *name;
+	void *value; /* or the list of names */
+	size_t size;
+	int flags;
+};
+
+static ssize_t call_get(const char *path, const void *arg)
 {
-	*fd = posix_refer_to(object(base), caller);
-	if (*fd < 0)
-		return *fd;
-	posix_proc_path(*fd, path);
-	return 0;
+	const struct xattr_call *xattr = arg;
+
+	return getxattr(path, xattr->name, xattr->value, xattr->size);
+}
+
+static ssize_t call_set(const char *path, const void *arg)
+{
+	const struct xattr_call *xattr = arg;
+
+	return setxattr(path, xattr->name, xattr->value, xattr->size, xattr->flags);
+}
+
+static ssize_t call_list(const char *path, const void *arg)
+{
+	const struct xattr_call *xattr = arg;
+
+	return listxattr(path, xattr->value, xattr->size);
+}
+
+/* Changing the owner, to the same one too, removes file capabilities without CAP_SETFCAP. */
+static ssize_t call_remove(const char *path, const void *name)
+{
+	int n = removexattr(path, name);
+
+	if (n != 0 && errno == EPERM && strcmp(name, XATTR_NAME_CAPS) == 0)
+		n = chown(path, (uid_t)-1, (gid_t)-1);
+	return n;
 }
 
 /*
- * Names that the caller's capabilities do not matter for: what the kernel asks
- * about itself, often, must not cost a look at who asks.
+ * The kernel asks for these itself before most requests.  Every user may read
+ * them, so the caller's credentials do not matter.
  */
 static bool is_for_all(const char *name)
 {
@@ -90,82 +117,42 @@ static bool is_for_all(const char *name)
 ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		       const struct shmfs_caller *caller)
 {
-	char path[POSIX_PROC_PATH];
-	bool as_caller = !is_for_all(name);
-	ssize_t len;
-	int fd;
+	const struct xattr_call xattr = { .name = name, .value = value, .size = size };
 
-	len = reach(base, as_caller ? caller : NULL, &fd, path);
-	if (len < 0)
-		return len;
-	if (as_caller)
-		len = shmfs_caller_assume(caller);
-	if (len == 0) {
-		len = getxattr(path, name, value, size);
-		if (len < 0)
-			len = -errno;
-		if (as_caller)
-			shmfs_caller_drop();
-	}
-	close(fd);
-	return len;
+	return posix_call(object(base), is_for_all(name) ? NULL : caller, call_get, &xattr);
 }
 
 int posix_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		   int flags, const struct shmfs_caller *caller)
 {
-	char path[POSIX_PROC_PATH];
-	int err;
-	int fd;
+	const struct xattr_call xattr = {
+		.name = name,
+		.value = (void *)value,
+		.size = size,
+		.flags = flags,
+	};
 
-	err = reach(base, caller, &fd, path);
-	if (err)
-		return err;
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = setxattr(path, name, value, size, flags) == 0 ? 0 : -errno;
-		shmfs_caller_drop();
-	}
-	close(fd);
-	return err;
+	return posix_change(object(base), caller, call_set, &xattr);
 }
 
 ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
 			const struct shmfs_caller *caller)
 {
-	char path[POSIX_PROC_PATH];
-	ssize_t len;
-	int fd;
+	const struct xattr_call xattr = { .value = names, .size = size };
 
-	len = reach(base, caller, &fd, path);
-	if (len < 0)
-		return len;
-	len = shmfs_caller_assume(caller);
-	if (len == 0) {
-		len = listxattr(path, names, size);
-		if (len < 0)
-			len = -errno;
-		shmfs_caller_drop();
-	}
-	close(fd);
-	return len;
+	return posix_call(object(base), caller, call_list, &xattr);
 }
 
+/*
+ * The kernel removes file capabilities in the name of whoever writes, and lets
+ * only CAP_SETFCAP remove them otherwise (security/commoncap.c,
+ * cap_inode_killpriv() and cap_inode_removexattr(), Linux 6.18).  So either
+ * may.
+ */
 int posix_removexattr(struct shmfs_object *base, const char *name,
 		      const struct shmfs_caller *caller)
 {
-	char path[POSIX_PROC_PATH];
-	int err;
-	int fd;
+	bool is_capability = strcmp(name, XATTR_NAME_CAPS) == 0;
 
-	err = reach(base, caller, &fd, path);
-	if (err)
-		return err;
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = removexattr(path, name) == 0 ? 0 : -errno;
-		shmfs_caller_drop();
-	}
-	close(fd);
-	return err;
+	return posix_change(object(base), is_capability ? NULL : caller, call_remove, name);
 }

@@ -142,6 +142,13 @@ static bool root_sets_the_group_id_bit_of_any_object(struct fixture *fixture)
 	return chmod(OBJECT, 02750) == 0 && object_stat("frames").st_mode == (S_IFREG | 02750);
 }
 
+static bool root_gives_an_object_capabilities(struct fixture *fixture)
+{
+	(void)fixture;
+	const struct vfs_cap_data data = { .magic_etc = VFS_CAP_REVISION_2 };
+	return setxattr(OBJECT, "security.capability", &data, XATTR_CAPS_SZ_2, 0) == 0;
+}
+
 static void mount_proc(const char *options)
 {
 	must(mount("proc", "/proc", "proc", MS_REMOUNT, options));
@@ -173,6 +180,7 @@ static const struct use {
 	{ CAP_FOWNER, root_changes_the_mode_of_any_object },
 	{ CAP_CHOWN, root_gives_objects_away },
 	{ CAP_FSETID, root_sets_the_group_id_bit_of_any_object },
+	{ CAP_SETFCAP, root_gives_an_object_capabilities },
 	{ CAP_SYS_PTRACE, groups_are_seen_in_a_hidden_proc },
 };
 

@@ -2,6 +2,7 @@
 /* Rights that are more than the mode bits: what the daemon, being root, must not give away. */
 #include "harness.h"
 
+#include <linux/capability.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -343,6 +344,81 @@ static void a_writer_takes_set_user_id_away(void **state)
 	assert_int_equal(setid_of_object(), 0);
 }
 
+/* Opened before the bits were set, by whichever way, and merely opened. */
+static void an_older_handle_clears_set_user_id_when_it_writes(void **state)
+{
+	(void)state;
+	object_create("frames", 10);
+	for (int natively = 0; natively < 2; natively++) {
+		must(chmod(NATIVE "/frames", 0777));
+		become(&ALICE);
+		int fd = must(open(OBJECT, O_WRONLY));
+		become(&ROOT);
+		must(chmod(natively ? NATIVE "/frames" : OBJECT, SETID | 0777));
+		assert_int_equal(file_stat(OBJECT).st_mode & SETID, SETID);
+		become(&ALICE);
+		close(must(open(OBJECT, O_RDWR)));
+		assert_int_equal(setid_of_object(), SETID);
+		assert_int_equal(write(fd, "code", 4), 4);
+		become(&ROOT);
+		assert_int_equal(setid_of_object(), 0);
+		assert_int_equal(file_stat(OBJECT).st_mode & 07777, 0777);
+		close(fd);
+	}
+}
+
+/* --- file capabilities --- */
+
+#define CAPABILITY "security.capability"
+
+static bool has_capability(void)
+{
+	return getxattr(NATIVE "/frames", CAPABILITY, NULL, 0) > 0;
+}
+
+static void give_capability(const char *path)
+{
+	const struct vfs_cap_data data = {
+		.magic_etc = VFS_CAP_REVISION_2,
+		.data = { { .permitted = 1 << CAP_NET_RAW } },
+	};
+	must(setxattr(path, CAPABILITY, &data, XATTR_CAPS_SZ_2, 0));
+	assert_true(has_capability());
+}
+
+/* As on tmpfs: each of these is allowed and takes the capabilities away. */
+static void what_has_capabilities_is_changed_like_any_object(void **state)
+{
+	(void)state;
+	const struct user *const writers[] = { &ROOT, &ALICE };
+	object_create("frames", 10);
+	must(chmod(NATIVE "/frames", 0666));
+	for (size_t i = 0; i < array_size(writers); i++) {
+		give_capability(NATIVE "/frames");
+		become(writers[i]);
+		file_write(OBJECT, 0, "code", 4);
+		become(&ROOT);
+		assert_false(has_capability());
+		assert_true(object_has("frames", 0, "code", 4));
+		give_capability(OBJECT);
+		become(writers[i]);
+		must(truncate(OBJECT, 5));
+		become(&ROOT);
+		assert_false(has_capability());
+		give_capability(OBJECT);
+		must(chown(OBJECT, ALICE.uid, ALICE.gid));
+		assert_false(has_capability());
+	}
+	give_capability(OBJECT);
+	must(removexattr(OBJECT, CAPABILITY));
+	assert_false(has_capability());
+	give_capability(OBJECT);
+	become(&BOB);
+	must_fail(EPERM, removexattr(OBJECT, CAPABILITY));
+	become(&ROOT);
+	assert_true(has_capability());
+}
+
 /* Neither for reading nor for writing: open(2) asks for the rights to both. */
 static void opening_for_ioctl_takes_both_rights(void **state)
 {
@@ -387,6 +463,8 @@ int main(void)
 		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
 		mounted(a_writer_takes_set_user_id_away),
 		mounted(a_reader_and_root_leave_set_user_id),
+		mounted(an_older_handle_clears_set_user_id_when_it_writes),
+		mounted(what_has_capabilities_is_changed_like_any_object),
 	};
 
 	harness_enter(SHMFS_BINARY);
