@@ -11,11 +11,11 @@ struct shmfs_sysv_config {
 	uint64_t min_size;    /* bytes of a segment that is made by writing: `-o size=` */
 	const char *proc_dir; /* where procfs is mounted, "/proc"; borrowed */
 	/*
-	 * Where it is noted which segments were given attributes, beyond our own
+	 * Where the attributes are kept that users give segments, beyond the daemon's
 	 * end: a directory that is made when it is needed, "/run/shmfs"; borrowed.
 	 * NULL: none can be given.
 	 */
-	const char *hint_dir;
+	const char *user_xattr_dir;
 	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 

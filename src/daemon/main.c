@@ -27,7 +27,7 @@
 
 #define SHM_DIR "/dev/shm"
 #define PROC_DIR "/proc"
-#define HINT_DIR "/run/shmfs"
+#define USER_XATTR_DIR "/run/shmfs"
 #define FUSE_DEVICE "/dev/fuse"
 #define RESERVED_DESCRIPTORS 64
 
@@ -110,7 +110,7 @@ static int backends_init(struct backends *backends, const struct shmfs_options *
 	const struct shmfs_sysv_config sysv = {
 		.min_size = options->min_size,
 		.proc_dir = PROC_DIR,
-		.hint_dir = HINT_DIR,
+		.user_xattr_dir = USER_XATTR_DIR,
 		.release_lead = shmfs_loop_release_lead,
 	};
 	int err;

@@ -362,8 +362,6 @@ static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
 		shmfs_caller_drop();
 	}
 	sysv_unlock_by_name(obj);
-	if (!err)
-		sysv_hint_refresh(sysv_backend_of(obj), obj->id, &ds);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
@@ -467,7 +465,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	pthread_mutex_init(&be->lock, NULL);
 	pthread_cond_init(&be->replaced, NULL);
 	pthread_mutex_init(&be->attach_lock, NULL);
-	sysv_hints_init(be);
+	sysv_user_xattr_init(be);
 	*out = &be->base;
 	return 0;
 }
@@ -476,7 +474,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 {
 	struct sysv_backend *be = backend(base);
 
-	sysv_hints_destroy(be);
+	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
 	pthread_mutex_destroy(&be->attach_lock);
 	pthread_cond_destroy(&be->replaced);

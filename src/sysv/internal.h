@@ -12,8 +12,7 @@
  *   sysv_usage.c   resident memory, which only the whole table tells
  *   sysv_xattr.c   extended attributes
  *   sysv_lock.c    SHM_LOCK in the caller's name
- *   sysv_labels.c  the attributes that users give a segment
- *   sysv_hint.c    which segments have any, and what they are
+ *   user_xattr.c   the attributes that users give a segment
  *
  * Locks, in the order in which they are taken:
  *
@@ -25,8 +24,6 @@
  *   backend->lock  the list of objects that are being replaced; held for list
  *                  work, while a key is taken, and while a segment that was
  *                  reached by shmid is opened or changed
- *   hints->lock    who changes labels; held for the few calls that takes, and
- *                  while another daemon has the directory's flock(2)
  *   object->lock   the object's fields; held for a system call or two
  *   backend->attach_lock, usage->lock   innermost
  */
@@ -105,26 +102,20 @@ struct sysv_usage {
 	size_t capacity;
 };
 
-/* Names and values of attributes, packed: as much as a segment may have, names included. */
-#define SYSV_LABELS_SIZE 4096
-struct sysv_labels {
-	size_t len;
-	char bytes[SYSV_LABELS_SIZE];
-};
-
-struct sysv_hints {
-	const char *path;	/* borrowed; NULL: segments can have no labels */
-	uint64_t namespace_ino; /* of our IPC namespace */
-	pthread_mutex_t lock;	/* held with flock(2) of the directory; protects `made` */
-	unsigned made;		/* files that were not there before */
-	atomic_int dir;		/* owned; -1: not there yet */
+/* Where the attributes that users give segments are kept. */
+struct sysv_user_xattrs {
+	const char *dir;		  /* borrowed; NULL: segments can have none */
+	unsigned long long namespace_ino; /* of our IPC namespace */
+	unsigned long long start;	  /* of process 1 */
+	atomic_ullong dir_ino;		  /* of the directory as last seen; 0: not there */
+	atomic_uint made;		  /* files so far */
 };
 
 struct sysv_backend {
 	struct shmfs_backend base;
 	struct shmfs_sysv_config config;
 	struct sysv_usage usage;
-	struct sysv_hints hints;
+	struct sysv_user_xattrs user_xattrs;
 	bool by_descriptor;	      /* segments are reached through descriptors */
 	bool detaching_removes;	      /* the last detach does (kernel.shm_rmid_forced) */
 	atomic_size_t mapping_budget; /* for the windows of all segments */
@@ -351,57 +342,30 @@ ssize_t sysv_listxattr(struct shmfs_object *, char *names, size_t size,
 		       const struct shmfs_caller *);
 int sysv_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
 
-/* --- sysv_labels.c --- */
+/* --- user_xattr.c --- */
 
+void sysv_user_xattr_init(struct sysv_backend *);
+/* Remove what is kept of segments that are gone. */
+void sysv_user_xattr_sweep(struct sysv_backend *);
 /*
- * Those of a segment, as getxattr(2) and so on; -EOPNOTSUPP where segments are
- * not reached by descriptors, -ENOSPC when all would be over SYSV_LABELS_SIZE.
+ * As getxattr(2) and so on for the segment `id`, which is like *ds.
+ * -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC where one segment would carry
+ * too much, -ESTALE when the segment was removed meanwhile.
  */
-ssize_t sysv_label_get(struct sysv_object *, const char *name, void *value, size_t size);
-ssize_t sysv_label_list(struct sysv_object *, char *names, size_t size);
-int sysv_label_set(struct sysv_object *, const char *name, const void *value, size_t len,
-		   int flags);
-int sysv_label_remove(struct sysv_object *, const char *name);
+ssize_t sysv_user_xattr_get(struct sysv_backend *, int id, const struct shmid_ds *ds,
+			    const char *name, void *value, size_t size);
+ssize_t sysv_user_xattr_list(struct sysv_backend *, int id, const struct shmid_ds *ds, char *names,
+			     size_t size);
+/* `value` NULL: remove it. */
+int sysv_user_xattr_set(struct sysv_backend *, int id, const struct shmid_ds *ds, const char *name,
+			const void *value, size_t size, int flags);
 /*
- * A segment that takes another's place: first its labels, with a hint of them,
- * which neither allocates nor locks; in the end the hint is put right and the
- * old one's goes.
+ * A segment takes another's place: carry() gives both the same attributes, and
+ * drop() takes them from the old one.  Neither allocates nor locks.
  */
-int sysv_labels_carry(const struct sysv_segment *to, const struct sysv_segment *from,
-		      struct sysv_labels *);
-void sysv_labels_settle(const struct sysv_segment *to, const struct sysv_segment *from,
-			struct sysv_labels *);
-/* All that are at a descriptor. */
-void sysv_labels_read(int fd, struct sysv_labels *);
-
-/* One more, or -ENOSPC. */
-int sysv_labels_add(struct sysv_labels *, const char *name, const void *value, size_t len);
-/* The name that follows another, of NULL the first; NULL at the end. */
-const char *sysv_labels_next(const struct sysv_labels *, const char *name);
-/* Are these bytes, which came from elsewhere, labels from begin to end? */
-bool sysv_labels_valid(const struct sysv_labels *);
-
-/* --- sysv_hint.c --- */
-
-void sysv_hints_init(struct sysv_backend *);
-void sysv_hints_destroy(struct sysv_backend *);
-/* Taken by who changes labels, against threads and other daemons.  -EOPNOTSUPP, -EACCES ... */
-int sysv_hints_lock(struct sysv_backend *);
-void sysv_hints_unlock(struct sysv_backend *);
-/*
- * What the hint says of a segment that is like *ds: nothing, if there is none.
- * -ESTALE when there is one that does not fit: only the inode knows.
- */
-int sysv_hint_read(struct sysv_backend *, int id, const struct shmid_ds *ds, struct sysv_labels *);
-/* Before labels are changed: make it one that does not fit.  The lock is held. */
-int sysv_hint_begin(struct sysv_backend *, int id);
-/* And after: write what there is now.  The lock is held. */
-void sysv_hint_end(struct sysv_backend *, int id, const struct shmid_ds *ds,
-		   const struct sysv_labels *);
-/* The segment was like *before, and was changed by us: let its hint fit again. */
-void sysv_hint_refresh(struct sysv_backend *, int id, const struct shmid_ds *before);
-/* Let a segment have the hint of another, which will not fit.  Neither allocates nor locks. */
-void sysv_hint_inherit(struct sysv_backend *, int id, int from);
+int sysv_user_xattr_carry(const struct sysv_backend *, int from, const struct shmid_ds *from_ds,
+			  int to, const struct shmid_ds *to_ds);
+void sysv_user_xattr_drop(const struct sysv_backend *, int id, const struct shmid_ds *ds);
 
 /* --- sysv_lock.c --- */
 

@@ -17,11 +17,11 @@
 #include "shmfs/attached.h"
 #include "shmfs/xattr.h"
 
-static void view_clear(struct sysv_snapshot *snapshot)
+static void snapshot_clear(struct sysv_snapshot *snapshot)
 {
 	sysv_segment_put(snapshot->segment);
 }
-#define VIEW __attribute__((cleanup(view_clear))) struct sysv_snapshot
+#define SNAPSHOT __attribute__((cleanup(snapshot_clear))) struct sysv_snapshot
 
 /* --- of a segment; the subject is its struct sysv_object --- */
 
@@ -30,7 +30,7 @@ enum field { KEY, ID, NATTCH, CPID, LPID, CUID, CGID, LOCKED, RESIDENT, SWAPPED 
 /* What shmctl(2) tells. */
 static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	VIEW snapshot = { 0 };
+	SNAPSHOT snapshot = { 0 };
 	const struct shmid_ds *ds = &snapshot.ds;
 	int err = sysv_snapshot_take(context, &snapshot);
 
@@ -67,7 +67,7 @@ static int find_row(const struct sysv_snapshot *snapshot, struct sysv_usage_row 
 
 static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	VIEW snapshot = { 0 };
+	SNAPSHOT snapshot = { 0 };
 	struct sysv_usage_row row;
 	int err = sysv_snapshot_take(context, &snapshot);
 
@@ -105,7 +105,7 @@ static bool is_huge(const struct sysv_snapshot *snapshot)
  */
 static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	VIEW snapshot = { 0 };
+	SNAPSHOT snapshot = { 0 };
 	const char *between = "";
 	int err = sysv_snapshot_take(context, &snapshot);
 
@@ -136,7 +136,7 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 static int get_attached(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct sysv_backend *be = sysv_backend_of(context);
-	VIEW snapshot = { 0 };
+	SNAPSHOT snapshot = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 
 	(void)field;
@@ -232,58 +232,80 @@ static int set_acl(struct shmfs_object *base, const void *value, size_t size,
 	return base->backend->ops->chmod(base, mode, caller);
 }
 
-/* The kernel has looked at the mode that it knew; this is the one that is set now. */
-static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller)
+/* The kernel has looked at the mode that it knew.  Look at the mode that is set now. */
+static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller,
+		      struct sysv_snapshot *snapshot)
 {
-	VIEW snapshot = { 0 };
-	int err = sysv_snapshot_take(obj, &snapshot);
+	int err = sysv_snapshot_take(obj, snapshot);
 
 	if (err)
 		return err;
-	return sysv_may(&snapshot.ds, want, caller) ? 0 : -EACCES;
+	return sysv_may(&snapshot->ds, want, caller) ? 0 : -EACCES;
 }
 
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
+	SNAPSHOT snapshot = { 0 };
+	int err = is_users(name) ? check_mode(object(base), 04, caller, &snapshot) : -EOPNOTSUPP;
+
+	return err ? err :
+		     sysv_user_xattr_get(sysv_backend_of(object(base)), snapshot.id, &snapshot.ds,
+					 name, value, size);
+}
+
+/*
+ * A resize in this daemon carries over all attributes or comes before the
+ * change.
+ */
+static int change_users(struct sysv_object *obj, const char *name, const void *value, size_t size,
+			int flags, const struct shmfs_caller *caller)
+{
 	int err;
 
 	if (!is_users(name))
 		return -EOPNOTSUPP;
-	err = check_mode(object(base), 04, caller);
-	return err ? err : sysv_label_get(object(base), name, value, size);
+	sysv_wait_read(obj);
+	sysv_lock_by_name(obj);
+	{
+		SNAPSHOT snapshot = { 0 };
+
+		err = check_mode(obj, 02, caller, &snapshot);
+		/* A segment that only a handle keeps is not looked for again. */
+		if (snapshot.gone)
+			snapshot.ds.shm_perm.mode |= SYSV_MODE_DEST;
+		if (!err)
+			err = sysv_user_xattr_set(sysv_backend_of(obj), snapshot.id, &snapshot.ds,
+						  name, value, size, flags);
+	}
+	sysv_unlock_by_name(obj);
+	pthread_rwlock_unlock(&obj->io);
+	return err;
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		  int flags, const struct shmfs_caller *caller)
 {
-	int err;
-
 	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
 		return set_acl(base, value, size, caller);
-	if (!is_users(name))
-		return -EOPNOTSUPP;
-	err = check_mode(object(base), 02, caller);
-	return err ? err : sysv_label_set(object(base), name, value, size, flags);
+	return change_users(object(base), name, value ? value : "", size, flags, caller);
 }
 
 ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 		       const struct shmfs_caller *caller)
 {
+	SNAPSHOT snapshot = { 0 };
+	int err = sysv_snapshot_take(object(base), &snapshot);
+
 	(void)caller;
-	return sysv_label_list(object(base), names, size);
+	return err ? err :
+		     sysv_user_xattr_list(sysv_backend_of(object(base)), snapshot.id, &snapshot.ds,
+					  names, size);
 }
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
-	int err;
-
-	if (is_acl(name))
-		return 0;
-	if (!is_users(name))
-		return -EOPNOTSUPP;
-	err = check_mode(object(base), 02, caller);
-	return err ? err : sysv_label_remove(object(base), name);
+	return is_acl(name) ? 0 : change_users(object(base), name, NULL, 0, 0, caller);
 }
 
 /* --- of the root directory; the subject is the backend --- */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Values of extended attributes, lists of names, and what a hint's file may hold. */
+/* Values of extended attributes, and lists of names. */
 #include "fuzz.h"
 
 #include <errno.h>
 
 #include "shmfs/xattr.h"
-#include "sysv/internal.h"
 
 static void check_switch(const char *value, size_t size)
 {
@@ -39,33 +38,12 @@ static void check_list(const char *names, size_t len)
 		check(!shmfs_xattr_is_own(room + pos));
 }
 
-/* What is found valid is gone through within its bounds, to its very end. */
-static void check_labels(const uint8_t *data, size_t size)
-{
-	struct sysv_labels *labels = calloc(1, sizeof(*labels));
-	const char *name = NULL;
-	size_t count = 0;
-
-	check(labels);
-	labels->len = size < sizeof(labels->bytes) ? size : sizeof(labels->bytes);
-	memcpy(labels->bytes, data, labels->len);
-	if (sysv_labels_valid(labels)) {
-		while ((name = sysv_labels_next(labels, name))) {
-			check(name >= labels->bytes && name < labels->bytes + labels->len);
-			count++;
-		}
-		check((count == 0) == (labels->len == 0));
-	}
-	free(labels);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = fuzz_text(data, size);
 
 	check_switch(text, size);
 	check_list(text, size + 1);
-	check_labels(data, size);
 	free(text);
 	return 0;
 }

@@ -179,9 +179,9 @@ static int list_attributes(void)
 	return listxattr(SEGMENT, names, sizeof(names)) == -1 ? -1 : 0;
 }
 
-static int label_segment(void)
+static int note_segment(void)
 {
-	return setxattr(SEGMENT, "user.label", "text", 4, 0);
+	return setxattr(SEGMENT, "user.note", "text", 4, 0);
 }
 
 static int read_object(void)
@@ -244,7 +244,7 @@ static const struct operation {
 	OPERATION(ask_how_full),
 	OPERATION(ask_who_is_attached),
 	OPERATION(list_attributes),
-	OPERATION(label_segment),
+	OPERATION(note_segment),
 	OPERATION(read_object),
 	OPERATION(write_segment),
 	OPERATION(write_behind_segment),

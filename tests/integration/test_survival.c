@@ -97,12 +97,12 @@ static pid_t begin_enlarging(int id, int round, pid_t *child)
 }
 
 /* An attribute of the segment's own. */
-static void give_label(void)
+static void give_attribute(void)
 {
 	must(setxattr(SEGMENT, "user.note", "payroll", 7, 0));
 }
 
-static void assert_label_is_there(void)
+static void assert_attribute_is_there(void)
 {
 	char value[8] = "";
 	must(getxattr(SEGMENT, "user.note", value, sizeof(value)));
@@ -125,14 +125,14 @@ static void the_replacer_may_be_killed(void **state)
 		pid_t child;
 		int id = segment_create(KEY, LARGE, 0640), status;
 		segment_put(id, 0, large, LARGE);
-		give_label();
+		give_attribute();
 		pid_t replacer = begin_enlarging(id, round, &child);
 		kill(replacer, SIGKILL);
 		must(waitpid(child, &status, 0));
 		assert_true(exit_status(status) == 0 || exit_status(status) == EIO);
 		failed += exit_status(status) != 0;
 		assert_all_is_there();
-		assert_label_is_there();
+		assert_attribute_is_there();
 		id = segment_find(KEY);
 		assert_int_equal(segment_stat(id).shm_segsz,
 				 exit_status(status) == 0 ? LARGE + MIB : LARGE);
@@ -151,7 +151,7 @@ static void the_daemon_may_be_killed(void **state)
 		pid_t child;
 		int id = segment_create(KEY, LARGE, 0640);
 		segment_put(id, 0, large, LARGE);
-		give_label();
+		give_attribute();
 		pid_t replacer = begin_enlarging(id, round, &child);
 		kill(fixture->daemon, SIGKILL);
 		assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
@@ -161,7 +161,7 @@ static void the_daemon_may_be_killed(void **state)
 		assert_int_equal(segments_count(), 1);
 		must(umount2(MNT, MNT_DETACH));
 		daemon_start(fixture, NULL);
-		assert_label_is_there();
+		assert_attribute_is_there();
 		segment_remove(segment_find(KEY));
 	}
 }

@@ -27,7 +27,7 @@ struct replacement {
 	struct sysv_segment *made;     /* owned */
 	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
-	struct sysv_labels *labels;    /* owned; those that were carried over */
+	int xattr_err;		       /* why users' attributes stayed behind, or 0 */
 	struct sysv_copy copy;	       /* from the old one */
 	struct sysv_segment *filling;  /* what it goes to: `made` or `rescued` */
 };

@@ -183,8 +183,9 @@ static int make(struct replacement *r, key_t key, uint64_t size, struct sysv_seg
 	r->filling = out;
 	if (!err)
 		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size), &r->copy);
+	/* Attributes that stay behind are no reason to lose the content. */
 	if (!err)
-		err = sysv_labels_carry(out, r->old, r->labels);
+		r->xattr_err = sysv_user_xattr_carry(r->backend, r->old->id, &r->ds, id, &first);
 	if (!err)
 		err = move_lock(r, id);
 	if (!err)

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "shmfs/log.h"
 
@@ -234,8 +235,7 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	r->made = sysv_segment_new(r->backend);
 	r->rescued = sysv_segment_new(r->backend);
 	r->spare = calloc(1, sizeof(*r->spare));
-	r->labels = calloc(1, sizeof(*r->labels));
-	if (!r->made || !r->rescued || !r->spare || !r->labels)
+	if (!r->made || !r->rescued || !r->spare)
 		return -ENOMEM;
 	if (!obj->segment)
 		return sysv_gone(
@@ -273,9 +273,11 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	if (!err)
 		err = commit(obj, &r, caller);
 	sysv_reserve_free(&r.copy.reserve);
-	if (r.complete)
-		sysv_labels_settle(r.made, r.old, r.labels);
-	free(r.labels);
+	if (r.xattr_err)
+		shmfs_log(LOG_ERR, "the user.* attributes of key 0x%08x are lost: %s",
+			  (unsigned)r.ds.shm_perm.__key, strerror(-r.xattr_err));
+	if (r.complete || r.safe)
+		sysv_user_xattr_drop(r.backend, r.old->id, &r.ds);
 	free(r.spare);
 	sysv_segment_put(r.old);
 	if (r.rescued)
