@@ -29,6 +29,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/* Others can make and remove the name that a rename goes to. */
+#define RENAME_TRIES 10
+
 static struct posix_backend *backend(struct shmfs_backend *base)
 {
 	return (struct posix_backend *)base;
@@ -77,7 +80,8 @@ static int stat_name(const struct posix_backend *be, const char *name, struct st
 	if (statx(be->config.dir, name, flags, STATX_BASIC_STATS, &stx) != 0)
 		return -errno;
 	now = stat_of(&stx);
-	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev)
+	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev ||
+	    (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
 		return -ENOENT;
 	*st = now;
 	return 0;
@@ -93,16 +97,18 @@ static int posix_find(struct shmfs_backend *base, const struct shmfs_name *name,
 	return err;
 }
 
-static int list_entry(const struct posix_backend *be, const struct dirent *entry, shmfs_list_fn *fn,
-		      void *arg)
+/* `ask_each`: the entry does not say whether something is mounted on it. */
+static int list_entry(const struct posix_backend *be, const struct dirent *entry, bool ask_each,
+		      shmfs_list_fn *fn, void *arg)
 {
 	struct shmfs_name name;
 	struct stat st;
 
 	if (shmfs_name_parse_posix(entry->d_name, &name) != 0)
 		return 0;
-	if (entry->d_type != DT_REG &&
-	    (entry->d_type != DT_UNKNOWN || stat_name(be, entry->d_name, &st) != 0))
+	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
+		return 0;
+	if ((ask_each || entry->d_type == DT_UNKNOWN) && stat_name(be, entry->d_name, &st) != 0)
 		return 0;
 	return fn(&name, entry->d_ino, arg);
 }
@@ -112,6 +118,7 @@ static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_
 {
 	int fd = openat(backend(base)->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool ask_each = posix_mounts_may_be(&backend(base)->mounts);
 	struct dirent *entry;
 	int err = 0;
 
@@ -123,7 +130,7 @@ static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_
 		return err;
 	}
 	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
-		err = list_entry(backend(base), entry, fn, arg);
+		err = list_entry(backend(base), entry, ask_each, fn, arg);
 	if (!err && errno)
 		err = -errno;
 	closedir(dir);
@@ -133,26 +140,58 @@ static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_
 static int posix_remove(struct shmfs_backend *base, const struct shmfs_name *name,
 			const struct shmfs_caller *caller)
 {
-	int err = shmfs_caller_assume(caller);
+	struct stat st;
+	int err = stat_name(backend(base), name->text, &st);
 
 	if (err)
 		return err;
-	err = unlinkat(backend(base)->config.dir, name->text, 0) == 0 ? 0 : -errno;
-	shmfs_caller_drop();
-	return err;
+	SHMFS_AS_CALLER(refused, caller);
+
+	if (refused)
+		return refused;
+	return unlinkat(backend(base)->config.dir, name->text, 0) == 0 ? 0 : -errno;
+}
+
+/*
+ * renameat2(2) to a name where no object is: something else can be there, which
+ * must stay.
+ */
+static unsigned spare_others(const struct posix_backend *be, const char *to, unsigned flags)
+{
+	struct stat st;
+
+	if ((flags & RENAME_EXCHANGE) || stat_name(be, to, &st) == 0)
+		return flags;
+	return flags | RENAME_NOREPLACE;
 }
 
 static int posix_rename(struct shmfs_backend *base, const struct shmfs_name *from,
 			const struct shmfs_name *to, unsigned flags,
 			const struct shmfs_caller *caller)
 {
-	int dir = backend(base)->config.dir;
-	int err = shmfs_caller_assume(caller);
+	const struct posix_backend *be = backend(base);
+	struct stat st;
+	int err = stat_name(be, from->text, &st);
 
+	/* What is not shown is not exchanged either. */
+	if (!err && (flags & RENAME_EXCHANGE))
+		err = stat_name(be, to->text, &st);
 	if (err)
 		return err;
-	err = renameat2(dir, from->text, dir, to->text, flags) == 0 ? 0 : -errno;
-	shmfs_caller_drop();
+	SHMFS_AS_CALLER(refused, caller);
+
+	if (refused)
+		return refused;
+	/* An object that somebody puts there meanwhile is replaced after all. */
+	for (int i = 0; i < RENAME_TRIES; i++) {
+		unsigned sparing = spare_others(be, to->text, flags);
+
+		if (renameat2(be->config.dir, from->text, be->config.dir, to->text, sparing) == 0)
+			return 0;
+		err = -errno;
+		if (err != -EEXIST || sparing == flags)
+			return err;
+	}
 	return err;
 }
 
@@ -499,6 +538,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be->base.ops = &posix_ops;
 	be->config = *config;
 	be->dev = dir.st_dev;
+	posix_mounts_init(&be->mounts, config->proc_dir, config->dir);
 	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
 	*out = &be->base;
 	return 0;
@@ -506,6 +546,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 
 void shmfs_posix_free(struct shmfs_backend *base)
 {
+	posix_mounts_clear(&backend(base)->mounts);
 	close(backend(base)->config.dir);
 	free(base);
 }

@@ -15,11 +15,21 @@
 #include "shmfs/posix.h"
 #include "shmfs/write_mapping.h"
 
+/* The table of mounts. */
+struct posix_mounts {
+	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
+	FILE *table;	      /* owned; NULL: it cannot be read */
+	uint64_t dir_mount;   /* the mount that the directory is in; 0: not known */
+	bool is_new;	      /* not read yet */
+	bool may_be;	      /* something is mounted in the directory, or it is not known */
+};
+
 struct posix_backend {
 	struct shmfs_backend base;
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
-	atomic_size_t mapping_budget;	  /* for the windows of all handles */
+	struct posix_mounts mounts;
+	atomic_size_t mapping_budget; /* for the windows of all handles */
 };
 
 struct posix_handle {
@@ -81,6 +91,13 @@ void posix_release_lead(const struct posix_backend *);
  * them itself before each write of a user (FUSE_HANDLE_KILLPRIV_V2).
  */
 void posix_drop_setid(int fd, const struct shmfs_caller *);
+
+/* --- mounts.c --- */
+
+void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
+void posix_mounts_clear(struct posix_mounts *);
+/* Can something be mounted on a name in the directory? */
+bool posix_mounts_may_be(struct posix_mounts *);
 
 /* --- posix_xattr.c --- */
 

@@ -124,6 +124,8 @@ static void what_is_mounted_on_a_name_is_not_asked(void **state)
 	kill(second, SIGSTOP);
 	alarm(20);
 	must_fail(ENOENT, access(MNT "/frames", F_OK));
+	assert_false(directory_lists(MNT, "frames"));
+	must_fail(EEXIST, rename(MNT "/other", MNT "/frames"));
 	must_fail(EEXIST, open(MNT "/frames", O_CREAT | O_RDWR, 0600));
 	must_fail(EBUSY, unlink(NATIVE "/frames"));
 	must(access(MNT "/other", F_OK));
@@ -133,6 +135,76 @@ static void what_is_mounted_on_a_name_is_not_asked(void **state)
 	must(umount2(NATIVE "/frames", MNT_DETACH));
 	must(umount2(SECOND, MNT_DETACH));
 	must(access(MNT "/frames", F_OK));
+}
+
+/* Of the same filesystem, which the device number does not tell. */
+static void a_bind_mount_is_no_object(void **state)
+{
+	(void)state;
+	object_with("a", "new");
+	object_with("b", "below");
+	object_with("c", "on top");
+	assert_true(directory_lists(MNT, "b"));
+	must(mount(NATIVE "/c", NATIVE "/b", NULL, MS_BIND, NULL));
+	must_fail(ENOENT, access(B, F_OK));
+	assert_false(directory_lists(MNT, "b"));
+	assert_true(directory_lists(MNT, "c"));
+	must_fail(EEXIST, rename(A, B));
+	must(umount2(NATIVE "/b", MNT_DETACH));
+	assert_true(directory_lists(MNT, "b"));
+	assert_true(file_has(B, 0, "below", 5));
+}
+
+static void what_is_no_object_is_not_replaced(void **state)
+{
+	(void)state;
+	static const char hidden[] = NATIVE "/b";
+	object_with("a", "new");
+	for (int kind = 0; kind < 4; kind++) {
+		struct stat before, after;
+		if (kind == 0)
+			must(symlink("a", hidden));
+		else if (kind == 1)
+			must(mkdir(hidden, 0700));
+		else
+			must(mknod(hidden, kind == 2 ? S_IFIFO | 0600 : S_IFSOCK | 0600, 0));
+		must(lstat(hidden, &before));
+		must_fail(EEXIST, rename(A, B));
+		must_fail(EEXIST, rename(A, MNT "/.by-name/b"));
+		must_fail(ENOENT, renameat2(AT_FDCWD, A, AT_FDCWD, B, RENAME_EXCHANGE));
+		must_fail(ENOENT, rename(B, MNT "/c"));
+		must_fail(ENOENT, unlink(B));
+		assert_true(shell(NULL, 0, "mv %s %s 2>/dev/null", A, B) != 0);
+		must(lstat(hidden, &after));
+		assert_int_equal(after.st_ino, before.st_ino);
+		assert_true(object_has("a", 0, "new", 3));
+		must(kind == 1 ? rmdir(hidden) : unlink(hidden));
+	}
+	must(rename(A, B));
+}
+
+static int put_and_take(int number)
+{
+	(void)number;
+	for (int i = 0; i < 20000; i++) {
+		int fd = open(NATIVE "/b", O_CREAT | O_RDWR, 0600);
+		child_must(fd != -1);
+		close(fd);
+		unlink(NATIVE "/b");
+	}
+	return 0;
+}
+
+/* The target comes and goes: a rename succeeds all the same. */
+static void renaming_onto_a_name_that_comes_and_goes(void **state)
+{
+	(void)state;
+	pid_t other = child_start(put_and_take, 0);
+	for (int i = 0; i < 2000; i++) {
+		object_create("a", 0);
+		must(rename(A, B));
+	}
+	children_join(&other, 1);
 }
 
 static void attributes_are_the_objects(void **state)
@@ -226,6 +298,9 @@ int main(void)
 		mounted(names_that_read_as_keys_are_renamed_by_name),
 		mounted(renaming_under_open_directories_is_seen),
 		mounted(what_is_mounted_on_a_name_is_not_asked),
+		mounted(a_bind_mount_is_no_object),
+		mounted(what_is_no_object_is_not_replaced),
+		mounted(renaming_onto_a_name_that_comes_and_goes),
 		mounted(attributes_are_the_objects),
 		mounted(chmod_and_chown_reach_the_object),
 		mounted(times_reach_the_object),
