@@ -4,10 +4,12 @@
 #define SHMFS_POSIX_H
 
 #include "shmfs/backend.h"
+#include "shmfs/users.h"
 
 struct shmfs_posix_config {
 	int dir;		    /* of the objects, /dev/shm; O_PATH is enough */
 	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
+	struct shmfs_users *users;  /* borrowed */
 	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 

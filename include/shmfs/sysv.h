@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include "shmfs/backend.h"
+#include "shmfs/users.h"
 
 struct shmfs_sysv_config {
-	uint64_t min_size;    /* bytes of a segment that is made by writing: `-o size=` */
-	const char *proc_dir; /* where procfs is mounted, "/proc"; borrowed */
+	uint64_t min_size;	   /* bytes of a segment that is made by writing: `-o size=` */
+	const char *proc_dir;	   /* where procfs is mounted, "/proc"; borrowed */
+	struct shmfs_users *users; /* borrowed */
 	/*
 	 * Where the attributes are kept that users give segments, beyond the daemon's
 	 * end: a directory that is made when it is needed, "/run/shmfs"; borrowed.

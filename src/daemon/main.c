@@ -23,6 +23,7 @@
 #include "shmfs/sysv.h"
 #include "daemon/target.h"
 #include "shmfs/text.h"
+#include "shmfs/users.h"
 #include "shmfs/version.h"
 
 #define SHM_DIR "/dev/shm"
@@ -59,6 +60,7 @@ static void show_version(void)
 
 /* All owned; those of text are there with `-o text` alone. */
 struct backends {
+	struct shmfs_users *users;
 	struct shmfs_backend *sysv;
 	struct shmfs_backend *posix;
 	struct shmfs_backend *sysv_text;
@@ -80,6 +82,8 @@ static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 		shmfs_sysv_free(backends->sysv);
 	if (backends->posix)
 		shmfs_posix_free(backends->posix);
+	if (backends->users)
+		shmfs_users_free(backends->users);
 }
 
 /*
@@ -100,14 +104,28 @@ static int open_shm_dir(const struct shmfs_options *options)
 	return fd;
 }
 
+static int users_init(struct backends *backends, int dir)
+{
+	struct shmfs_users_config config = {
+		.proc_dir = PROC_DIR,
+		.release_lead = shmfs_loop_release_lead,
+	};
+	struct stat st;
+
+	if (fstat(dir, &st) != 0)
+		return -errno;
+	config.objects = st.st_dev;
+	return shmfs_users_new(&config, &backends->users);
+}
+
 static int backends_init(struct backends *backends, const struct shmfs_options *options)
 {
-	const struct shmfs_posix_config posix = {
+	struct shmfs_posix_config posix = {
 		.dir = open_shm_dir(options),
 		.proc_dir = PROC_DIR,
 		.release_lead = shmfs_loop_release_lead,
 	};
-	const struct shmfs_sysv_config sysv = {
+	struct shmfs_sysv_config sysv = {
 		.min_size = options->min_size,
 		.proc_dir = PROC_DIR,
 		.user_xattr_dir = USER_XATTR_DIR,
@@ -117,7 +135,10 @@ static int backends_init(struct backends *backends, const struct shmfs_options *
 
 	if (posix.dir < 0)
 		return posix.dir;
-	err = shmfs_posix_new(&posix, &backends->posix);
+	err = users_init(backends, posix.dir);
+	posix.users = sysv.users = backends->users;
+	if (!err)
+		err = shmfs_posix_new(&posix, &backends->posix);
 	if (err) {
 		shmfs_log(LOG_ERR, "%s", strerror(-err));
 		close(posix.dir);
@@ -254,6 +275,7 @@ static void find_mount_dev(const struct backends *backends, const char *mountpoi
 		return;
 	backends->sysv->mount_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
 	backends->posix->mount_dev = backends->sysv->mount_dev;
+	shmfs_users_set_mount(backends->users, backends->sysv->mount_dev);
 }
 
 /*

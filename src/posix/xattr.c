@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "shmfs/attached.h"
+#include "shmfs/users.h"
 #include "shmfs/xattr.h"
 
 static struct posix_object *object(struct shmfs_object *base)
@@ -36,32 +36,25 @@ static int get_name(void *context, int field, FILE *out, const struct shmfs_call
 	return err;
 }
 
-/* Mapped or open: by its own name, or as a file of the mount. */
-static int get_attached(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+/* Mapped or open: by its own name, or as a file of the mount.  `field`: the format. */
+static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	const struct posix_object *obj = context;
 	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
-	struct stat dir;
-
-	(void)field;
-	if (fstat(be->config.dir, &dir) != 0)
-		return -errno;
-
-	const struct shmfs_attached_query query = {
-		.proc_dir = be->config.proc_dir,
-		.files = { { dir.st_dev, obj->base.identity },
+	const struct shmfs_users_query query = {
+		.files = { { be->dev, obj->base.identity },
 			   { be->base.mount_dev, obj->base.identity } },
-		.segment = -1,
 		.open = true,
+		.format = (enum shmfs_users_format)field,
 	};
 
-	posix_release_lead(be);
-	return shmfs_attached_write(&query, caller, out);
+	return shmfs_users_write(be->config.users, &query, caller, out);
 }
 
 const struct shmfs_xattr posix_xattrs[] = {
 	{ SHMFS_XATTR_OBJECT "name", .get = get_name },
-	{ SHMFS_XATTR_OBJECT "attached", .get = get_attached },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_users, .field = SHMFS_USERS_ATTACHED },
+	{ SHMFS_XATTR_OBJECT "users", .get = get_users, .field = SHMFS_USERS_FULL },
 	{ 0 },
 };
 

@@ -14,7 +14,7 @@
 #include <linux/xattr.h>
 #include <string.h>
 
-#include "shmfs/attached.h"
+#include "shmfs/users.h"
 #include "shmfs/xattr.h"
 
 static void snapshot_clear(struct sysv_snapshot *snapshot)
@@ -132,25 +132,27 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 	return 0;
 }
 
-/* A segment that only our descriptor keeps has no id, and nobody attached. */
-static int get_attached(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+/*
+ * A segment that only our descriptor keeps has no id, and nobody attached.
+ * `field`: the format.
+ */
+static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct sysv_backend *be = sysv_backend_of(context);
 	SNAPSHOT snapshot = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 
-	(void)field;
 	if (err)
 		return err;
 
-	const struct shmfs_attached_query query = {
-		.proc_dir = be->config.proc_dir,
-		.files = { { be->base.mount_dev, SYSV_INO(snapshot.id) } },
-		.segment = snapshot.gone ? -1 : snapshot.id,
+	const struct shmfs_users_query query = {
+		.files = { { be->base.mount_dev, SYSV_INO(snapshot.id) },
+			   { snapshot.gone ? 0 : SHMFS_SEGMENTS, (ino_t)snapshot.id } },
+		.open = field == SHMFS_USERS_FULL,
+		.format = (enum shmfs_users_format)field,
 	};
 
-	sysv_release_lead(be);
-	return shmfs_attached_write(&query, caller, out);
+	return shmfs_users_write(be->config.users, &query, caller, out);
 }
 
 static int set_locked(void *context, int field, const char *value, size_t size,
@@ -183,7 +185,8 @@ const struct shmfs_xattr sysv_xattrs[] = {
 	{ SHMFS_XATTR_OBJECT "resident", .get = get_usage, .field = RESIDENT },
 	{ SHMFS_XATTR_OBJECT "swapped", .get = get_usage, .field = SWAPPED },
 	{ SHMFS_XATTR_OBJECT "status", .get = get_status },
-	{ SHMFS_XATTR_OBJECT "attached", .get = get_attached },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_users, .field = SHMFS_USERS_ATTACHED },
+	{ SHMFS_XATTR_OBJECT "users", .get = get_users, .field = SHMFS_USERS_FULL },
 	{ SHMFS_XATTR_OBJECT "locked", .get = get_field, .set = set_locked, .field = LOCKED },
 	{ 0 },
 };

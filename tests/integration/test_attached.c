@@ -139,20 +139,29 @@ static const char *lines_of(const pid_t *pids, int count)
 	return text;
 }
 
-static void assert_value(ssize_t length, char *value, const char *expected)
+/* One look at /proc serves a moment, so what has just changed is told a moment later. */
+static char *value_of(const char *path, const char *name, const char *expected)
 {
-	assert_true(length >= 0);
-	value[length] = '\0';
-	assert_string_equal(value, expected);
+	static char value[1024];
+	bool is_equal = eventually(({
+		ssize_t length = must(getxattr(path, name, value, sizeof(value) - 1));
+		value[length] = '\0';
+		strcmp(value, expected) == 0;
+	}));
+	(void)is_equal; /* the difference is for the assertion to show */
+	return value;
+}
+
+static void assert_value(const char *path, const char *name, const char *expected)
+{
+	assert_string_equal(value_of(path, name, expected), expected);
 }
 
 static void assert_attached(const char *path, const pid_t *pids, int count)
 {
-	char value[1024];
-	ssize_t length = getxattr(path, ATTACHED, value, sizeof(value) - 1);
-	assert_value(length, value, lines_of(pids, count));
+	assert_value(path, ATTACHED, lines_of(pids, count));
 	/* Asked for the length alone, it tells that. */
-	assert_int_equal(getxattr(path, ATTACHED, NULL, 0), length);
+	assert_int_equal(getxattr(path, ATTACHED, NULL, 0), strlen(lines_of(pids, count)));
 }
 
 static int end_case(void **state)
@@ -191,12 +200,11 @@ static void those_who_inherited_it_are_named(void **state)
 {
 	(void)state;
 	char line[64];
-	char value[1024];
 	prctl(PR_SET_NAME, "parent");
 	void *memory = segment_attach(segment_create(KEY, PAGE, 0600));
 	pid_t child = hold(attach, &ROOT);
 	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
-	assert_value(getxattr(SEGMENT, ATTACHED, value, sizeof(value) - 1), value, line);
+	assert_value(SEGMENT, ATTACHED, line);
 	segment_detach(memory);
 	assert_attached(SEGMENT, holders, 1);
 }
@@ -262,7 +270,7 @@ static void an_unlinked_object_tells_who_keeps_it(void **state)
 {
 	(void)state;
 	char line[64];
-	char value[1024];
+	char path[64];
 	prctl(PR_SET_NAME, "parent");
 	object_create("frames", PAGE);
 	int fd = must(open(OBJECT, O_RDONLY | O_CLOEXEC));
@@ -271,8 +279,47 @@ static void an_unlinked_object_tells_who_keeps_it(void **state)
 	/* This one has it from us, and the new object, which is not asked about. */
 	pid_t child = hold(map_object, &ROOT);
 	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
-	assert_value(fgetxattr(fd, ATTACHED, value, sizeof(value) - 1), value, line);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	assert_value(path, ATTACHED, line);
 	close(fd);
+}
+
+/* --- what each does with it --- */
+
+static bool attach_twice_to_read(void)
+{
+	return shmat(segment_find(KEY), NULL, SHM_RDONLY) != (void *)-1 &&
+	       shmat(segment_find(KEY), NULL, SHM_RDONLY) != (void *)-1;
+}
+
+static bool open_to_read(void)
+{
+	return open(NATIVE "/frames", O_RDONLY) != -1 && open(NATIVE "/frames", O_PATH) != -1;
+}
+
+static bool open_and_map_object(void)
+{
+	return open_and_map(NATIVE "/frames", true, true);
+}
+
+static void how_and_how_often_is_told(void **state)
+{
+	(void)state;
+	char lines[256];
+	segment_create(KEY, PAGE, 0666);
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+	pid_t reader = hold(attach_twice_to_read, &ALICE);
+	pid_t writer = hold(attach, &ROOT);
+	snprintf(lines, sizeof(lines), "%d %u attached r 2 holder\n%d 0 attached rw 1 holder\n",
+		 reader, ALICE.uid, writer);
+	assert_value(SEGMENT, "user.shm.users", lines);
+	reader = hold(open_to_read, &ALICE);
+	writer = hold(open_and_map_object, &ROOT);
+	snprintf(lines, sizeof(lines),
+		 "%d %u open r 1 holder\n%d 0 mapped r 1 holder\n%d 0 open rw 1 holder\n", reader,
+		 ALICE.uid, writer, writer);
+	assert_value(OBJECT, "user.shm.users", lines);
 }
 
 /* --- who asks --- */
@@ -299,13 +346,11 @@ static void only_what_the_asker_may_see_is_told(void **state)
 
 static int ask_as_user(void *arg)
 {
-	char value[1024] = "";
+	const char *line = lines_of(holders, 1);
 	(void)arg;
-	child_must(getxattr(SEGMENT, ATTACHED, value, sizeof(value) - 1) >= 0);
-	child_must(strcmp(value, lines_of(holders, 1)) == 0);
-	memset(value, 0, sizeof(value));
-	child_must(getxattr(OBJECT, ATTACHED, value, sizeof(value) - 1) >= 0);
-	child_must(strcmp(value, lines_of(holders + 1, 1)) == 0);
+	child_must(strcmp(value_of(SEGMENT, ATTACHED, line), line) == 0);
+	line = lines_of(holders + 1, 1);
+	child_must(strcmp(value_of(OBJECT, ATTACHED, line), line) == 0);
 	return 0;
 }
 
@@ -421,6 +466,7 @@ int main(void)
 		unmounted(who_has_an_object_open_or_mapped_is_named),
 		held(so_is_who_has_it_through_the_mount),
 		held(an_unlinked_object_tells_who_keeps_it),
+		held(how_and_how_often_is_told),
 		held(only_what_the_asker_may_see_is_told),
 		held_by_user(a_users_own_mount_tells_of_his_processes),
 		unmounted(a_targets_processes_have_their_numbers_here),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is attached, told from a directory in the place of /proc. */
+/* Who uses what, told from a directory in the place of /proc. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -20,13 +20,16 @@
 
 #include <linux/limits.h>
 
-#include "shmfs/attached.h"
+#include "shmfs/users.h"
 
 #define SHMID 65538
 #define OURS "ipc:[4026531839]"
 #define THEIRS "ipc:[4026532000]"
 
 /* --- the directory; it is the working directory --- */
+
+static struct shmfs_users_config config; /* of each question */
+static dev_t mount_dev;
 
 static void write_file(const char *path, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -57,6 +60,10 @@ static void add_process(int pid, const char *command, const char *ipc)
 	}
 	snprintf(path, sizeof(path), "%d/ns/ipc", pid);
 	assert_int_equal(symlink(ipc, path), 0);
+	snprintf(path, sizeof(path), "%d/ns/pid", pid);
+	assert_int_equal(symlink("pid:[4026532001]", path), 0);
+	snprintf(path, sizeof(path), "%d/status", pid);
+	write_file(path, "Name:\tx\nUid:\t1\t%d\t3\t4\nGid:\t5\t6\t7\t8\n", 1000 + pid);
 	snprintf(path, sizeof(path), "%d/comm", pid);
 	write_file(path, "%s\n", command);
 	snprintf(path, sizeof(path), "%d/maps", pid);
@@ -79,14 +86,16 @@ static void add_mapping(int pid, dev_t dev, unsigned long long ino, const char *
 	assert_int_equal(fclose(file), 0);
 }
 
-static void add_descriptor(int pid, int fd, const char *file, const char *info)
+/* `file` is in the directory, or absolute. */
+static void add_descriptor(int pid, int fd, const char *file)
 {
+	char target[PATH_MAX];
 	char path[64];
 
+	assert_non_null(getcwd(target, sizeof(target) - strlen(file) - 1));
+	strcat(strcat(target, "/"), file);
 	snprintf(path, sizeof(path), "%d/fd/%d", pid, fd);
-	assert_int_equal(symlink(file, path), 0);
-	snprintf(path, sizeof(path), "%d/fdinfo/%d", pid, fd);
-	write_file(path, "%s", info);
+	assert_int_equal(symlink(*file == '/' ? file : target, path), 0);
 }
 
 static dev_t device_of_segments(void)
@@ -106,6 +115,8 @@ static int begin(void **state)
 
 	assert_non_null(mkdtemp(directory));
 	*state = strdup(directory);
+	config = (struct shmfs_users_config){ .proc_dir = "." };
+	mount_dev = 0;
 	assert_int_equal(chdir(directory), 0);
 	assert_int_equal(symlink("4", "self"), 0);
 	add_process(4, "shmfs", OURS);
@@ -128,20 +139,27 @@ static int end(void **state)
 
 /* --- questions --- */
 
-static int ask(const struct shmfs_attached_query *query, char **text)
+/* Each question is asked of a new module: it has no earlier snapshot. */
+static int ask(const struct shmfs_users_query *query, char **text)
 {
 	const struct shmfs_caller root = { 0 };
+	struct shmfs_users *users;
 	size_t len;
 	FILE *out = open_memstream(text, &len);
 	int err;
 
 	assert_non_null(out);
-	err = shmfs_attached_write(query, &root, out);
+	err = shmfs_users_new(&config, &users);
+	if (!err) {
+		shmfs_users_set_mount(users, mount_dev);
+		err = shmfs_users_write(users, query, &root, out);
+		shmfs_users_free(users);
+	}
 	assert_int_equal(fclose(out), 0);
 	return err;
 }
 
-static void assert_says(const struct shmfs_attached_query *query, const char *expected)
+static void assert_says(const struct shmfs_users_query *query, const char *expected)
 {
 	char *text;
 
@@ -150,7 +168,7 @@ static void assert_says(const struct shmfs_attached_query *query, const char *ex
 	free(text);
 }
 
-static int count_lines(const struct shmfs_attached_query *query)
+static int count_lines(const struct shmfs_users_query *query)
 {
 	char *text;
 	int count = 0;
@@ -162,7 +180,7 @@ static int count_lines(const struct shmfs_attached_query *query)
 	return count;
 }
 
-static const struct shmfs_attached_query of_segment = { .proc_dir = ".", .segment = SHMID };
+static const struct shmfs_users_query of_segment = { .files = { { SHMFS_SEGMENTS, SHMID } } };
 
 static void a_segment_is_known_by_its_id_and_device(void **state)
 {
@@ -204,25 +222,28 @@ static void shmfs_itself_is_left_out(void **state)
 
 static void a_segment_is_mapped_through_the_mount_as_well(void **state)
 {
-	struct shmfs_attached_query query = of_segment;
+	struct shmfs_users_query query = of_segment;
 
 	(void)state;
-	query.files[0] = (struct shmfs_file_id){ makedev(0, 300), (1ULL << 32) | SHMID };
+	mount_dev = makedev(0, 300);
+	query.files[1] = (struct shmfs_file_id){ mount_dev, 7 };
 	/* Whatever the namespace: it is this file. */
 	add_process(10, "mapped", THEIRS);
-	add_mapping(10, makedev(0, 300), (1ULL << 32) | SHMID, "/mnt/shm/3148");
+	add_mapping(10, makedev(0, 300), 7, "/mnt/shm/3148");
 	add_process(11, "another", OURS);
-	add_mapping(11, makedev(0, 301), (1ULL << 32) | SHMID, "/mnt/two/3148");
+	add_mapping(11, makedev(0, 301), 7, "/mnt/two/3148");
 	assert_says(&query, "10 mapped\n");
 }
 
 static void every_file_is_looked_for(void **state)
 {
-	struct shmfs_attached_query query = { .proc_dir = ".", .segment = -1 };
+	struct shmfs_users_query query = { 0 };
 
 	(void)state;
-	query.files[0] = (struct shmfs_file_id){ makedev(0, 0x30), 7 };
-	query.files[1] = (struct shmfs_file_id){ makedev(0, 0x35), 7 };
+	config.objects = makedev(0, 0x30);
+	mount_dev = makedev(0, 0x35);
+	query.files[0] = (struct shmfs_file_id){ config.objects, 7 };
+	query.files[1] = (struct shmfs_file_id){ mount_dev, 7 };
 	add_process(10, "native", OURS);
 	add_mapping(10, makedev(0, 0x30), 7, "/dev/shm/frames (deleted)");
 	add_process(11, "mount", OURS);
@@ -237,64 +258,146 @@ static void every_file_is_looked_for(void **state)
 	assert_says(&query, "10 native\n");
 }
 
-/* A query for the file "object" that is open, and its inode number as fdinfo has it. */
-static struct shmfs_attached_query of_object(char info[static 64])
+/* A query for the file "object", which is the only one on the objects' device that is open. */
+static struct shmfs_users_query of_object(void)
 {
-	struct shmfs_attached_query query = { .proc_dir = ".", .segment = -1, .open = true };
+	struct shmfs_users_query query = { .open = true };
 	struct stat st;
 
 	write_file("object", "bytes");
 	assert_int_equal(stat("object", &st), 0);
+	config.objects = st.st_dev;
 	query.files[0] = (struct shmfs_file_id){ st.st_dev, st.st_ino };
-	snprintf(info, 64, "pos:\t0\nflags:\t02100002\nmnt_id:\t93\nino:\t%llu\n",
-		 (unsigned long long)st.st_ino);
 	return query;
 }
 
 static void who_has_it_open_counts_if_asked_for(void **state)
 {
-	char info[64];
-	struct shmfs_attached_query query = of_object(info);
+	struct shmfs_users_query query = of_object();
 
 	(void)state;
+	write_file("other", "bytes");
 	add_process(10, "open", OURS);
-	add_descriptor(10, 0, "/dev/null", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t5\n");
-	add_descriptor(10, 1, "pipe:[77]", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t77\n");
-	add_descriptor(10, 255, "../../object", info);
-	/* The same number on another filesystem. */
+	add_descriptor(10, 0, "/dev/null");
+	assert_int_equal(symlink("pipe:[77]", "10/fd/1"), 0);
+	assert_int_equal(symlink("anon_inode:[eventpoll]", "10/fd/2"), 0);
+	add_descriptor(10, 255, "object");
 	add_process(11, "other", OURS);
-	add_descriptor(11, 0, "/dev/null", info);
+	add_descriptor(11, 0, "other");
 	assert_says(&query, "10 open\n");
 	query.open = false;
 	assert_says(&query, "");
 }
 
-static void descriptors_of_other_inodes_are_not_looked_at(void **state)
+/* The mutex of an epoll instance is taken by who reads fdinfo, and may never be free. */
+static void fdinfo_is_not_read(void **state)
 {
-	char info[64];
-	struct shmfs_attached_query query = of_object(info);
+	struct shmfs_users_query query = of_object();
 
 	(void)state;
-	add_process(10, "other", OURS);
-	add_descriptor(10, 0, "../../object", "pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t1\n");
-	assert_says(&query, "");
-	/* Before Linux 5.14 there is nothing to tell by but a look. */
-	add_process(11, "old", OURS);
-	add_descriptor(11, 0, "../../object", "pos:\t0\nflags:\t02\nmnt_id:\t9\n");
-	assert_says(&query, "11 old\n");
+	add_process(10, "open", OURS);
+	add_descriptor(10, 3, "object");
+	assert_int_equal(mkfifo("10/fdinfo/3", 0600), 0);
+	assert_says(&query, "10 open\n");
+}
+
+static void every_kind_of_use_has_a_line(void **state)
+{
+	struct shmfs_users_query query = of_object();
+	char line[256];
+
+	(void)state;
+	query.format = SHMFS_USERS_FULL;
+	query.files[1] = (struct shmfs_file_id){ SHMFS_SEGMENTS, SHMID };
+	add_process(10, "much", OURS);
+	for (int i = 0; i < 3; i++)
+		add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
+	add_descriptor(10, 5, "object");
+	add_process(11, "reader", OURS);
+	write_file("11/maps", "7f00-7f01 r--s 0 %x:%x %d /SYSV00000c4c (deleted)\n",
+		   major(device_of_segments()), minor(device_of_segments()), SHMID);
+	add_process(12, "copy", OURS);
+	write_file("12/maps", "7f00-7f01 rw-p 0 %x:%x %llu /dev/shm/object\n",
+		   major(query.files[0].dev), minor(query.files[0].dev),
+		   (unsigned long long)query.files[0].ino);
+	snprintf(line, sizeof(line), "%s",
+		 "10 1010 mapped rw 3 much\n10 1010 open rw 1 much\n"
+		 "11 1011 attached r 1 reader\n12 1012 mapped r 1 copy\n");
+	assert_says(&query, line);
+}
+
+/* More files than a process' uses are found by, and each of them again later. */
+static void uses_are_counted_however_many_files_there_are(void **state)
+{
+	enum { FILES = 5000 };
+	struct shmfs_users_query query = { .format = SHMFS_USERS_FULL };
+	FILE *maps;
+
+	(void)state;
+	config.objects = makedev(0, 0x30);
+	add_process(10, "broker", OURS);
+	maps = fopen("10/maps", "w");
+	assert_non_null(maps);
+	for (int i = 0; i < 2 * FILES; i++)
+		fprintf(maps, "7f00-7f01 %s 0 00:30 %d /dev/shm/x\n", i < FILES ? "r--s" : "rw-s",
+			i % FILES + 1);
+	assert_int_equal(fclose(maps), 0);
+	for (int i = 1; i <= FILES; i += 499) {
+		query.files[0] = (struct shmfs_file_id){ config.objects, (ino_t)i };
+		assert_says(&query, "10 1010 mapped rw 2 broker\n");
+	}
+}
+
+/* Opening a FIFO waits for a writer, as reading /proc can wait for what a process holds. */
+static void a_process_that_lets_its_reader_wait_is_passed_over(void **state)
+{
+	dev_t dev = device_of_segments();
+
+	(void)state;
+	add_process(10, "before", OURS);
+	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
+	for (int pid = 11; pid < 14; pid++) {
+		char path[64];
+
+		add_process(pid, "hung", OURS);
+		snprintf(path, sizeof(path), "%d/maps", pid);
+		assert_int_equal(unlink(path) | mkfifo(path, 0600), 0);
+	}
+	add_process(14, "behind", OURS);
+	add_mapping(14, dev, SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 before\n14 behind\n");
+}
+
+static void a_snapshot_serves_a_moment(void **state)
+{
+	const struct shmfs_users_snapshot *first;
+	const struct shmfs_users_snapshot *second;
+	struct shmfs_users *users;
+
+	(void)state;
+	/* Now it takes a second. */
+	add_process(11, "hung", OURS);
+	assert_int_equal(unlink("11/maps") | mkfifo("11/maps", 0600), 0);
+	assert_int_equal(shmfs_users_new(&config, &users), 0);
+	assert_int_equal(shmfs_users_get(users, &first), 0);
+	assert_false(first->complete);
+	assert_int_equal(shmfs_users_get(users, &second), 0);
+	assert_ptr_equal(first, second);
+	shmfs_users_put(users, first);
+	shmfs_users_put(users, second);
+	shmfs_users_free(users);
 }
 
 static void one_line_for_a_process(void **state)
 {
-	char info[64];
-	struct shmfs_attached_query query = of_object(info);
+	struct shmfs_users_query query = of_object();
 
 	(void)state;
 	add_process(10, "much", OURS);
 	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
 	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
-	add_descriptor(10, 0, "../../object", info);
-	add_descriptor(10, 1, "../../object", info);
+	add_descriptor(10, 0, "object");
+	add_descriptor(10, 1, "object");
 	assert_says(&query, "10 much\n");
 }
 
@@ -325,24 +428,23 @@ static void a_command_stays_in_its_line(void **state)
 
 static void what_is_no_process_of_a_user_is_skipped(void **state)
 {
-	char info[64];
-	struct shmfs_attached_query query = of_object(info);
+	struct shmfs_users_query query = of_object();
 
 	(void)state;
 	/* A kernel thread has no mappings, a process that ends no files. */
 	add_process(10, "kthreadd", OURS);
 	write_file("10/maps", "%s", "");
-	add_descriptor(10, 0, "../../object", info);
+	add_descriptor(10, 0, "object");
 	add_process(11, "gone", OURS);
 	assert_int_equal(unlink("11/maps"), 0);
-	add_descriptor(11, 0, "../../object", info);
+	add_descriptor(11, 0, "object");
 	add_process(12, "nameless", OURS);
-	add_descriptor(12, 0, "../../object", info);
+	add_descriptor(12, 0, "object");
 	assert_int_equal(unlink("12/comm"), 0);
 	assert_int_equal(mkdir("13", 0700), 0);
 	assert_int_equal(mkdir("sys", 0700) | mkdir("14x", 0700), 0);
 	add_process(15, "there", OURS);
-	add_descriptor(15, 0, "../../object", info);
+	add_descriptor(15, 0, "object");
 	assert_says(&query, "15 there\n");
 }
 
@@ -418,7 +520,7 @@ static void too_many_are_cut_at_a_line(void **state)
 }
 
 /* With no descriptor left, one, two ... until there are enough. */
-static unsigned count_shortages(const struct shmfs_attached_query *query, const char *expected)
+static unsigned count_shortages(const struct shmfs_users_query *query, const char *expected)
 {
 	rlim_t used = (rlim_t)dup(STDIN_FILENO);
 	struct rlimit before;
@@ -445,26 +547,21 @@ static unsigned count_shortages(const struct shmfs_attached_query *query, const 
 
 static void a_shortage_of_ours_is_no_answer(void **state)
 {
-	char info[64];
-	struct shmfs_attached_query query = of_object(info);
+	struct shmfs_users_query query = of_object();
 
 	(void)state;
 	add_process(10, "open", OURS);
-	add_descriptor(10, 7, "../../object", info);
-	assert_in_range(count_shortages(&query, "10 open\n"), 4, 10);
-	add_process(11, "mapped", OURS);
-	add_mapping(11, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
-	assert_in_range(count_shortages(&of_segment, "11 mapped\n"), 2, 10);
+	add_descriptor(10, 7, "object");
+	assert_in_range(count_shortages(&query, "10 open\n"), 1, 10);
 }
 
 static void without_proc_there_is_no_answer(void **state)
 {
-	struct shmfs_attached_query query = of_segment;
 	char *text;
 
 	(void)state;
-	query.proc_dir = "nowhere";
-	assert_int_equal(ask(&query, &text), -ENOENT);
+	config.proc_dir = "nowhere";
+	assert_int_equal(ask(&of_segment, &text), -ENOENT);
 	free(text);
 }
 
@@ -479,7 +576,11 @@ int main(void)
 		in_proc(a_segment_is_mapped_through_the_mount_as_well),
 		in_proc(every_file_is_looked_for),
 		in_proc(who_has_it_open_counts_if_asked_for),
-		in_proc(descriptors_of_other_inodes_are_not_looked_at),
+		in_proc(fdinfo_is_not_read),
+		in_proc(every_kind_of_use_has_a_line),
+		in_proc(uses_are_counted_however_many_files_there_are),
+		in_proc(a_process_that_lets_its_reader_wait_is_passed_over),
+		in_proc(a_snapshot_serves_a_moment),
 		in_proc(one_line_for_a_process),
 		in_proc(lines_are_in_the_order_of_numbers),
 		in_proc(a_command_stays_in_its_line),

@@ -5,18 +5,16 @@
  */
 #include "fuzz.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "shmfs/attached.h"
+#include "core/users_internal.h"
 
-#define SHMID 65538
 #define OBJECT_DEV makedev(0, 42)
-#define OBJECT_INO 3148
+#define SEGMENT_DEV makedev(0, 1)
 
 static char proc[] = P_tmpdir "/fuzz_attached.XXXXXX";
 static int comm;
@@ -41,7 +39,8 @@ static void make_proc(void)
 	check(mkdtemp(proc) && atexit(remove_proc) == 0);
 	dir = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	check(dir >= 0);
-	check(mkdirat(dir, "1", 0700) == 0 && mkdirat(dir, "42", 0700) == 0);
+	check(mkdirat(dir, "1", 0700) == 0 && mkdirat(dir, "42", 0700) == 0 &&
+	      mkdirat(dir, "42/fd", 0700) == 0);
 	check(symlinkat("1", dir, "self") == 0);
 	comm = openat(dir, "42/comm", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 	maps = openat(dir, "42/maps", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
@@ -59,42 +58,39 @@ static bool contains(const uint8_t *bytes, size_t len, const char *text)
 	return memmem(bytes, len, text, strlen(text));
 }
 
-/* One line, of what can be printed, or none. */
-static void check_output(const char *output, const uint8_t *mappings, size_t len)
+/* Whatever is there, only what the input names can be used, and each once for each way. */
+static void check_use(const struct shmfs_use *use, const uint8_t *mappings, size_t len)
 {
-	size_t length = strlen(output);
-
-	if (length == 0)
-		return;
-	check(contains(mappings, len, "/SYSV") || contains(mappings, len, "3148"));
-	check(strncmp(output, "42 ", 3) == 0 && output[length - 1] == '\n');
-	for (size_t i = 0; i < length - 1; i++)
-		check(!iscntrl((unsigned char)output[i]));
+	check(use->pid == 42 && use->count > 0 && use->kind != SHMFS_USE_OPEN);
+	if (use->file.dev == SHMFS_SEGMENTS)
+		check(contains(mappings, len, "/SYSV"));
+	else
+		check(use->file.dev == OBJECT_DEV);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct shmfs_caller root = { 0 };
-	const struct shmfs_attached_query query = {
-		.proc_dir = proc,
-		.files = { { OBJECT_DEV, OBJECT_INO } },
-		.segment = SHMID,
-	};
+	static struct users_sheet sheet;
+	static const pid_t pid = 42;
+	struct users_scope scope = { .proc_dir = proc, .pids = &pid, .npids = 1, .self = 1 };
 	const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
 	const uint8_t *mappings = nul ? nul + 1 : data;
 	size_t len = (size_t)(data + size - mappings);
-	char *output;
-	size_t length;
-	FILE *out = open_memstream(&output, &length);
 
 	if (maps == 0)
 		make_proc();
-	check(out);
+	scope.objects = OBJECT_DEV;
+	scope.segments[0] = SEGMENT_DEV;
+	scope.nsegments = 1;
+	atomic_store(&sheet.at, 0);
+	sheet.nuses = 0;
+	sheet.nprocesses = 0;
+	sheet.names_used = 1;
 	put(comm, data, (size_t)(mappings - data));
 	put(maps, mappings, len);
-	check(shmfs_attached_write(&query, &root, out) == 0);
-	check(fclose(out) == 0);
-	check_output(output, mappings, len);
-	free(output);
+	check(users_scan(&scope, &sheet) == 0);
+	check(sheet.nprocesses == (sheet.nuses > 0));
+	for (size_t i = 0; i < sheet.nuses; i++)
+		check_use(&sheet.uses[i], mappings, len);
 	return 0;
 }

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which process uses which segment or object, and how.
+ *
+ * The kernel keeps no such list.  /proc has it by process, in what each has
+ * mapped and open, so one pass over /proc gives a snapshot for all segments
+ * and objects.  A snapshot serves everybody for ten times as long as it took.
+ */
+#ifndef SHMFS_USERS_H
+#define SHMFS_USERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "shmfs/caller.h"
+
+/* A file by what a mapping and a descriptor show of it. */
+struct shmfs_file_id {
+	dev_t dev; /* 0: no file */
+	ino_t ino;
+};
+
+/* The device of all segments of our IPC namespace; their inode number is the shmid. */
+#define SHMFS_SEGMENTS ((dev_t)-1)
+
+enum shmfs_use_kind {
+	SHMFS_USE_ATTACHED, /* a segment, by shmat(2) */
+	SHMFS_USE_MAPPED,
+	SHMFS_USE_OPEN,
+};
+
+/* What one process does with one file. */
+struct shmfs_use {
+	struct shmfs_file_id file;
+	uint64_t begin, end; /* the first mapping, or `end` 0: descriptor `begin` */
+	pid_t pid;
+	uint32_t name;	/* offset in the names of the snapshot; see shmfs_use_name() */
+	unsigned count; /* mappings or descriptors */
+	uint8_t kind;	/* enum shmfs_use_kind */
+	bool writable;
+	bool is_self; /* the process is this daemon */
+};
+
+struct shmfs_process {
+	pid_t pid;
+	uid_t uid;	  /* effective; (uid_t)-1: not known */
+	uint32_t command; /* offset in the names of the snapshot */
+};
+
+/* Immutable; shared by reference. */
+struct shmfs_users_snapshot {
+	const struct shmfs_use *uses; /* sorted by file, pid, kind */
+	size_t nuses;
+	const struct shmfs_process *processes; /* those with a use; sorted by pid */
+	size_t nprocesses;
+	const char *names;
+	/* Every process on the host was seen, and all of it. */
+	bool complete;
+};
+
+struct shmfs_users_config {
+	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
+	dev_t objects;		    /* of the directory of the POSIX objects */
+	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
+};
+
+struct shmfs_users;
+
+/* Returns 0 and *out (free with shmfs_users_free()), -ENOMEM, -EMFILE or -ENFILE. */
+int shmfs_users_new(const struct shmfs_users_config *, struct shmfs_users **out);
+void shmfs_users_free(struct shmfs_users *);
+/* The st_dev of our mount, once it is known. */
+void shmfs_users_set_mount(struct shmfs_users *, dev_t);
+
+/*
+ * A snapshot that is no older than ten times what it took.  While another
+ * thread takes the next one, a snapshot twice as old will do; only without
+ * any does the caller wait.  Give it back with shmfs_users_put().
+ *
+ * Returns 0, -ENOMEM, -EAGAIN (no process can be made), -EMFILE, -ENFILE, or
+ * what opening `proc_dir` failed with.
+ */
+int shmfs_users_get(struct shmfs_users *, const struct shmfs_users_snapshot **out);
+void shmfs_users_put(struct shmfs_users *, const struct shmfs_users_snapshot *);
+
+/* The uses of one file: the first of *count, or NULL. */
+const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *,
+				       const struct shmfs_file_id *, size_t *count);
+/* The last part of the path that /proc shows, "" where it was not kept. */
+static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snapshot,
+					 const struct shmfs_use *use)
+{
+	return snapshot->names + use->name;
+}
+/* May this thread, which acts as the caller, look into the process (PTRACE_MODE_READ)? */
+bool shmfs_users_may_see(const struct shmfs_users *, pid_t);
+
+/* --- the values of extended attributes --- */
+
+enum shmfs_users_format {
+	SHMFS_USERS_ATTACHED, /* "PID COMMAND" */
+	SHMFS_USERS_FULL,     /* "PID UID KIND r|rw COUNT COMMAND" */
+};
+
+struct shmfs_users_query {
+	struct shmfs_file_id files[2];
+	bool open; /* a process that has a file open, and nothing else, counts too */
+	enum shmfs_users_format format;
+};
+
+/*
+ * Write a line to `out` for each process that uses one of the files, by the
+ * process's number; SHMFS_USERS_FULL has a line for each kind of use.  shmfs
+ * itself is left out, and so is what the caller may not see in /proc.  Control
+ * characters in a command become '?'.  What does not fit into the value of an
+ * extended attribute (XATTR_SIZE_MAX) is left out at the end of a line, and a
+ * line "..." says so.
+ *
+ * Returns 0, or an error of shmfs_users_get() or of acting as the caller.
+ */
+int shmfs_users_write(struct shmfs_users *, const struct shmfs_users_query *,
+		      const struct shmfs_caller *, FILE *out);
+
+#endif

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Snapshots of who uses what: taken by a process of its own, shared by all.
+ *
+ * Reading /proc can wait for ever for what a hostile process holds (see
+ * users_scan.c), and such a wait ends only with the process that waits.  So a
+ * child reads, into memory that it shares with the daemon.  If it stops to get
+ * on, it is killed, the process that it was at counts as not seen, and another
+ * child goes on behind that.
+ */
+#include "core/users_internal.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shmfs/clock.h"
+
+/* How old a snapshot may be, in times of what it took, and while the next one is on its way. */
+#define AGE 9
+#define AGE_MEANWHILE 10
+/* How long a child may stand still: the first that does, and those after it at least. */
+#define STILL_MS 1000
+#define STILL_MIN_MS 20
+/* The one that the kernel starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO). */
+#define INITIAL_PID_NAMESPACE "pid:[4026531836]"
+/* How long a killed child may take to end. */
+#define END_MS 1000
+
+struct snapshot {
+	struct shmfs_users_snapshot public;
+	struct users_sheet *sheet; /* owned */
+	unsigned references;	   /* guarded by users->lock */
+	uint64_t taken_at;	   /* when it was begun; CLOCK_MONOTONIC, ns */
+	uint64_t cost;
+};
+
+struct shmfs_users {
+	struct shmfs_users_config config;
+	struct users_scope scope; /* without `pids`; `mount` is set before requests are served */
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t taken;
+	struct snapshot *last; /* one reference */
+	bool taking;
+};
+
+/* --- what is looked for --- */
+
+/* Files in memory come from the same internal mounts as segments. */
+static int add_device(struct users_scope *scope, unsigned flags)
+{
+	int fd = memfd_create("", MFD_CLOEXEC | flags);
+	struct stat st;
+
+	if (fd < 0) /* there are no pages of this size, or */
+		return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : 0;
+	if (fstat(fd, &st) == 0)
+		scope->segments[scope->nsegments++] = st.st_dev;
+	close(fd);
+	return 0;
+}
+
+static int find_devices(struct users_scope *scope)
+{
+	int err = add_device(scope, 0);
+
+	for (unsigned shift = HUGE_SHIFT_MIN; !err && shift <= HUGE_SHIFT_MAX; shift++)
+		err = add_device(scope, MFD_HUGETLB | shift << MAP_HUGE_SHIFT);
+	return err;
+}
+
+int shmfs_users_new(const struct shmfs_users_config *config, struct shmfs_users **out)
+{
+	struct shmfs_users *users = calloc(1, sizeof(*users));
+	int err;
+
+	if (!users)
+		return -ENOMEM;
+	users->config = *config;
+	users->scope =
+		(struct users_scope){ .proc_dir = config->proc_dir, .objects = config->objects };
+	err = find_devices(&users->scope);
+	if (err) {
+		free(users);
+		return err;
+	}
+	pthread_mutex_init(&users->lock, NULL);
+	pthread_cond_init(&users->taken, NULL);
+	*out = users;
+	return 0;
+}
+
+void shmfs_users_set_mount(struct shmfs_users *users, dev_t dev)
+{
+	users->scope.mount = dev;
+}
+
+/* --- the list of processes --- */
+
+struct pids {
+	pid_t *list; /* owned */
+	size_t count;
+	size_t capacity;
+};
+
+static int add_pid(struct pids *pids, const char *name)
+{
+	pid_t *list;
+	char *end;
+	long pid = isdigit((unsigned char)name[0]) ? strtol(name, &end, 10) : 0;
+
+	if (pid <= 0 || pid > INT_MAX || *end)
+		return 0;
+	if (pids->count == pids->capacity) {
+		size_t capacity = pids->capacity ? 2 * pids->capacity : 256;
+
+		list = reallocarray(pids->list, capacity, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		pids->list = list;
+		pids->capacity = capacity;
+	}
+	pids->list[pids->count++] = (pid_t)pid;
+	return 0;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a;
+	pid_t y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int list_processes(const char *proc_dir, struct pids *pids)
+{
+	int fd = open(proc_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int err = dir ? 0 : -errno;
+
+	while (!err && (entry = readdir(dir)) != NULL)
+		err = add_pid(pids, entry->d_name);
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	if (pids->count > 0)
+		qsort(pids->list, pids->count, sizeof(*pids->list), compare_pids);
+	return err;
+}
+
+/* Are all processes of the host in this /proc, and can they all be looked into? */
+static bool sees_all(const char *proc_dir)
+{
+	static const char initial[] = INITIAL_PID_NAMESPACE;
+	char path[128];
+	char name[sizeof(initial)];
+
+	snprintf(path, sizeof(path), "%s/self/ns/pid", proc_dir);
+	return geteuid() == 0 && readlink(path, name, sizeof(name)) == sizeof(initial) - 1 &&
+	       memcmp(name, initial, sizeof(initial) - 1) == 0;
+}
+
+/* Who we are in this /proc, which may count processes otherwise than getpid(2). */
+static int find_self(const char *proc_dir, pid_t *self)
+{
+	char path[128];
+	char name[16];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "%s/self", proc_dir);
+	len = readlink(path, name, sizeof(name) - 1);
+	if (len < 0)
+		return -errno;
+	name[len] = '\0';
+	*self = (pid_t)strtol(name, NULL, 10);
+	return 0;
+}
+
+/* --- the child --- */
+
+/* It keeps nothing of the daemon's open: no file, no segment, no mount. */
+static void be_child(const struct users_scope *scope, struct users_sheet *sheet, pid_t parent)
+{
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	closefrom(STDERR_FILENO + 1);
+	sheet->error = users_scan(scope, sheet);
+	_exit(0);
+}
+
+/* Wait until it ends.  False: it stood still for so long. */
+static bool watch(struct pollfd *ended, struct users_sheet *sheet, int still_ms)
+{
+	unsigned ticks;
+
+	do {
+		ticks = atomic_load(&sheet->ticks);
+		if (poll(ended, 1, still_ms) > 0)
+			return true;
+	} while (ticks != atomic_load(&sheet->ticks));
+	return false;
+}
+
+/*
+ * Let a child read on from sheet->at.  -ETIMEDOUT: it stood still there for
+ * `still_ms` and was killed.
+ */
+static int run_child(const struct users_scope *scope, struct users_sheet *sheet, int still_ms)
+{
+	const pid_t parent = getpid();
+	struct pollfd ended = { .events = POLLIN };
+	int err = -ETIMEDOUT;
+	pid_t child;
+
+	sheet->error = -ETIMEDOUT;
+	child = fork();
+	if (child == 0)
+		be_child(scope, sheet, parent);
+	if (child < 0)
+		return -errno;
+	ended.fd = (int)syscall(SYS_pidfd_open, child, 0);
+	if (ended.fd < 0)
+		err = -errno;
+	if (ended.fd < 0 || !watch(&ended, sheet, still_ms))
+		kill(child, SIGKILL);
+	/* A child that not even that ends must not take this thread along. */
+	if (ended.fd >= 0 && poll(&ended, 1, END_MS) == 0)
+		err = -EIO;
+	else
+		waitpid(child, NULL, 0);
+	if (ended.fd >= 0)
+		close(ended.fd);
+	return err == -ETIMEDOUT ? sheet->error : err;
+}
+
+/* The more processes let us wait, the shorter. */
+static int read_all(const struct users_scope *scope, struct users_sheet *sheet)
+{
+	int still_ms = STILL_MS;
+	int err;
+
+	while ((err = run_child(scope, sheet, still_ms)) == -ETIMEDOUT) {
+		sheet->nunseen++;
+		atomic_fetch_add(&sheet->at, 1);
+		still_ms = still_ms / 2 > STILL_MIN_MS ? still_ms / 2 : STILL_MIN_MS;
+	}
+	return err;
+}
+
+/* --- snapshots --- */
+
+static int compare_files(const struct shmfs_file_id *a, const struct shmfs_file_id *b)
+{
+	if (a->dev != b->dev)
+		return a->dev > b->dev ? 1 : -1;
+	return (a->ino > b->ino) - (a->ino < b->ino);
+}
+
+static int compare_uses(const void *a, const void *b)
+{
+	const struct shmfs_use *x = a;
+	const struct shmfs_use *y = b;
+	int order = compare_files(&x->file, &y->file);
+
+	if (order == 0)
+		order = (x->pid > y->pid) - (x->pid < y->pid);
+	return order ? order : (x->kind > y->kind) - (x->kind < y->kind);
+}
+
+/* Sort the uses, and make one of those that differ in nothing but their place. */
+static void sort_uses(struct users_sheet *sheet)
+{
+	struct shmfs_use *uses = sheet->uses;
+	size_t count = 0;
+
+	qsort(uses, sheet->nuses, sizeof(*uses), compare_uses);
+	for (size_t i = 0; i < sheet->nuses; i++) {
+		if (count > 0 && compare_uses(&uses[count - 1], &uses[i]) == 0) {
+			uses[count - 1].count += uses[i].count;
+			uses[count - 1].writable |= uses[i].writable;
+		} else {
+			uses[count++] = uses[i];
+		}
+	}
+	sheet->nuses = count;
+}
+
+static void free_snapshot(struct snapshot *snapshot)
+{
+	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
+	free(snapshot);
+}
+
+static int new_snapshot(struct snapshot **out)
+{
+	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	void *sheet = mmap(NULL, sizeof(struct users_sheet), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (!snapshot || sheet == MAP_FAILED) {
+		free(snapshot);
+		if (sheet != MAP_FAILED)
+			munmap(sheet, sizeof(struct users_sheet));
+		return -ENOMEM;
+	}
+	snapshot->sheet = sheet;
+	snapshot->sheet->names_used = 1; /* the empty name */
+	snapshot->references = 1;
+	snapshot->taken_at = shmfs_now_ns();
+	*out = snapshot;
+	return 0;
+}
+
+static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snapshot)
+{
+	struct users_scope scope = users->scope;
+	struct users_sheet *sheet = snapshot->sheet;
+	struct pids pids = { 0 };
+	int err = list_processes(scope.proc_dir, &pids);
+
+	if (!err)
+		err = find_self(scope.proc_dir, &scope.self);
+	scope.pids = pids.list;
+	scope.npids = pids.count;
+	if (!err)
+		err = read_all(&scope, sheet);
+	free(pids.list);
+	if (err)
+		return err;
+	sort_uses(sheet);
+	snapshot->public = (struct shmfs_users_snapshot){
+		.uses = sheet->uses,
+		.nuses = sheet->nuses,
+		.processes = sheet->processes,
+		.nprocesses = sheet->nprocesses,
+		.names = sheet->names,
+		.complete = sheet->nunseen == 0 && sees_all(scope.proc_dir),
+	};
+	snapshot->cost = shmfs_now_ns() - snapshot->taken_at;
+	return 0;
+}
+
+static int take_snapshot(const struct shmfs_users *users, struct snapshot **out)
+{
+	struct snapshot *snapshot;
+	int err = new_snapshot(&snapshot);
+
+	if (err)
+		return err;
+	err = fill_snapshot(users, snapshot);
+	if (err)
+		free_snapshot(snapshot);
+	else
+		*out = snapshot;
+	return err;
+}
+
+/* users->lock is held. */
+static void put_locked(struct snapshot *snapshot)
+{
+	if (snapshot && --snapshot->references == 0)
+		free_snapshot(snapshot);
+}
+
+/* users->lock is held. */
+static bool is_fresh(const struct shmfs_users *users)
+{
+	const struct snapshot *last = users->last;
+	uint64_t most = users->taking ? AGE_MEANWHILE : AGE;
+
+	return last && shmfs_now_ns() - last->taken_at <= most * last->cost;
+}
+
+/* Take the next one while others use the last.  users->lock is held. */
+static int renew(struct shmfs_users *users)
+{
+	struct snapshot *snapshot;
+	int err;
+
+	users->taking = true;
+	pthread_mutex_unlock(&users->lock);
+	err = take_snapshot(users, &snapshot);
+	pthread_mutex_lock(&users->lock);
+	users->taking = false;
+	pthread_cond_broadcast(&users->taken);
+	if (!err) {
+		put_locked(users->last);
+		users->last = snapshot;
+	}
+	return err;
+}
+
+int shmfs_users_get(struct shmfs_users *users, const struct shmfs_users_snapshot **out)
+{
+	bool renewed = false;
+	int err = 0;
+
+	pthread_mutex_lock(&users->lock);
+	/* What was just taken is as good as can be, however long ago it was begun. */
+	while (!err && !renewed && !is_fresh(users)) {
+		if (users->config.release_lead)
+			users->config.release_lead();
+		if (users->taking) {
+			pthread_cond_wait(&users->taken, &users->lock);
+		} else {
+			err = renew(users);
+			renewed = true;
+		}
+	}
+	if (!err) {
+		users->last->references++;
+		*out = &users->last->public;
+	}
+	pthread_mutex_unlock(&users->lock);
+	return err;
+}
+
+void shmfs_users_put(struct shmfs_users *users, const struct shmfs_users_snapshot *public)
+{
+	pthread_mutex_lock(&users->lock);
+	put_locked((struct snapshot *)public);
+	pthread_mutex_unlock(&users->lock);
+}
+
+void shmfs_users_free(struct shmfs_users *users)
+{
+	if (users->last)
+		free_snapshot(users->last);
+	pthread_cond_destroy(&users->taken);
+	pthread_mutex_destroy(&users->lock);
+	free(users);
+}
+
+/* --- answers --- */
+
+const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *snapshot,
+				       const struct shmfs_file_id *file, size_t *count)
+{
+	const struct shmfs_use *uses = snapshot->uses;
+	size_t first = 0;
+	size_t end = snapshot->nuses;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (compare_files(&uses[middle].file, file) < 0)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	for (end = first; end < snapshot->nuses && compare_files(&uses[end].file, file) == 0;)
+		end++;
+	*count = end - first;
+	return *count ? &uses[first] : NULL;
+}
+
+/*
+ * Reading a link of /proc/PID/ns asks for the right and waits for nothing
+ * (fs/proc/namespaces.c, proc_ns_readlink()).
+ */
+bool shmfs_users_may_see(const struct shmfs_users *users, pid_t pid)
+{
+	char path[128];
+	char link;
+
+	snprintf(path, sizeof(path), "%s/%d/ns/pid", users->config.proc_dir, (int)pid);
+	return readlink(path, &link, 1) > 0;
+}

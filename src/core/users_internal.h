@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between users.c, which keeps and shares snapshots, and users_scan.c, which
+ * reads /proc in a process of its own.
+ */
+#ifndef SHMFS_USERS_INTERNAL_H
+#define SHMFS_USERS_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "shmfs/users.h"
+
+/* Huge pages have sizes from 64 KiB to 16 GiB, and a filesystem for each. */
+#define HUGE_SHIFT_MIN 16
+#define HUGE_SHIFT_MAX 34
+#define SEGMENT_DEVICES (2 + HUGE_SHIFT_MAX - HUGE_SHIFT_MIN)
+
+/* Bounds of one snapshot.  A process that does not fit counts as not seen. */
+#define USES_MAX ((size_t)1 << 19)
+#define PROCESSES_MAX ((size_t)1 << 16)
+#define NAMES_MAX ((size_t)8 << 20)
+
+/* What is looked for, and where. */
+struct users_scope {
+	const char *proc_dir; /* borrowed */
+	dev_t objects;
+	dev_t mount; /* ours; 0: not known yet */
+	dev_t segments[SEGMENT_DEVICES];
+	size_t nsegments;
+	const pid_t *pids; /* owned; sorted */
+	size_t npids;
+	pid_t self; /* the daemon, as `proc_dir` counts processes */
+};
+
+/* The snapshot while it is made: memory that both processes share. */
+struct users_sheet {
+	atomic_size_t at;  /* index in `pids` of the process that is being read */
+	atomic_uint ticks; /* moves as long as the reading goes on */
+	int error;	   /* what users_scan() returned */
+	/* Of the processes before `at`. */
+	size_t nuses;
+	size_t nprocesses;
+	size_t names_used;
+	size_t nunseen; /* processes that could not be read, or not to their end */
+	struct shmfs_use uses[USES_MAX];
+	struct shmfs_process processes[PROCESSES_MAX];
+	char names[NAMES_MAX];
+};
+
+/*
+ * Read the processes from sheet->at on.  Allocates nothing: it runs in the
+ * child of a process with threads.  Returns 0, or a negative errno that says
+ * nothing of a process: -EMFILE, -ENFILE, -ENOMEM, or what opening `proc_dir`
+ * failed with.
+ */
+int users_scan(const struct users_scope *, struct users_sheet *);
+
+#endif
