@@ -30,7 +30,8 @@ void *__wrap_calloc(size_t count, size_t size);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-	return no_memory && count > 1 ? NULL : __real_calloc(count, size);
+	/* gcc 16 makes calloc(size, 1) of calloc(1, size). */
+	return no_memory && count > 1 && size > 1 ? NULL : __real_calloc(count, size);
 }
 
 static int setup(void **state)
