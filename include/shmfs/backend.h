@@ -19,7 +19,6 @@
 #ifndef SHMFS_BACKEND_H
 #define SHMFS_BACKEND_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -28,27 +27,39 @@
 
 #include "shmfs/caller.h"
 #include "shmfs/name.h"
+#include "shmfs/object.h"
 #include "shmfs/xattr.h"
-
-struct shmfs_object;
 
 struct shmfs_backend {
 	const struct shmfs_backend_ops *ops;
-	/*
-	 * Sets an object's identity anew, for whoever keeps objects by identity
-	 * and put this here; NULL: nobody does.
-	 */
-	void (*identity_changed)(void *arg, struct shmfs_object *, uint64_t identity);
-	void *identity_changed_arg;
-	/* st_dev of the mount that shows the objects; 0: not known. */
-	dev_t mount_dev;
+	struct shmfs_object_table objects; /* those in use; the backend makes and ends it */
+	dev_t mount_dev;		   /* st_dev of the mount that shows them; 0: not known */
+};
+
+/*
+ * A way to show the objects of a backend.  Most slots are the backend's own; a
+ * view that differs has other functions in some of them (text.h).  Objects and
+ * handles are the backend's whatever the view: to call the backend behind, a
+ * slot of a view uses backend->ops.
+ */
+struct shmfs_view {
+	const struct shmfs_backend_ops *ops; /* borrowed */
+	struct shmfs_backend *backend;	     /* borrowed */
+	void *context;			     /* borrowed; for the slots of this view alone */
+	/* The view whose files its names lead to; NULL: this one. */
+	const struct shmfs_view *files;
 };
 
 /* The part of an object that is common; a backend's own object starts with it. */
 struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
-	uint64_t identity;	       /* unique within the backend; see `identity_changed` */
-	struct shmfs_object *upper;    /* borrowed; one that stands before it (text.h), or NULL */
+	/* See object.h; guarded by the table's lock. */
+	struct shmfs_object *next;
+	uint64_t identity; /* unique within the backend at one time */
+	unsigned references;
+	bool retired;
+	/* What the layer above keeps of it, guarded by that layer's lock. */
+	struct shmfs_inode *inodes;
 };
 
 /* How the kernel may serve an open file without asking again. */
@@ -63,11 +74,6 @@ struct shmfs_handle {
 	struct shmfs_object *object; /* borrowed; lives longer than its handles */
 	int flags;		     /* of open(2) */
 	bool may_flush;		     /* close(2) has work to do: ask flush() */
-	bool bound;		     /* set by the caller once the kernel serves it */
-	pid_t opener;		     /* set by the caller: the thread that opened it */
-	atomic_bool unacknowledged;  /* the caller's: counted in shmfs_inode.nunacknowledged */
-	struct shmfs_handle *next;   /* the caller's, for its list of open handles */
-	struct shmfs_handle **link;  /* what points here in that list */
 };
 
 /* `len` bytes at `fd`, offset `pos`, or, where fd is -1, at `mem`. */
@@ -86,40 +92,47 @@ struct shmfs_extent {
 typedef int shmfs_list_fn(const struct shmfs_name *name, ino_t ino, void *arg);
 
 struct shmfs_backend_ops {
-	/* --- names ------------------------------------------------------- */
-
-	/* Which object has this name now?  -ENOENT when none. */
-	int (*find)(struct shmfs_backend *, const struct shmfs_name *, uint64_t *identity);
+	/* --- names: the view is the one that has the slot --------------------- */
 
 	/*
-	 * Call `fn` for every name of a space.  The order is one in which the
-	 * entries that stay keep their places.  Stops with what `fn` returns.
+	 * The object that has this name now, with a reference counted, and its
+	 * attributes, which are those of one moment.  -ENOENT when there is none.
 	 */
-	int (*list)(struct shmfs_backend *, enum shmfs_space, shmfs_list_fn *fn, void *arg);
+	int (*lookup)(const struct shmfs_view *, const struct shmfs_name *,
+		      const struct shmfs_caller *, struct shmfs_object **, struct stat *);
 
 	/*
-	 * Make a new object with the caller as owner and creator, and a handle
-	 * on it that is not bound to an object yet: adopt() does that.
-	 * The mode is as the caller gave it, his umask not yet taken off.
-	 * -EEXIST when the name is taken, -EPERM where nothing is created, -ESTALE
-	 * when another process removed it at once.
+	 * Call `fn` for every name of a space, in directory number `dir` (see
+	 * name.h).  The order is one in which the entries that stay keep their
+	 * places.  Stops with what `fn` returns.
 	 */
-	int (*create)(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
-		      const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
+	int (*list)(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
+		    const struct shmfs_caller *, shmfs_list_fn *fn, void *arg);
 
-	/* Remove the name; the memory goes with the last that uses it. */
-	int (*remove)(struct shmfs_backend *, const struct shmfs_name *,
+	/*
+	 * Make a new object with the caller as owner and creator: the object with
+	 * a reference counted, a handle on it, and its attributes.  The mode is as
+	 * the caller gave it, the umask not yet taken off.  -EEXIST when the name
+	 * is taken, -EPERM where nothing is created, -ESTALE when another process
+	 * removed the object at once.
+	 */
+	int (*create)(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
+		      const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
+		      struct stat *);
+
+	/* Remove the name.  The memory goes with its last user. */
+	int (*remove)(const struct shmfs_view *, const struct shmfs_name *,
 		      const struct shmfs_caller *);
 
 	/* renameat2(2) with its flags; -EXDEV where names are not movable. */
-	int (*rename)(struct shmfs_backend *, const struct shmfs_name *from,
+	int (*rename)(const struct shmfs_view *, const struct shmfs_name *from,
 		      const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
 
 	/*
-	 * A rename from another backend: the object gets the content of `from`,
-	 * whole or, on failure, not at all, if the caller may read the one and
-	 * write the other; the name that `from` had is then to be removed by who
-	 * calls this.  NULL: such renames are -EXDEV.
+	 * A rename from another backend in the same directory: the object gets the
+	 * content of `from`, whole or, on failure, not at all, if the caller may
+	 * read the one and write the other.  The caller of this slot removes the
+	 * name that `from` had.  NULL: such renames are -EXDEV.
 	 */
 	int (*replace_content)(struct shmfs_object *, struct shmfs_object *from,
 			       const struct shmfs_caller *);
@@ -135,12 +148,8 @@ struct shmfs_backend_ops {
 
 	/* --- objects ----------------------------------------------------- */
 
-	/* Make the record of an object that find() or create() identified. */
-	int (*object_new)(struct shmfs_backend *, uint64_t identity, struct shmfs_object **);
+	/* The last reference to the object was put. */
 	void (*object_free)(struct shmfs_object *);
-
-	/* A lookup of `name` has just led to the object; -ESTALE if not to this one. */
-	int (*revalidate)(struct shmfs_object *, const struct shmfs_name *);
 
 	/*
 	 * -ESTALE when the object is gone and no handle keeps it.  The caller may
@@ -196,19 +205,25 @@ struct shmfs_backend_ops {
 	 */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);
-	/* Tie a handle that create() made to its object. */
-	void (*adopt)(struct shmfs_handle *, struct shmfs_object *);
-	/* The file has been closed once (it may be open elsewhere still). */
-	int (*flush)(struct shmfs_handle *, const struct shmfs_caller *);
-	void (*release)(struct shmfs_handle *); /* also of one that was not adopted */
+	/*
+	 * The file has been closed once, by the process that opened it or by
+	 * another one, and may be open elsewhere still.
+	 */
+	int (*flush)(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
+	void (*release)(struct shmfs_handle *);
 
 	/* How may the kernel serve this handle, and from which descriptor? */
 	enum shmfs_io_mode (*binding)(struct shmfs_handle *, int *fd);
+	/*
+	 * The kernel has been lent the handle's memory: until release() mappings,
+	 * and whatever else binding() allowed, do not come to the daemon.
+	 */
+	void (*lent)(struct shmfs_handle *);
 
 	/*
 	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.
-	 * A extent that was got is given back with read_end(): by what is in it, for
-	 * the handle may have been released since the reply.
+	 * read_end() gives the extent back, by its content: the handle may have been
+	 * released since the reply.
 	 */
 	int (*read_begin)(struct shmfs_handle *, off_t off, size_t len, struct shmfs_extent *);
 	void (*read_end)(struct shmfs_handle *, struct shmfs_extent *);

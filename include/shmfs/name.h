@@ -25,6 +25,7 @@ enum shmfs_space {
 struct shmfs_name {
 	enum shmfs_space space;
 	uint32_t number;  /* the key or the shmid; 0 in SHMFS_SPACE_POSIX */
+	uint32_t dir;	  /* number of the directory that it is in, such as a PID; mostly 0 */
 	const char *text; /* the name as it was spelled */
 };
 

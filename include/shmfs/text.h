@@ -36,11 +36,12 @@
 #include "shmfs/backend.h"
 
 /*
- * Put a text view before `inner`, which is borrowed and whose identity_changed it
- * takes.  `release_lead` is called before anything that may take long; NULL:
- * nothing.  Returns 0 and *out (free with shmfs_text_free()), or -ENOMEM.
+ * Put a text view before `inner`, which is borrowed.  `takes_content`: names of
+ * other backends can be renamed onto its names, which cannot be moved.
+ * `release_lead` is called before anything that may take long; NULL: nothing.
+ * Returns 0 and *out (free with shmfs_text_free()), or -ENOMEM.
  */
-int shmfs_text_new(struct shmfs_backend *inner, void (*release_lead)(void),
+int shmfs_text_new(struct shmfs_backend *inner, bool takes_content, void (*release_lead)(void),
 		   struct shmfs_backend **out);
 void shmfs_text_free(struct shmfs_backend *);
 

@@ -25,8 +25,8 @@ enum shmfs_dir {
 };
 
 struct shmfs_tree {
-	struct shmfs_backend *sysv;  /* borrowed */
-	struct shmfs_backend *posix; /* borrowed */
+	struct shmfs_view sysv;
+	struct shmfs_view posix;
 	enum shmfs_key_format keys;
 	uid_t uid; /* owner of the directories */
 	gid_t gid;
@@ -36,11 +36,11 @@ struct shmfs_tree {
 enum shmfs_dir shmfs_tree_subdir(enum shmfs_dir dir, const char *text);
 
 /*
- * Which backend has the name `text` of directory `dir`, and as what?  Fills
- * *backend and *name and returns 0, or an error of the parsers in name.h.
+ * Which view has the name `text` of directory `dir`, and as what?  Fills *view
+ * and *name and returns 0, or an error of the parsers in name.h.
  */
 int shmfs_tree_resolve(const struct shmfs_tree *, enum shmfs_dir dir, const char *text,
-		       struct shmfs_backend **backend, struct shmfs_name *name);
+		       const struct shmfs_view **view, struct shmfs_name *name);
 
 /* Attributes of a directory.  Returns 0 or a negative errno. */
 int shmfs_tree_getattr(const struct shmfs_tree *, enum shmfs_dir dir, struct stat *);
@@ -68,7 +68,8 @@ struct shmfs_entry {
  * Costs one pass over the kernel's table and /dev/shm.  Returns 0 or a
  * negative errno, with the listing empty.
  */
-int shmfs_tree_list(const struct shmfs_tree *, enum shmfs_dir dir, struct shmfs_listing *listing);
+int shmfs_tree_list(const struct shmfs_tree *, enum shmfs_dir dir, const struct shmfs_caller *,
+		    struct shmfs_listing *listing);
 void shmfs_listing_clear(struct shmfs_listing *);
 
 #endif

@@ -20,7 +20,7 @@ enum shmfs_dir shmfs_tree_subdir(enum shmfs_dir dir, const char *text)
 }
 
 int shmfs_tree_resolve(const struct shmfs_tree *tree, enum shmfs_dir dir, const char *text,
-		       struct shmfs_backend **backend, struct shmfs_name *name)
+		       const struct shmfs_view **view, struct shmfs_name *name)
 {
 	int err;
 
@@ -31,7 +31,7 @@ int shmfs_tree_resolve(const struct shmfs_tree *tree, enum shmfs_dir dir, const 
 	else
 		err = shmfs_name_parse_root(text, name);
 	if (!err)
-		*backend = name->space == SHMFS_SPACE_POSIX ? tree->posix : tree->sysv;
+		*view = name->space == SHMFS_SPACE_POSIX ? &tree->posix : &tree->sysv;
 	return err;
 }
 
@@ -39,7 +39,7 @@ int shmfs_tree_getattr(const struct shmfs_tree *tree, enum shmfs_dir dir, struct
 {
 	struct stat now = { .st_nlink = 2, .st_uid = tree->uid, .st_gid = tree->gid };
 	/* Keys leave no trace in time; names do, in the directory they live in. */
-	int err = tree->posix->ops->stat_names(tree->posix, &now);
+	int err = tree->posix.ops->stat_names(tree->posix.backend, &now);
 
 	if (err)
 		return err;
@@ -53,10 +53,10 @@ int shmfs_tree_getattr(const struct shmfs_tree *tree, enum shmfs_dir dir, struct
 int shmfs_tree_statfs(const struct shmfs_tree *tree, struct statvfs *st)
 {
 	struct statvfs now = { 0 };
-	int err = tree->posix->ops->statfs(tree->posix, &now);
+	int err = tree->posix.ops->statfs(tree->posix.backend, &now);
 
 	if (!err)
-		err = tree->sysv->ops->statfs(tree->sysv, &now);
+		err = tree->sysv.ops->statfs(tree->sysv.backend, &now);
 	if (!err)
 		*st = now;
 	return err;
@@ -124,8 +124,14 @@ static int list_text(const struct shmfs_name *name, ino_t ino, void *arg)
 	return add_entry(lister->listing, name->text, strlen(name->text), ino);
 }
 
+static int list_view(const struct shmfs_view *view, enum shmfs_space space,
+		     const struct shmfs_caller *caller, shmfs_list_fn *fn, struct lister *lister)
+{
+	return view->ops->list(view, space, 0, caller, fn, lister);
+}
+
 int shmfs_tree_list(const struct shmfs_tree *tree, enum shmfs_dir dir,
-		    struct shmfs_listing *listing)
+		    const struct shmfs_caller *caller, struct shmfs_listing *listing)
 {
 	struct lister lister = { .tree = tree, .dir = dir, .listing = listing };
 	int err = 0;
@@ -133,11 +139,11 @@ int shmfs_tree_list(const struct shmfs_tree *tree, enum shmfs_dir dir,
 	listing->count = 0;
 	listing->names_used = 0;
 	if (dir == SHMFS_DIR_ROOT)
-		err = tree->sysv->ops->list(tree->sysv, SHMFS_SPACE_KEY, list_number, &lister);
+		err = list_view(&tree->sysv, SHMFS_SPACE_KEY, caller, list_number, &lister);
 	else if (dir == SHMFS_DIR_BY_ID)
-		err = tree->sysv->ops->list(tree->sysv, SHMFS_SPACE_SHMID, list_number, &lister);
+		err = list_view(&tree->sysv, SHMFS_SPACE_SHMID, caller, list_number, &lister);
 	if (!err && dir != SHMFS_DIR_BY_ID)
-		err = tree->posix->ops->list(tree->posix, SHMFS_SPACE_POSIX, list_text, &lister);
+		err = list_view(&tree->posix, SHMFS_SPACE_POSIX, caller, list_text, &lister);
 	if (err)
 		listing->count = 0;
 	return err;

@@ -70,10 +70,9 @@ struct backends {
 static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 {
 	close_dirs(fs);
-	close_handles(fs);
+	close_files(fs);
 	pthread_mutex_destroy(&fs->open_lock);
-	if (fs->inodes.buckets)
-		shmfs_inode_table_destroy(&fs->inodes);
+	shmfs_inode_table_destroy(&fs->inodes);
 	if (backends->sysv_text)
 		shmfs_text_free(backends->sysv_text);
 	if (backends->posix_text)
@@ -150,20 +149,28 @@ static int backends_init(struct backends *backends, const struct shmfs_options *
 	return err;
 }
 
+static struct shmfs_view view_of(struct shmfs_backend *backend)
+{
+	return (struct shmfs_view){ .ops = backend->ops, .backend = backend };
+}
+
 /* What the tree shows: memory, or the texts in it. */
 static int choose_view(struct shmfs_tree *tree, struct backends *backends, bool text)
 {
 	int err = 0;
 
 	if (text) {
-		err = shmfs_text_new(backends->sysv, shmfs_loop_release_lead, &backends->sysv_text);
+		err = shmfs_text_new(backends->sysv, true, shmfs_loop_release_lead,
+				     &backends->sysv_text);
 		if (!err)
-			err = shmfs_text_new(backends->posix, shmfs_loop_release_lead,
+			err = shmfs_text_new(backends->posix, false, shmfs_loop_release_lead,
 					     &backends->posix_text);
 	}
-	tree->sysv = text ? backends->sysv_text : backends->sysv;
-	tree->posix = text ? backends->posix_text : backends->posix;
-	return err;
+	if (err)
+		return err;
+	tree->sysv = view_of(text ? backends->sysv_text : backends->sysv);
+	tree->posix = view_of(text ? backends->posix_text : backends->posix);
+	return 0;
 }
 
 static int fs_init(struct shmfs_fs *fs, struct backends *backends,
@@ -172,6 +179,7 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	int err;
 
 	pthread_mutex_init(&fs->open_lock, NULL);
+	shmfs_inode_table_init(&fs->inodes);
 	err = backends_init(backends, options);
 	if (!err)
 		err = choose_view(&fs->tree, backends, options->text);
@@ -180,14 +188,12 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	fs->tree.keys = options->keys;
 	fs->tree.uid = getuid();
 	fs->tree.gid = getgid();
-	fs->tree.sysv->identity_changed = shmfs_inode_identity_changed;
-	fs->tree.sysv->identity_changed_arg = &fs->inodes;
 	fs->target = options->target;
 	if (options->nopassthrough)
 		fs->passthrough.unwanted = "nopassthrough was asked for";
 	else if (options->text)
 		fs->passthrough.unwanted = "a text is no memory as it is";
-	return shmfs_inode_table_init(&fs->inodes);
+	return 0;
 }
 
 /* What would fail in the middle of mounting, said before it begins. */
@@ -257,7 +263,7 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 		return -ENOMEM;
 	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
 		return -ENOMEM;
-	if (is_noexec(tree->posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
+	if (is_noexec(tree->posix.backend) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
 	/* Last, for mount.fuse3(8) says suid and dev as root, whoever asked for them. */
 	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;

@@ -118,13 +118,15 @@ void shmfs_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos,
 			struct fuse_file_info *fi)
 {
 	struct dir_handle *dir = dir_handle(fi);
+	AS_CALLER who = caller_of(req);
 	char *buf = malloc(size);
 	size_t used = 0;
 	int err = buf ? 0 : -ENOMEM;
 
 	pthread_mutex_lock(&dir->lock);
 	if (!err && pos == 0)
-		err = shmfs_tree_list(&fs_of(req)->tree, (enum shmfs_dir)ino, &dir->listing);
+		err = shmfs_tree_list(&fs_of(req)->tree, (enum shmfs_dir)ino, &who.caller,
+				      &dir->listing);
 	if (!err)
 		used = fill(req, dir, ino, pos, buf, size);
 	pthread_mutex_unlock(&dir->lock);

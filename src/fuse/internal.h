@@ -18,7 +18,7 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
-#include "shmfs/inode.h"
+#include "fuse/inode.h"
 #include "fuse/passthrough.h"
 #include "shmfs/tree.h"
 
@@ -42,9 +42,21 @@ struct shmfs_fs {
 	struct fuse_session *session; /* borrowed */
 	pid_t target;		      /* `-o target=PID`; 0: none */
 
-	pthread_mutex_t open_lock; /* protects the lists of what is open */
-	struct shmfs_handle *open; /* files; owned from enter_handle() to leave_handle() */
+	pthread_mutex_t open_lock; /* guards the lists of what is open */
+	struct shmfs_file *open;   /* owned */
 	struct dir_handle *dirs;   /* directories; owned */
+};
+
+/* An open file: a handle, and what is between the kernel and us about it. */
+struct shmfs_file {
+	struct shmfs_file *next; /* in fs->open; fs->open_lock guards it */
+	struct shmfs_file **link;
+
+	struct shmfs_inode *inode;   /* borrowed: the kernel holds it as long as the file */
+	struct shmfs_handle *handle; /* owned */
+	pid_t opener;		     /* the thread that opened it */
+	bool bound;		     /* the kernel serves it from inode->backing_id */
+	atomic_bool unacknowledged;  /* counted in inode->nunacknowledged */
 };
 
 /* Who asks.  `caller` comes first: its groups() finds the rest. */
@@ -71,14 +83,9 @@ static inline struct shmfs_inode *inode_of(fuse_ino_t ino)
 	return (struct shmfs_inode *)(uintptr_t)ino;
 }
 
-static inline struct shmfs_handle *handle_of(const struct fuse_file_info *fi)
+static inline struct shmfs_file *file_of(const struct fuse_file_info *fi)
 {
-	return (struct shmfs_handle *)(uintptr_t)fi->fh;
-}
-
-static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_object *object)
-{
-	return object->backend->ops;
+	return (struct shmfs_file *)(uintptr_t)fi->fh;
 }
 
 /* Errors are negative below and positive in replies; here they turn. */
@@ -100,13 +107,16 @@ void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struc
 void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-/* Note that `handle` is open, and who opened it, and bind it to what the kernel may serve. */
-struct shmfs_bound enter_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
-				pid_t opener);
-void leave_handle(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *);
+/*
+ * Make an open file of a handle, which is owned from here on and released on
+ * failure, and bind it to what the kernel may serve.  Returns 0 or -ENOMEM.
+ */
+int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *, pid_t opener,
+	      struct shmfs_file **, struct shmfs_bound *);
+void close_file(struct shmfs_fs *, struct shmfs_file *);
 
 /* Close what the kernel left open when it went: nobody will release it. */
-void close_handles(struct shmfs_fs *);
+void close_files(struct shmfs_fs *);
 
 /* --- fuse_xattr.c --- */
 
@@ -151,7 +161,7 @@ void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void shmfs_fuse_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
-/* As close_handles(), for directories. */
+/* As close_files(), for directories. */
 void close_dirs(struct shmfs_fs *);
 
 /* --- fuse_loop.c --- */

@@ -72,35 +72,37 @@ static bool fills_page(const struct fuse_file_info *fi)
 void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		     struct fuse_file_info *fi)
 {
-	struct shmfs_handle *handle = handle_of(fi);
-	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct shmfs_file *file = file_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(file->inode);
 	struct shmfs_extent extent;
 	int err;
 
-	shmfs_open_order_acknowledge(inode_of(ino), handle);
+	(void)ino;
+	shmfs_open_order_acknowledge(file);
 	if (fills_page(fi)) {
 		reply_error(req, -EINVAL);
 		return;
 	}
 	if (size > LONG_IO)
 		shmfs_loop_offer_lead();
-	err = ops->read_begin(handle, off, size, &extent);
+	err = ops->read_begin(file->handle, off, size, &extent);
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
 	reply_extent(req, &extent);
-	ops->read_end(handle, &extent);
+	ops->read_end(file->handle, &extent);
 }
 
 /*
  * Store `bytes` where the extent is and give it back.  What counts is what the
  * backend says then.
  */
-static ssize_t store(struct shmfs_handle *handle, struct shmfs_extent *extent, const char *bytes)
+static ssize_t store(const struct shmfs_file *file, struct shmfs_extent *extent, const char *bytes)
 {
 	ssize_t n = shmfs_extent_store(extent, bytes);
-	ssize_t counts = ops_of(handle->object)->write_end(handle, extent, n < 0 ? 0 : (size_t)n);
+	ssize_t counts =
+		ops_of(file->inode)->write_end(file->handle, extent, n < 0 ? 0 : (size_t)n);
 
 	return n < 0 ? n : counts;
 }
@@ -108,18 +110,19 @@ static ssize_t store(struct shmfs_handle *handle, struct shmfs_extent *extent, c
 void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	struct shmfs_handle *handle = handle_of(fi);
-	const struct shmfs_backend_ops *ops = ops_of(handle->object);
+	struct shmfs_file *file = file_of(fi);
+	const struct shmfs_backend_ops *ops = ops_of(file->inode);
 	AS_CALLER who = caller_of(req);
 	struct shmfs_extent extent;
 	ssize_t n;
 
-	shmfs_open_order_acknowledge(inode_of(ino), handle);
+	(void)ino;
+	shmfs_open_order_acknowledge(file);
 	if (size > LONG_IO)
 		shmfs_loop_offer_lead();
-	n = ops->write_begin(handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
+	n = ops->write_begin(file->handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
 	if (n == 0)
-		n = store(handle, &extent, from);
+		n = store(file, &extent, from);
 	if (n < 0)
 		reply_error(req, (int)n);
 	else
@@ -129,19 +132,19 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 			  struct fuse_file_info *fi)
 {
-	struct shmfs_handle *handle = handle_of(fi);
+	struct shmfs_file *file = file_of(fi);
 	AS_CALLER who = caller_of(req);
 
 	(void)ino;
 	shmfs_loop_release_lead();
-	reply_error(req, ops_of(handle->object)->fallocate(handle, mode, off, len, &who.caller));
+	reply_error(req, ops_of(file->inode)->fallocate(file->handle, mode, off, len, &who.caller));
 }
 
 void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		      struct fuse_file_info *fi)
 {
-	struct shmfs_handle *handle = handle_of(fi);
-	off_t pos = ops_of(handle->object)->seek(handle, off, whence);
+	struct shmfs_file *file = file_of(fi);
+	off_t pos = ops_of(file->inode)->seek(file->handle, off, whence);
 
 	(void)ino;
 	if (pos < 0)
@@ -189,27 +192,27 @@ static ssize_t copy_extent(const struct shmfs_extent *to, const struct shmfs_ext
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t copy_once(struct shmfs_handle *out, off_t off_out, struct shmfs_handle *in,
+static ssize_t copy_once(const struct shmfs_file *out, off_t off_out, const struct shmfs_file *in,
 			 off_t off_in, size_t len, const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *in_ops = ops_of(in->object);
-	const struct shmfs_backend_ops *out_ops = ops_of(out->object);
+	const struct shmfs_backend_ops *in_ops = ops_of(in->inode);
+	const struct shmfs_backend_ops *out_ops = ops_of(out->inode);
 	struct shmfs_extent from;
 	struct shmfs_extent to;
 	ssize_t counts;
-	ssize_t n = in_ops->read_begin(in, off_in, len, &from);
+	ssize_t n = in_ops->read_begin(in->handle, off_in, len, &from);
 
 	if (n)
 		return n;
 	if (from.len > 0) {
-		n = out_ops->write_begin(out, off_out, from.len, false, caller, &to);
+		n = out_ops->write_begin(out->handle, off_out, from.len, false, caller, &to);
 		if (n == 0) {
 			n = copy_extent(&to, &from);
-			counts = out_ops->write_end(out, &to, n < 0 ? 0 : (size_t)n);
+			counts = out_ops->write_end(out->handle, &to, n < 0 ? 0 : (size_t)n);
 			n = n < 0 ? n : counts;
 		}
 	}
-	in_ops->read_end(in, &from);
+	in_ops->read_end(in->handle, &from);
 	return n;
 }
 
@@ -224,7 +227,7 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	(void)in, (void)out, (void)flags;
 	shmfs_loop_release_lead();
 	while (done < len) {
-		n = copy_once(handle_of(fi_out), off_out + (off_t)done, handle_of(fi_in),
+		n = copy_once(file_of(fi_out), off_out + (off_t)done, file_of(fi_in),
 			      off_in + (off_t)done, len - done, &who.caller);
 		if (n <= 0)
 			break;

@@ -17,8 +17,8 @@
 
 #include "fuse/reply.h"
 
-/* An object can be replaced between finding and asking: look again. */
-#define LOOKUP_TRIES 10
+/* Others can make and remove a name while it is being created. */
+#define CREATE_TRIES 10
 
 double attr_timeout(const struct shmfs_inode *inode)
 {
@@ -42,53 +42,32 @@ static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const s
 
 /* A name, and what it leads to. */
 struct path {
-	struct shmfs_backend *backend; /* borrowed */
+	const struct shmfs_view *view; /* borrowed */
 	struct shmfs_name name;
 	struct shmfs_inode *inode;   /* a lookup of it is counted */
-	struct shmfs_handle *handle; /* owned; of who opens it */
+	struct shmfs_handle *handle; /* owned; of whoever creates it */
 	struct stat st;
 };
 
 static int resolve(struct shmfs_fs *fs, fuse_ino_t dir, const char *text, struct path *path)
 {
-	return shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)dir, text, &path->backend,
-				  &path->name);
+	return shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)dir, text, &path->view, &path->name);
 }
 
-/* Count a lookup of the object that the name leads to and get its attributes. */
-static int look_up(struct shmfs_fs *fs, struct path *path, uint64_t identity,
-		   const struct shmfs_caller *caller)
+/* Count a lookup of the object, whose reference is taken over. */
+static int enter(struct shmfs_fs *fs, struct path *path, struct shmfs_object *object)
 {
-	const struct shmfs_backend_ops *ops = path->backend->ops;
-	struct shmfs_inode *inode;
-	int err = shmfs_inode_get(&fs->inodes, path->backend, identity, &inode);
+	const struct shmfs_view *files = path->view->files ? path->view->files : path->view;
 
-	if (err)
-		return err;
-	err = ops->revalidate(inode->object, &path->name);
-	if (!err)
-		err = ops->getattr(inode->object, caller, &path->st);
-	/* Gone, and its identity may be another's by now. */
-	if (err == -ESTALE)
-		shmfs_inode_retire(&fs->inodes, inode);
-	if (err)
-		shmfs_inode_forget(&fs->inodes, inode, 1);
-	else
-		path->inode = inode;
-	return err;
+	return shmfs_inode_get(&fs->inodes, files, object, &path->inode);
 }
 
 static int find(struct shmfs_fs *fs, struct path *path, const struct shmfs_caller *caller)
 {
-	uint64_t identity;
-	int err = -ESTALE;
+	struct shmfs_object *object;
+	int err = path->view->ops->lookup(path->view, &path->name, caller, &object, &path->st);
 
-	for (int i = 0; i < LOOKUP_TRIES && err == -ESTALE; i++) {
-		err = path->backend->ops->find(path->backend, &path->name, &identity);
-		if (!err)
-			err = look_up(fs, path, identity, caller);
-	}
-	return err == -ESTALE ? -ENOENT : err;
+	return err ? err : enter(fs, path, object);
 }
 
 static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
@@ -96,7 +75,7 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 {
 	int err = resolve(fs, dir, text, path);
 
-	/* What cannot be created under this name is not there either. */
+	/* A name that cannot be created leads to nothing. */
 	if (err == -EINVAL || err == -EPERM)
 		return -ENOENT;
 	return err ? err : find(fs, path, caller);
@@ -171,39 +150,32 @@ void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 static int open_taken(struct shmfs_fs *fs, struct path *path, int flags,
 		      const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *ops = path->backend->ops;
-	uint64_t identity;
-	int err = ops->find(path->backend, &path->name, &identity);
+	int err = find(fs, path, caller);
 
-	if (!err)
-		err = look_up(fs, path, identity, caller);
 	if (err)
 		return err;
-	err = ops->open(path->inode->object, flags, caller, &path->handle);
+	err = ops_of(path->inode)->open(path->inode->object, flags, caller, &path->handle);
 	if (err)
 		shmfs_inode_forget(&fs->inodes, path->inode, 1);
 	return err;
 }
 
-/* Count a lookup of what was just made, and tie its handle to it. */
-static int enter_new(struct shmfs_fs *fs, struct path *path, uint64_t identity,
-		     const struct shmfs_caller *caller)
+/* Make the object of a name that is free. */
+static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
+		const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *ops = path->backend->ops;
-	int err = shmfs_inode_get(&fs->inodes, path->backend, identity, &path->inode);
+	const struct shmfs_backend_ops *ops = path->view->ops;
+	struct shmfs_object *object;
+	int err = ops->create(path->view, &path->name, flags, mode, caller, &object, &path->handle,
+			      &path->st);
 
-	if (err) {
-		ops->release(path->handle);
+	if (err)
 		return err;
-	}
-	ops->adopt(path->handle, path->inode->object);
-	err = ops->revalidate(path->inode->object, &path->name);
-	if (!err)
-		err = ops->getattr(path->inode->object, caller, &path->st);
-	if (err) {
+	shmfs_object_ref(object);
+	err = enter(fs, path, object);
+	if (err)
 		ops->release(path->handle);
-		shmfs_inode_forget(&fs->inodes, path->inode, 1);
-	}
+	shmfs_object_put(object);
 	return err;
 }
 
@@ -217,18 +189,14 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mo
 {
 	AS_CALLER who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
-	uint64_t identity;
 	int err = resolve(fs, parent, text, path);
 
 	if (err == -ENOENT && parent == SHMFS_DIR_BY_ID)
 		return -EPERM;
 	if (err)
 		return err;
-	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		err = path->backend->ops->create(path->backend, &path->name, flags, mode,
-						 &who.caller, &identity, &path->handle);
-		if (!err)
-			return enter_new(fs, path, identity, &who.caller);
+	for (int i = 0; i < CREATE_TRIES; i++) {
+		err = make(fs, path, flags, mode, &who.caller);
 		if (err == -ESTALE)
 			continue;
 		if (err != -EEXIST || (flags & O_EXCL))
@@ -246,6 +214,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct shmfs_fs *fs = fs_of(req);
 	struct fuse_entry_param entry;
 	struct shmfs_bound bound;
+	struct shmfs_file *file;
 	struct path path;
 	int err;
 
@@ -254,14 +223,18 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		return;
 	}
 	err = create(req, parent, name, mode, fi->flags, &path);
+	if (!err) {
+		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req)->pid, &file, &bound);
+		if (err)
+			shmfs_inode_forget(&fs->inodes, path.inode, 1);
+	}
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
-	bound = enter_handle(fs, path.inode, path.handle, fuse_req_ctx(req)->pid);
 	entry = entry_of(path.inode, &path.st);
-	if (shmfs_reply_create(req, &entry, fi, path.handle, bound) != 0) {
-		leave_handle(fs, path.inode, path.handle);
+	if (shmfs_reply_create(req, &entry, fi, file, bound) != 0) {
+		close_file(fs, file);
 		shmfs_inode_forget(&fs->inodes, path.inode, 1);
 	}
 }
@@ -279,7 +252,7 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply_error(req, err);
 		return;
 	}
-	path.backend->ops->release(path.handle);
+	ops_of(path.inode)->release(path.handle);
 	reply_entry(req, &path);
 }
 
@@ -317,7 +290,7 @@ static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 	struct path path;
 	int err = resolve(fs_of(req), parent, text, &path);
 
-	return err ? err : path.backend->ops->remove(path.backend, &path.name, &who.caller);
+	return err ? err : path.view->ops->remove(path.view, &path.name, &who.caller);
 }
 
 void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -329,21 +302,11 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static int make_target(struct shmfs_fs *fs, struct path *to, mode_t mode,
 		       const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *ops = to->backend->ops;
-	uint64_t identity;
-	int err = ops->create(to->backend, &to->name, O_RDWR | O_EXCL, mode & 07777, caller,
-			      &identity, &to->handle);
+	int err = make(fs, to, O_RDWR | O_EXCL, mode & 07777, caller);
 
-	if (err)
-		return err;
-	err = enter_new(fs, to, identity, caller);
-	if (err) {
-		to->inode = NULL;
-		ops->remove(to->backend, &to->name, caller);
-		return err;
-	}
-	ops->release(to->handle);
-	return 0;
+	if (!err)
+		to->view->ops->release(to->handle);
+	return err;
 }
 
 /*
@@ -367,14 +330,14 @@ static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to,
 		err = -EEXIST;
 	}
 	if (!err)
-		err = to->backend->ops->replace_content(to->inode->object, from->inode->object,
-							caller);
+		err = to->view->ops->replace_content(to->inode->object, from->inode->object,
+						     caller);
 	if (err) {
 		if (made)
-			to->backend->ops->remove(to->backend, &to->name, caller);
+			to->view->ops->remove(to->view, &to->name, caller);
 		return err;
 	}
-	err = from->backend->ops->remove(from->backend, &from->name, caller);
+	err = from->view->ops->remove(from->view, &from->name, caller);
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -384,7 +347,7 @@ static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to
 {
 	int err;
 
-	if (!to->backend->ops->replace_content || (flags & ~(unsigned)RENAME_NOREPLACE))
+	if (!to->view->ops->replace_content || (flags & ~(unsigned)RENAME_NOREPLACE))
 		return -EXDEV;
 	err = find(fs, from, caller);
 	if (err)
@@ -417,9 +380,9 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 		return -EXDEV;
 	if (err)
 		return err;
-	if (from.backend != to.backend)
+	if (from.view != to.view)
 		return rename_across(fs, &from, &to, flags, &who.caller);
-	return from.backend->ops->rename(from.backend, &from.name, &to.name, flags, &who.caller);
+	return from.view->ops->rename(from.view, &from.name, &to.name, flags, &who.caller);
 }
 
 void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,

@@ -110,27 +110,27 @@ static bool has_returned(pid_t thread)
 	return isdigit((unsigned char)text[0]) && !is_open_call(strtol(text, NULL, 10));
 }
 
-void shmfs_open_order_acknowledge(struct shmfs_inode *inode, struct shmfs_handle *handle)
+void shmfs_open_order_acknowledge(struct shmfs_file *file)
 {
-	if (atomic_load(&handle->unacknowledged) && atomic_exchange(&handle->unacknowledged, false))
-		atomic_fetch_sub(&inode->nunacknowledged, 1);
+	if (atomic_load(&file->unacknowledged) && atomic_exchange(&file->unacknowledged, false))
+		atomic_fetch_sub(&file->inode->nunacknowledged, 1);
 }
 
-void shmfs_open_order_served(struct shmfs_inode *inode, struct shmfs_handle *handle)
+void shmfs_open_order_served(struct shmfs_file *file)
 {
-	inode->daemon_open_at = shmfs_now_ns();
-	atomic_store(&handle->unacknowledged, true);
-	atomic_fetch_add(&inode->nunacknowledged, 1);
+	file->inode->daemon_open_at = shmfs_now_ns();
+	atomic_store(&file->unacknowledged, true);
+	atomic_fetch_add(&file->inode->nunacknowledged, 1);
 }
 
 /* Acknowledge the opens of `inode` whose openers have gone on. */
 static void acknowledge_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
 	pthread_mutex_lock(&fs->open_lock);
-	for (struct shmfs_handle *handle = fs->open; handle; handle = handle->next) {
-		if (handle->object == inode->object && atomic_load(&handle->unacknowledged) &&
-		    ((opener && handle->opener == opener) || has_returned(handle->opener)))
-			shmfs_open_order_acknowledge(inode, handle);
+	for (struct shmfs_file *file = fs->open; file; file = file->next) {
+		if (file->inode == inode && atomic_load(&file->unacknowledged) &&
+		    ((opener && file->opener == opener) || has_returned(file->opener)))
+			shmfs_open_order_acknowledge(file);
 	}
 	pthread_mutex_unlock(&fs->open_lock);
 }

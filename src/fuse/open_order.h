@@ -9,10 +9,10 @@
 #include "fuse/internal.h"
 
 /* An open is about to be answered as served by the daemon. */
-void shmfs_open_order_served(struct shmfs_inode *, struct shmfs_handle *);
+void shmfs_open_order_served(struct shmfs_file *);
 
 /* A request on an open file shows that its open(2) has returned. */
-void shmfs_open_order_acknowledge(struct shmfs_inode *, struct shmfs_handle *);
+void shmfs_open_order_acknowledge(struct shmfs_file *);
 
 /*
  * Before the first binding of an inode, which `opener` asked for: wait for served opens

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -89,7 +90,7 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 		struct shmfs_inode *inode = inode_of(ino);
 		AS_CALLER who = caller_of(req);
 
-		err = ops_of(inode->object)->getattr(inode->object, &who.caller, &st);
+		err = ops_of(inode)->getattr(inode->object, &who.caller, &st);
 		timeout = attr_timeout(inode);
 	}
 	if (err)
@@ -113,7 +114,7 @@ static struct timespec time_to_set(int to_set, int set, int now, struct timespec
 	return (struct timespec){ .tv_nsec = UTIME_OMIT };
 }
 
-static int set_times(struct shmfs_object *object, const struct stat *st, int to_set,
+static int set_times(const struct shmfs_inode *inode, const struct stat *st, int to_set,
 		     const struct shmfs_caller *caller)
 {
 	const struct timespec times[2] = {
@@ -121,11 +122,11 @@ static int set_times(struct shmfs_object *object, const struct stat *st, int to_
 		time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, st->st_mtim),
 	};
 
-	return ops_of(object)->utimens(object, times, caller);
+	return ops_of(inode)->utimens(inode->object, times, caller);
 }
 
-static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct stat *st, int to_set,
-		    struct shmfs_handle *handle)
+static int set_attr(fuse_req_t req, const struct shmfs_inode *inode, const struct stat *st,
+		    int to_set, struct shmfs_handle *handle)
 {
 	const int owner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
 	/* With a size the kernel sends the time of the change: that is the backend's. */
@@ -133,7 +134,8 @@ static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct st
 				  0 :
 				  FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW |
 					  FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
-	const struct shmfs_backend_ops *ops = ops_of(object);
+	const struct shmfs_backend_ops *ops = ops_of(inode);
+	struct shmfs_object *object = inode->object;
 	AS_CALLER who = caller_of(req);
 	int err = 0;
 
@@ -149,7 +151,7 @@ static int set_attr(fuse_req_t req, struct shmfs_object *object, const struct st
 	if (!err && (to_set & FUSE_SET_ATTR_MODE))
 		err = ops->chmod(object, st->st_mode & 07777, &who.caller);
 	if (!err && (to_set & times))
-		err = set_times(object, st, to_set, &who.caller);
+		err = set_times(inode, st, to_set, &who.caller);
 	return err;
 }
 
@@ -180,7 +182,7 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 	if (is_dir(ino))
 		err = set_dir_attr(fs_of(req), (enum shmfs_dir)ino, st, to_set);
 	else
-		err = set_attr(req, inode_of(ino)->object, st, to_set, fi ? handle_of(fi) : NULL);
+		err = set_attr(req, inode_of(ino), st, to_set, fi ? file_of(fi)->handle : NULL);
 	if (err)
 		reply_error(req, err);
 	else
@@ -189,46 +191,62 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 
 /* --- open and close --- */
 
-struct shmfs_bound enter_handle(struct shmfs_fs *fs, struct shmfs_inode *inode,
-				struct shmfs_handle *handle, pid_t opener)
+static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 {
-	handle->opener = opener;
-	atomic_fetch_add(&inode->nopen, 1);
+	atomic_fetch_add(&file->inode->nopen, 1);
 	pthread_mutex_lock(&fs->open_lock);
-	handle->next = fs->open;
-	handle->link = &fs->open;
+	file->next = fs->open;
+	file->link = &fs->open;
 	if (fs->open)
-		fs->open->link = &handle->next;
-	fs->open = handle;
+		fs->open->link = &file->next;
+	fs->open = file;
 	pthread_mutex_unlock(&fs->open_lock);
-	if (!fs->passthrough.on)
-		return (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON };
-	return shmfs_passthrough_bind(fs, inode, handle);
 }
 
-void leave_handle(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle)
+int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
+	      pid_t opener, struct shmfs_file **out, struct shmfs_bound *bound)
 {
-	pthread_mutex_lock(&fs->open_lock);
-	*handle->link = handle->next;
-	if (handle->next)
-		handle->next->link = handle->link;
-	pthread_mutex_unlock(&fs->open_lock);
-	shmfs_open_order_acknowledge(inode, handle);
-	if (handle->bound)
-		shmfs_passthrough_unbind(fs, inode);
-	handle->bound = false;
-	ops_of(handle->object)->release(handle);
-	atomic_fetch_sub(&inode->nopen, 1);
+	struct shmfs_file *file = calloc(1, sizeof(*file));
+
+	if (!file) {
+		ops_of(inode)->release(handle);
+		return -ENOMEM;
+	}
+	file->inode = inode;
+	file->handle = handle;
+	file->opener = opener;
+	enter(fs, file);
+	*bound = fs->passthrough.on ? shmfs_passthrough_bind(fs, file) :
+				      (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON };
+	*out = file;
+	return 0;
 }
 
-void close_handles(struct shmfs_fs *fs)
+void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
+{
+	struct shmfs_inode *inode = file->inode;
+
+	pthread_mutex_lock(&fs->open_lock);
+	*file->link = file->next;
+	if (file->next)
+		file->next->link = file->link;
+	pthread_mutex_unlock(&fs->open_lock);
+	shmfs_open_order_acknowledge(file);
+	if (file->bound)
+		shmfs_passthrough_unbind(fs, inode);
+	ops_of(inode)->release(file->handle);
+	atomic_fetch_sub(&inode->nopen, 1);
+	free(file);
+}
+
+void close_files(struct shmfs_fs *fs)
 {
 	while (fs->open) {
-		struct shmfs_handle *handle = fs->open;
+		struct shmfs_file *file = fs->open;
 
-		fs->open = handle->next;
-		handle->bound = false;
-		ops_of(handle->object)->release(handle);
+		fs->open = file->next;
+		ops_of(file->inode)->release(file->handle);
+		free(file);
 	}
 }
 
@@ -239,13 +257,15 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	AS_CALLER who = caller_of(req);
 	struct shmfs_handle *handle;
 	struct shmfs_bound bound;
-	int err = ops_of(inode->object)->open(inode->object, fi->flags, &who.caller, &handle);
+	struct shmfs_file *file;
+	int err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
 
+	if (!err)
+		err = open_file(fs, inode, handle, who.caller.pid, &file, &bound);
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
-	bound = enter_handle(fs, inode, handle, who.caller.pid);
 	/*
 	 * Attributes that the walk to here brought are kept for a jiffy, long
 	 * enough for another process to resize before an fstat(2): drop them.
@@ -253,22 +273,35 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * lock that the opener may hold.)
 	 */
 	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
-	if (shmfs_reply_open(req, fi, handle, bound) != 0)
-		leave_handle(fs, inode, handle);
+	if (shmfs_reply_open(req, fi, file, bound) != 0)
+		close_file(fs, file);
+}
+
+/* Is the process that closes the file the one that opened it? */
+static bool is_opener(const struct shmfs_file *file, pid_t pid)
+{
+	char path[64];
+
+	if (pid == file->opener)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", file->opener, pid);
+	return access(path, F_OK) == 0;
 }
 
 void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct shmfs_handle *handle = handle_of(fi);
+	struct shmfs_file *file = file_of(fi);
 	AS_CALLER who = caller_of(req);
+	bool by_opener = is_opener(file, who.caller.pid);
 
 	(void)ino;
-	reply_error(req, ops_of(handle->object)->flush(handle, &who.caller));
+	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));
 }
 
 void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	leave_handle(fs_of(req), inode_of(ino), handle_of(fi));
+	(void)ino;
+	close_file(fs_of(req), file_of(fi));
 	reply_error(req, 0);
 }
 

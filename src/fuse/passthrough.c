@@ -67,32 +67,33 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *fs)
 	return err ? strerror(-err) : NULL;
 }
 
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_inode *inode,
-					  struct shmfs_handle *handle)
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file *file)
 {
+	struct shmfs_inode *inode = file->inode;
 	struct backing_map map = { .fd = -1 };
 	struct shmfs_bound bound = {
-		.binding = ops_of(handle->object)->binding(handle, &map.fd),
+		.binding = ops_of(inode)->binding(file->handle, &map.fd),
 	};
 	int id;
 
 	pthread_mutex_lock(&inode->backing_lock);
 	if (bound.binding != SHMFS_IO_DAEMON)
-		shmfs_open_order_settle(fs, inode, handle->opener);
+		shmfs_open_order_settle(fs, inode, file->opener);
 	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {
 		id = ioctl(fuse_session_fd(fs->session), BACKING_OPEN, &map);
 		inode->backing_id = id > 0 ? id : 0;
 	}
 	if (inode->backing_id == 0) {
 		bound.binding = SHMFS_IO_DAEMON;
-		shmfs_open_order_served(inode, handle);
+		shmfs_open_order_served(file);
 	} else {
 		/* Bound in name, for the kernel's sake: reads and writes are served. */
 		if (bound.binding == SHMFS_IO_DAEMON)
 			bound.binding = SHMFS_IO_MMAP_ONLY;
 		bound.backing_id = inode->backing_id;
 		inode->backing_users++;
-		handle->bound = true;
+		file->bound = true;
+		ops_of(inode)->lent(file->handle);
 	}
 	pthread_mutex_unlock(&inode->backing_lock);
 	return bound;

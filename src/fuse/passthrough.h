@@ -8,8 +8,9 @@
 
 #include <stdbool.h>
 
-#include "shmfs/inode.h"
+#include "fuse/inode.h"
 
+struct shmfs_file;
 struct shmfs_fs;
 
 struct shmfs_passthrough {
@@ -34,8 +35,7 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *);
  * keeps a reference of its own, and say how it is bound.  SHMFS_IO_DAEMON: the
  * backend does not want it or the kernel refused.  unbind() undoes the rest.
  */
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_inode *,
-					  struct shmfs_handle *);
+struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
 void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_inode *);
 
 #endif

@@ -44,27 +44,25 @@ void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_in
 	}
 }
 
-static void fill_reply(struct fuse_file_info *fi, struct shmfs_handle *handle,
-		       struct shmfs_bound bound)
+static void fill_reply(struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
 {
-	fi->fh = (uintptr_t)handle;
+	fi->fh = (uintptr_t)file;
 	fi->direct_io = bound.binding != SHMFS_IO_PASSTHROUGH;
-	fi->noflush = !handle->may_flush;
+	fi->noflush = !file->handle->may_flush;
 	fi->backing_id = bound.backing_id;
 }
 
-int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_file *file,
 		     struct shmfs_bound bound)
 {
-	fill_reply(fi, handle, bound);
+	fill_reply(fi, file, bound);
 	return fuse_reply_open(req, fi);
 }
 
 int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
-		       struct fuse_file_info *fi, struct shmfs_handle *handle,
-		       struct shmfs_bound bound)
+		       struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
 {
-	fill_reply(fi, handle, bound);
+	fill_reply(fi, file, bound);
 	return fuse_reply_create(req, entry, fi);
 }
 
@@ -174,23 +172,23 @@ void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_in
 
 /* --- open --- */
 
-static struct open_out open_reply(struct shmfs_handle *handle, struct shmfs_bound bound)
+static struct open_out open_reply(struct shmfs_file *file, struct shmfs_bound bound)
 {
-	struct open_out out = { .fh = (uintptr_t)handle, .backing_id = bound.backing_id };
+	struct open_out out = { .fh = (uintptr_t)file, .backing_id = bound.backing_id };
 
 	if (bound.binding != SHMFS_IO_PASSTHROUGH)
 		out.open_flags |= FOPEN_DIRECT_IO;
 	if (bound.binding != SHMFS_IO_DAEMON)
 		out.open_flags |= OPEN_PASSTHROUGH;
-	if (!handle->may_flush)
+	if (!file->handle->may_flush)
 		out.open_flags |= FOPEN_NOFLUSH;
 	return out;
 }
 
-int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_handle *handle,
+int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_file *file,
 		     struct shmfs_bound bound)
 {
-	struct open_out out = open_reply(handle, bound);
+	struct open_out out = open_reply(file, bound);
 
 	(void)fi;
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
@@ -218,15 +216,14 @@ static struct fuse_attr attr_reply(const struct stat *st)
 
 /* The kernel keeps nothing of a file that was just created: all timeouts are 0. */
 int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
-		       struct fuse_file_info *fi, struct shmfs_handle *handle,
-		       struct shmfs_bound bound)
+		       struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
 {
 	struct {
 		struct fuse_entry_out entry;
 		struct open_out open;
 	} out = {
 		.entry = { .nodeid = entry->ino, .attr = attr_reply(&entry->attr) },
-		.open = open_reply(handle, bound),
+		.open = open_reply(file, bound),
 	};
 
 	(void)fi;

@@ -16,9 +16,8 @@ int shmfs_reply_first(struct shmfs_fs *);
 void shmfs_reply_init(struct shmfs_passthrough *, struct fuse_conn_info *);
 
 /* fuse_reply_open() and fuse_reply_create() with a binding.  Non-zero: not taken. */
-int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_handle *,
-		     struct shmfs_bound);
+int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_file *, struct shmfs_bound);
 int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct fuse_file_info *,
-		       struct shmfs_handle *, struct shmfs_bound);
+		       struct shmfs_file *, struct shmfs_bound);
 
 #endif

@@ -70,8 +70,8 @@ enum { ROOT_PARTS = 3 };
 static void root_parts(struct shmfs_fs *fs, struct root_part parts[static ROOT_PARTS])
 {
 	parts[0] = (struct root_part){ root_xattrs, fs };
-	parts[1] = (struct root_part){ fs->tree.sysv->ops->root_xattrs, fs->tree.sysv };
-	parts[2] = (struct root_part){ fs->tree.posix->ops->root_xattrs, fs->tree.posix };
+	parts[1] = (struct root_part){ fs->tree.sysv.ops->root_xattrs, fs->tree.sysv.backend };
+	parts[2] = (struct root_part){ fs->tree.posix.ops->root_xattrs, fs->tree.posix.backend };
 }
 
 /* The row of a directory's attribute and its context; NULL: there is none. */
@@ -140,28 +140,28 @@ static bool is_acl(const char *name)
 	return strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0;
 }
 
-static ssize_t file_get(struct shmfs_object *object, const char *name, void *value, size_t size,
+static ssize_t file_get(const struct shmfs_inode *inode, const char *name, void *value, size_t size,
 			const struct shmfs_caller *caller)
 {
 	const struct shmfs_xattr *row;
 	ssize_t len;
 
 	if (!shmfs_xattr_is_own(name)) {
-		len = ops_of(object)->getxattr(object, name, value, size, caller);
+		len = ops_of(inode)->getxattr(inode->object, name, value, size, caller);
 		/* The kernel opens nothing of which it cannot be told the ACL (fs/posix_acl.c). */
 		return len == -EOPNOTSUPP && is_acl(name) ? -ENODATA : len;
 	}
-	row = shmfs_xattr_find(ops_of(object)->xattrs, name);
-	return row ? shmfs_xattr_get(row, object, value, size, caller) : -ENODATA;
+	row = shmfs_xattr_find(ops_of(inode)->xattrs, name);
+	return row ? shmfs_xattr_get(row, inode->object, value, size, caller) : -ENODATA;
 }
 
-static int file_set(struct shmfs_object *object, const char *name, const char *value, size_t size,
-		    int flags, const struct shmfs_caller *caller)
+static int file_set(const struct shmfs_inode *inode, const char *name, const char *value,
+		    size_t size, int flags, const struct shmfs_caller *caller)
 {
 	if (!shmfs_xattr_is_own(name))
-		return ops_of(object)->setxattr(object, name, value, size, flags, caller);
-	return shmfs_xattr_set(shmfs_xattr_find(ops_of(object)->xattrs, name), object, value, size,
-			       flags, caller);
+		return ops_of(inode)->setxattr(inode->object, name, value, size, flags, caller);
+	return shmfs_xattr_set(shmfs_xattr_find(ops_of(inode)->xattrs, name), inode->object, value,
+			       size, flags, caller);
 }
 
 /*
@@ -172,17 +172,17 @@ static int file_set(struct shmfs_object *object, const char *name, const char *v
 static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 		       const struct shmfs_caller *caller)
 {
-	const struct shmfs_handle *handle;
+	const struct shmfs_file *file;
 
 	if (atomic_load(&inode->nopen) == 0 || caller->pid == 0)
 		return false;
 	pthread_mutex_lock(&fs->open_lock);
-	for (handle = fs->open; handle; handle = handle->next) {
-		if (handle->object == inode->object && handle->opener == caller->pid)
+	for (file = fs->open; file; file = file->next) {
+		if (file->inode == inode && file->opener == caller->pid)
 			break;
 	}
 	pthread_mutex_unlock(&fs->open_lock);
-	return handle != NULL;
+	return file != NULL;
 }
 
 /* `others` is room for XATTR_LIST_MAX bytes. */
@@ -190,25 +190,24 @@ static ssize_t file_list(struct shmfs_fs *fs, const struct shmfs_inode *inode, c
 			 size_t size, char *others, const struct shmfs_caller *caller)
 {
 	struct shmfs_xattr_list list = { .names = names, .size = size };
-	struct shmfs_object *object = inode->object;
-	ssize_t len = ops_of(object)->listxattr(object, others, XATTR_LIST_MAX, caller);
+	ssize_t len = ops_of(inode)->listxattr(inode->object, others, XATTR_LIST_MAX, caller);
 
 	if (len == -EOPNOTSUPP)
 		len = 0;
 	if (len < 0)
 		return len;
 	if (!is_copying(fs, inode, caller))
-		shmfs_xattr_list_table(&list, ops_of(object)->xattrs);
+		shmfs_xattr_list_table(&list, ops_of(inode)->xattrs);
 	shmfs_xattr_list_others(&list, others, (size_t)len);
 	return shmfs_xattr_list_end(&list);
 }
 
-static int file_remove(struct shmfs_object *object, const char *name,
+static int file_remove(const struct shmfs_inode *inode, const char *name,
 		       const struct shmfs_caller *caller)
 {
 	if (!shmfs_xattr_is_own(name))
-		return ops_of(object)->removexattr(object, name, caller);
-	return shmfs_xattr_remove(shmfs_xattr_find(ops_of(object)->xattrs, name));
+		return ops_of(inode)->removexattr(inode->object, name, caller);
+	return shmfs_xattr_remove(shmfs_xattr_find(ops_of(inode)->xattrs, name));
 }
 
 /* --- requests --- */
@@ -233,7 +232,7 @@ static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t 
  */
 static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	if (!is_dir(ino) && ops_of(inode_of(ino)->object)->has_acls && is_acl(name))
+	if (!is_dir(ino) && ops_of(inode_of(ino))->has_acls && is_acl(name))
 		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, ino, -1, 0);
 }
 
@@ -247,7 +246,7 @@ void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 	if (value && is_dir(ino))
 		len = dir_get(fs_of(req), ino, name, value, size, &who.caller);
 	else if (value)
-		len = file_get(inode_of(ino)->object, name, value, size, &who.caller);
+		len = file_get(inode_of(ino), name, value, size, &who.caller);
 	keep_from_caching(req, ino, name);
 	reply_value(req, value, size, len);
 }
@@ -261,7 +260,7 @@ void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	if (is_dir(ino))
 		err = dir_set(fs_of(req), ino, name, value, size, flags, &who.caller);
 	else
-		err = file_set(inode_of(ino)->object, name, value, size, flags, &who.caller);
+		err = file_set(inode_of(ino), name, value, size, flags, &who.caller);
 	reply_error(req, err);
 }
 
@@ -285,5 +284,5 @@ void shmfs_fuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (is_dir(ino))
 		reply_error(req, dir_remove(fs_of(req), ino, name));
 	else
-		reply_error(req, file_remove(inode_of(ino)->object, name, &who.caller));
+		reply_error(req, file_remove(inode_of(ino), name, &who.caller));
 }

@@ -87,16 +87,6 @@ static int stat_name(const struct posix_backend *be, const char *name, struct st
 	return 0;
 }
 
-static int posix_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
-{
-	struct stat st;
-	int err = stat_name(backend(base), name->text, &st);
-
-	if (!err)
-		*identity = st.st_ino;
-	return err;
-}
-
 /* `ask_each`: the entry does not say whether something is mounted on it. */
 static int list_entry(const struct posix_backend *be, const struct dirent *entry, bool ask_each,
 		      shmfs_list_fn *fn, void *arg)
@@ -113,16 +103,17 @@ static int list_entry(const struct posix_backend *be, const struct dirent *entry
 	return fn(&name, entry->d_ino, arg);
 }
 
-static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
-		      void *arg)
+static int posix_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t number,
+		      const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
-	int fd = openat(backend(base)->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct posix_backend *be = backend(view->backend);
+	int fd = openat(be->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool ask_each = posix_mounts_may_be(&backend(base)->mounts);
+	bool ask_each = posix_mounts_may_be(&backend(view->backend)->mounts);
 	struct dirent *entry;
 	int err = 0;
 
-	(void)space;
+	(void)space, (void)number, (void)caller;
 	if (!dir) {
 		err = -errno;
 		if (fd >= 0)
@@ -130,18 +121,18 @@ static int posix_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_
 		return err;
 	}
 	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
-		err = list_entry(backend(base), entry, ask_each, fn, arg);
+		err = list_entry(be, entry, ask_each, fn, arg);
 	if (!err && errno)
 		err = -errno;
 	closedir(dir);
 	return err;
 }
 
-static int posix_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+static int posix_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 			const struct shmfs_caller *caller)
 {
 	struct stat st;
-	int err = stat_name(backend(base), name->text, &st);
+	int err = stat_name(backend(view->backend), name->text, &st);
 
 	if (err)
 		return err;
@@ -149,7 +140,7 @@ static int posix_remove(struct shmfs_backend *base, const struct shmfs_name *nam
 
 	if (refused)
 		return refused;
-	return unlinkat(backend(base)->config.dir, name->text, 0) == 0 ? 0 : -errno;
+	return unlinkat(backend(view->backend)->config.dir, name->text, 0) == 0 ? 0 : -errno;
 }
 
 /*
@@ -165,11 +156,11 @@ static unsigned spare_others(const struct posix_backend *be, const char *to, uns
 	return flags | RENAME_NOREPLACE;
 }
 
-static int posix_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+static int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 			const struct shmfs_name *to, unsigned flags,
 			const struct shmfs_caller *caller)
 {
-	const struct posix_backend *be = backend(base);
+	const struct posix_backend *be = backend(view->backend);
 	struct stat st;
 	int err = stat_name(be, from->text, &st);
 
@@ -226,18 +217,15 @@ static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 
 /* --- objects --- */
 
-static int posix_object_new(struct shmfs_backend *base, uint64_t identity,
-			    struct shmfs_object **out)
+static struct shmfs_object *object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct posix_object *obj = calloc(1, sizeof(*obj));
 
+	(void)base, (void)identity;
 	if (!obj)
-		return -ENOMEM;
-	obj->base.backend = base;
-	obj->base.identity = identity;
+		return NULL;
 	pthread_mutex_init(&obj->lock, NULL);
-	*out = &obj->base;
-	return 0;
+	return &obj->base;
 }
 
 static void posix_object_free(struct shmfs_object *base)
@@ -249,14 +237,13 @@ static void posix_object_free(struct shmfs_object *base)
 	free(obj);
 }
 
-static int posix_revalidate(struct shmfs_object *base, const struct shmfs_name *name)
+static int set_name(struct posix_object *obj, const char *name)
 {
-	struct posix_object *obj = object(base);
 	int err = 0;
 
 	pthread_mutex_lock(&obj->lock);
-	if (!obj->name || strcmp(obj->name, name->text) != 0) {
-		char *copy = strdup(name->text);
+	if (!obj->name || strcmp(obj->name, name) != 0) {
+		char *copy = strdup(name);
 
 		if (copy) {
 			free(obj->name);
@@ -266,6 +253,37 @@ static int posix_revalidate(struct shmfs_object *base, const struct shmfs_name *
 		}
 	}
 	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+int posix_object_get(struct shmfs_backend *base, uint64_t identity, const char *name,
+		     struct shmfs_object **out)
+{
+	struct shmfs_object *obj;
+	int err = shmfs_object_get(base, identity, object_make, &obj);
+
+	if (err)
+		return err;
+	err = set_name(object(obj), name);
+	if (err)
+		shmfs_object_put(obj);
+	else
+		*out = obj;
+	return err;
+}
+
+static int posix_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+			const struct shmfs_caller *caller, struct shmfs_object **out,
+			struct stat *st)
+{
+	struct stat now;
+	int err = stat_name(backend(view->backend), name->text, &now);
+
+	(void)caller;
+	if (!err)
+		err = posix_object_get(view->backend, now.st_ino, name->text, out);
+	if (!err)
+		*st = now;
 	return err;
 }
 
@@ -491,16 +509,14 @@ static int posix_utimens(struct shmfs_object *base, const struct timespec times[
 }
 
 static const struct shmfs_backend_ops posix_ops = {
-	.find = posix_find,
+	.lookup = posix_lookup,
 	.list = posix_list,
 	.create = posix_create,
 	.remove = posix_remove,
 	.rename = posix_rename,
 	.statfs = posix_statfs,
 	.stat_names = posix_stat_names,
-	.object_new = posix_object_new,
 	.object_free = posix_object_free,
-	.revalidate = posix_revalidate,
 	.getattr = posix_getattr,
 	.chmod = posix_chmod,
 	.chown = posix_chown,
@@ -513,10 +529,10 @@ static const struct shmfs_backend_ops posix_ops = {
 	.listxattr = posix_listxattr,
 	.removexattr = posix_removexattr,
 	.open = posix_open,
-	.adopt = posix_adopt,
 	.flush = posix_flush,
 	.release = posix_release,
 	.binding = posix_binding,
+	.lent = posix_lent,
 	.read_begin = posix_read_begin,
 	.read_end = posix_read_end,
 	.write_begin = posix_write_begin,
@@ -535,6 +551,10 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be = calloc(1, sizeof(*be));
 	if (!be)
 		return -ENOMEM;
+	if (shmfs_object_table_init(&be->base.objects) != 0) {
+		free(be);
+		return -ENOMEM;
+	}
 	be->base.ops = &posix_ops;
 	be->config = *config;
 	be->dev = dir.st_dev;
@@ -548,5 +568,6 @@ void shmfs_posix_free(struct shmfs_backend *base)
 {
 	posix_mounts_clear(&backend(base)->mounts);
 	close(backend(base)->config.dir);
+	shmfs_object_table_destroy(&base->objects);
 	free(base);
 }

@@ -133,36 +133,36 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 	return *fd < 0 ? -errno : 0;
 }
 
-int posix_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
-		 const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
+int posix_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+		 mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
+		 struct shmfs_handle **handle_out, struct stat *st)
 {
-	struct posix_handle *h = new_handle(base, flags);
-	struct stat st;
+	struct posix_handle *h = new_handle(view->backend, flags);
+	struct stat now;
 	int err;
 
 	if (!h)
 		return -ENOMEM;
 	err = shmfs_caller_assume(caller);
 	if (!err) {
-		err = make_object((struct posix_backend *)base, name, flags, mode, caller, &h->fd);
+		err = make_object((struct posix_backend *)view->backend, name, flags, mode, caller,
+				  &h->fd);
 		shmfs_caller_drop();
 	}
-	if (!err && fstat(h->fd, &st) != 0) {
+	if (!err && fstat(h->fd, &now) != 0)
 		err = -errno;
-		close(h->fd);
-	}
+	if (!err)
+		err = posix_object_get(view->backend, now.st_ino, name->text, out);
 	if (err) {
+		if (h->fd >= 0)
+			close(h->fd);
 		free(h);
 		return err;
 	}
-	*identity = st.st_ino;
-	*out = &h->base;
+	add_handle(object(*out), h);
+	*handle_out = &h->base;
+	*st = now;
 	return 0;
-}
-
-void posix_adopt(struct shmfs_handle *base, struct shmfs_object *to)
-{
-	add_handle(object(to), handle(base));
 }
 
 int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
@@ -192,9 +192,9 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 	return 0;
 }
 
-int posix_flush(struct shmfs_handle *h, const struct shmfs_caller *caller)
+int posix_flush(struct shmfs_handle *h, bool by_opener, const struct shmfs_caller *caller)
 {
-	(void)h, (void)caller;
+	(void)h, (void)by_opener, (void)caller;
 	return 0;
 }
 
@@ -202,8 +202,7 @@ void posix_release(struct shmfs_handle *base)
 {
 	struct posix_handle *h = handle(base);
 
-	if (base->object)
-		remove_handle(object(base->object), h);
+	remove_handle(object(base->object), h);
 	shmfs_write_mapping_close(&h->mapping);
 	close(h->fd);
 	free(h);
@@ -219,6 +218,11 @@ enum shmfs_io_mode posix_binding(struct shmfs_handle *base, int *fd)
 {
 	*fd = handle(base)->fd;
 	return base->flags & O_APPEND ? SHMFS_IO_MMAP_ONLY : SHMFS_IO_PASSTHROUGH;
+}
+
+void posix_lent(struct shmfs_handle *base)
+{
+	(void)base;
 }
 
 /* --- bytes --- */

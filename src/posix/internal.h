@@ -51,6 +51,10 @@ struct posix_object {
 
 /* --- posix.c --- */
 
+/* The object of an inode number, to which `name` has just led; a reference is counted. */
+int posix_object_get(struct shmfs_backend *, uint64_t identity, const char *name,
+		     struct shmfs_object **);
+
 /*
  * A descriptor of the object itself with `flags` of open(2), as the caller, or
  * where that is NULL as the daemon: by the name, if that still leads to it;
@@ -112,16 +116,17 @@ int posix_removexattr(struct shmfs_object *, const char *name, const struct shmf
 
 /* --- posix_handle.c --- */
 
-int posix_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
-		 const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
-void posix_adopt(struct shmfs_handle *, struct shmfs_object *);
+int posix_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
+		 const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
+		 struct stat *);
 int posix_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	       struct shmfs_handle **);
 int posix_truncate(struct shmfs_object *, struct shmfs_handle *, off_t,
 		   const struct shmfs_caller *);
-int posix_flush(struct shmfs_handle *, const struct shmfs_caller *);
+int posix_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void posix_release(struct shmfs_handle *);
 enum shmfs_io_mode posix_binding(struct shmfs_handle *, int *fd);
+void posix_lent(struct shmfs_handle *);
 int posix_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void posix_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int posix_write_begin(struct shmfs_handle *, off_t, size_t, bool append,

@@ -25,6 +25,8 @@
 /* Objects reached by shmid, which cannot be resized, are apart from those by key. */
 #define BY_ID ((uint64_t)1 << 32)
 
+#define LOOKUP_TRIES 10
+
 static struct sysv_backend *backend(struct shmfs_backend *base)
 {
 	return (struct sysv_backend *)base;
@@ -87,9 +89,8 @@ static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
 	return sysv_segment_stat(be, id, &ds, NULL) ? -ENOENT : id;
 }
 
-static int sysv_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
+static int find(struct sysv_backend *be, const struct shmfs_name *name, uint64_t *identity)
 {
-	struct sysv_backend *be = backend(base);
 	bool by_key = name->space == SHMFS_SPACE_KEY;
 	unsigned nreplaced;
 	int id;
@@ -128,18 +129,19 @@ static int list_row(const struct shmfs_sysv_row *row, void *arg)
 	return list->fn(&name, SYSV_INO(row->id), list->arg);
 }
 
-static int sysv_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
-		     void *arg)
+static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
+		     const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
 	struct list_state list = { .space = space, .fn = fn, .arg = arg };
 
-	return sysv_usage_each(&backend(base)->usage, list_row, &list);
+	(void)dir, (void)caller;
+	return sysv_usage_each(&backend(view->backend)->usage, list_row, &list);
 }
 
-static int sysv_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {
-	int id = find_id(backend(base), name);
+	int id = find_id(backend(view->backend), name);
 	int err;
 
 	if (id < 0)
@@ -152,11 +154,11 @@ static int sysv_remove(struct shmfs_backend *base, const struct shmfs_name *name
 	return err == -EINVAL || err == -EIDRM ? -ENOENT : err;
 }
 
-static int sysv_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+static int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 		       const struct shmfs_name *to, unsigned flags,
 		       const struct shmfs_caller *caller)
 {
-	(void)base, (void)from, (void)to, (void)flags, (void)caller;
+	(void)view, (void)from, (void)to, (void)flags, (void)caller;
 	return -EXDEV;
 }
 
@@ -178,22 +180,27 @@ static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 	return 0;
 }
 
+/* Keys leave no trace in time. */
+static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
+{
+	(void)base, (void)st;
+	return 0;
+}
+
 /* --- objects --- */
 
-static int sysv_object_new(struct shmfs_backend *base, uint64_t identity, struct shmfs_object **out)
+struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct sysv_object *obj = calloc(1, sizeof(*obj));
 
+	(void)base;
 	if (!obj)
-		return -ENOMEM;
-	obj->base.backend = base;
-	obj->base.identity = identity;
+		return NULL;
 	obj->by_key = !(identity & BY_ID);
 	obj->id = (int)(identity & ~BY_ID);
 	pthread_mutex_init(&obj->lock, NULL);
 	pthread_rwlock_init(&obj->io, NULL);
-	*out = &obj->base;
-	return 0;
+	return &obj->base;
 }
 
 static void sysv_object_free(struct shmfs_object *base)
@@ -241,14 +248,12 @@ int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t 
 /*
  * A lookup led here by the number alone, and that may be another segment's by
  * now, while handles still hold the memory of the one that had it.  Where none
- * do, getattr() says so.
+ * do, sysv_getattr() says so.
  */
-static int sysv_revalidate(struct shmfs_object *base, const struct shmfs_name *name)
+static int revalidate(struct sysv_object *obj)
 {
-	struct sysv_object *obj = object(base);
 	int err = 0;
 
-	(void)name;
 	pthread_mutex_lock(&obj->lock);
 	if (!obj->replacing && obj->segment)
 		err = sysv_object_stat(obj, NULL);
@@ -312,8 +317,7 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 	return err;
 }
 
-static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
-			struct stat *st)
+int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_snapshot snapshot;
@@ -334,6 +338,34 @@ static int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *ca
 		st->st_size = (off_t)snapshot.segment->size;
 	sysv_segment_put(snapshot.segment);
 	return 0;
+}
+
+static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller, struct shmfs_object **out,
+		       struct stat *st)
+{
+	struct shmfs_object *obj;
+	uint64_t identity;
+	int err = -ESTALE;
+
+	/* A segment can be replaced between finding and asking. */
+	for (int i = 0; i < LOOKUP_TRIES && err == -ESTALE; i++) {
+		err = find(backend(view->backend), name, &identity);
+		if (!err)
+			err = shmfs_object_get(view->backend, identity, sysv_object_make, &obj);
+		if (err)
+			return err;
+		err = revalidate(object(obj));
+		if (!err)
+			err = sysv_getattr(obj, caller, st);
+		if (err == -ESTALE)
+			shmfs_object_retire(obj);
+		if (err)
+			shmfs_object_put(obj);
+		else
+			*out = obj;
+	}
+	return err == -ESTALE ? -ENOENT : err;
 }
 
 /*
@@ -388,15 +420,14 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 }
 
 static const struct shmfs_backend_ops sysv_ops = {
-	.find = sysv_find,
+	.lookup = sysv_lookup,
 	.list = sysv_list,
 	.create = sysv_create,
 	.remove = sysv_remove,
 	.rename = sysv_rename,
 	.statfs = sysv_statfs,
-	.object_new = sysv_object_new,
+	.stat_names = sysv_stat_names,
 	.object_free = sysv_object_free,
-	.revalidate = sysv_revalidate,
 	.getattr = sysv_getattr,
 	.chmod = sysv_chmod,
 	.chown = sysv_chown,
@@ -409,10 +440,10 @@ static const struct shmfs_backend_ops sysv_ops = {
 	.listxattr = sysv_listxattr,
 	.removexattr = sysv_removexattr,
 	.open = sysv_open,
-	.adopt = sysv_adopt,
 	.flush = sysv_flush,
 	.release = sysv_release,
 	.binding = sysv_binding,
+	.lent = sysv_lent,
 	.read_begin = sysv_read_begin,
 	.read_end = sysv_read_end,
 	.write_begin = sysv_write_begin,
@@ -457,8 +488,14 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
 	be->detaching_removes = detaching_removes(config->proc_dir);
+	err = shmfs_object_table_init(&be->base.objects);
+	if (err) {
+		free(be);
+		return err;
+	}
 	err = sysv_usage_init(&be->usage, config->proc_dir);
 	if (err) {
+		shmfs_object_table_destroy(&be->base.objects);
 		free(be);
 		return err;
 	}
@@ -479,5 +516,6 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 	pthread_mutex_destroy(&be->attach_lock);
 	pthread_cond_destroy(&be->replaced);
 	pthread_mutex_destroy(&be->lock);
+	shmfs_object_table_destroy(&be->base.objects);
 	free(be);
 }

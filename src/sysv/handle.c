@@ -66,12 +66,56 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 	return id;
 }
 
-int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
-		const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
+/* Tie the handle of a new segment to its object. */
+static void adopt(struct sysv_handle *h, struct sysv_object *obj, struct sysv_segment *segment)
 {
-	struct sysv_backend *be = (struct sysv_backend *)base;
-	struct sysv_handle *h;
+	h->base.object = &obj->base;
+	sysv_wait_read(obj);
+	pthread_mutex_lock(&obj->lock);
+	obj->handles++;
+	if (!obj->segment) {
+		obj->segment = segment;
+		segment = NULL;
+	}
+	obj->is_new = true;
+	obj->keep_size = obj->segment->size;
+	obj->content_end = 0;
+	pthread_mutex_unlock(&obj->lock);
+	pthread_rwlock_unlock(&obj->io);
+	sysv_segment_put(segment);
+}
+
+/* Make a segment and get at its memory.  Returns its id or a negative errno. */
+static int make_and_open(struct sysv_backend *be, uint32_t key, mode_t mode,
+			 const struct shmfs_caller *caller, struct sysv_segment **segment)
+{
+	int id = make_segment(be, key, mode, caller);
 	struct shmid_ds ds;
+	int err;
+
+	if (id < 0)
+		return id;
+	err = sysv_gone(sysv_segment_open(be, id, be->config.min_size, true, segment));
+	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0) {
+		err = sysv_set_perm(id, &ds, mode);
+		if (err)
+			sysv_segment_put(*segment);
+	}
+	if (!err)
+		return id;
+	if (err != -ESTALE)
+		shmctl(id, IPC_RMID, NULL);
+	return err;
+}
+
+int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+		mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
+		struct shmfs_handle **handle_out, struct stat *st)
+{
+	struct sysv_backend *be = (struct sysv_backend *)view->backend;
+	struct sysv_segment *segment;
+	struct shmfs_object *obj;
+	struct sysv_handle *h;
 	int err;
 	int id;
 
@@ -81,44 +125,24 @@ int sysv_create(struct shmfs_backend *base, const struct shmfs_name *name, int f
 	if (err)
 		return err;
 	h->created = true;
-	mode &= ~caller->umask;
-	id = make_segment(be, name->number, mode, caller);
-	err = id < 0 ? id :
-		       sysv_gone(sysv_segment_open(be, id, be->config.min_size, true, &h->segment));
-	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0)
-		err = sysv_set_perm(id, &ds, mode);
+	id = make_and_open(be, name->number, mode & ~caller->umask, caller, &segment);
+	err = id < 0 ? id : shmfs_object_get(view->backend, (uint64_t)id, sysv_object_make, &obj);
 	if (err) {
-		if (id >= 0 && err != -ESTALE)
-			shmctl(id, IPC_RMID, NULL);
-		sysv_segment_put(h->segment);
+		if (id >= 0)
+			sysv_segment_put(segment);
 		free(h);
 		return err;
 	}
-	*identity = (uint64_t)id;
-	*out = &h->base;
-	return 0;
-}
-
-void sysv_adopt(struct shmfs_handle *base, struct shmfs_object *to)
-{
-	struct sysv_handle *h = handle(base);
-	struct sysv_object *obj = object(to);
-
-	h->base.object = to;
-	sysv_wait_read(obj);
-	pthread_mutex_lock(&obj->lock);
-	obj->handles++;
-	if (!obj->segment) {
-		obj->segment = h->segment;
-		h->segment = NULL;
+	adopt(h, object(obj), segment);
+	err = sysv_getattr(obj, caller, st);
+	if (err) {
+		sysv_release(&h->base);
+		shmfs_object_put(obj);
+		return err;
 	}
-	obj->is_new = h->created;
-	obj->keep_size = obj->segment->size;
-	obj->content_end = 0;
-	pthread_mutex_unlock(&obj->lock);
-	pthread_rwlock_unlock(&obj->io);
-	sysv_segment_put(h->segment);
-	h->segment = NULL;
+	*out = obj;
+	*handle_out = &h->base;
+	return 0;
 }
 
 /* Make sure that the object has its segment's memory.  obj->lock is held. */
@@ -217,27 +241,17 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
  * the segment to size every time would copy it every time: the process that
  * opened the file does it, and where that is not the last, release().
  */
-static bool is_opener(const struct sysv_backend *be, const struct sysv_handle *h, pid_t pid)
-{
-	char path[128];
-
-	if (pid == h->base.opener)
-		return true;
-	snprintf(path, sizeof(path), "%s/%d/task/%d", be->config.proc_dir, h->base.opener, pid);
-	return access(path, F_OK) == 0;
-}
-
-int sysv_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
+int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = object(base->object);
 	int err = 0;
 
+	(void)caller;
 	/* What may be mapped keeps its size until it is released. */
-	if (base->bound)
+	if (handle(base)->lent || !by_opener)
 		return 0;
 	sysv_wait_write(obj);
-	if (obj->handles == 1 && obj->overallocated &&
-	    is_opener(sysv_backend_of(obj), handle(base), caller->pid))
+	if (obj->handles == 1 && obj->overallocated)
 		err = sysv_trim_patiently(obj, base);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
@@ -248,11 +262,7 @@ void sysv_release(struct shmfs_handle *base)
 	struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(base->object);
 
-	if (!obj) {
-		sysv_segment_put(h->segment);
-		free(h);
-		return;
-	}
+	h->lent = false;
 	sysv_wait_write(obj);
 	if (obj->handles == 1)
 		sysv_trim_patiently(obj, base);
@@ -280,6 +290,11 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 	*fd = obj->segment->fd;
 	pthread_mutex_unlock(&obj->lock);
 	return mode == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
+}
+
+void sysv_lent(struct shmfs_handle *base)
+{
+	handle(base)->lent = true;
 }
 
 /* --- bytes --- */

@@ -183,9 +183,9 @@ struct sysv_snapshot {
 
 struct sysv_handle {
 	struct shmfs_handle base;
-	struct sysv_segment *segment; /* owned, from create() until adopt() */
 	bool created;
 	bool cleared; /* truncated by its open */
+	bool lent;    /* the kernel may have mapped it */
 	atomic_bool wrote;
 };
 
@@ -309,12 +309,12 @@ int sysv_trim_patiently(struct sysv_object *, struct shmfs_handle *);
 
 /* --- sysv_handle.c --- */
 
-int sysv_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
-		const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
-void sysv_adopt(struct shmfs_handle *, struct shmfs_object *);
+int sysv_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
+		const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
+		struct stat *);
 int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
-int sysv_flush(struct shmfs_handle *, const struct shmfs_caller *);
+int sysv_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
 /*
  * May the caller read, or write, at this moment?  `object->io` is held.
@@ -322,6 +322,7 @@ void sysv_release(struct shmfs_handle *);
  */
 int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *, int *fd);
+void sysv_lent(struct shmfs_handle *);
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void sysv_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,
@@ -381,6 +382,8 @@ int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller 
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
 
 struct sysv_backend *sysv_backend_of(struct sysv_object *);
+shmfs_object_make_fn sysv_object_make;
+int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 /*
  * sysv_segment_stat() of the object's segment into object->last; the lock is
  * held.  shmids are used again in the end: what has the id now must be what

@@ -37,28 +37,29 @@ void text_wait_read(struct text_object *obj)
 
 /* --- names --- */
 
-static int text_find(struct shmfs_backend *base, const struct shmfs_name *name, uint64_t *identity)
+static int text_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
+		     const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
-	return inner_of(base)->ops->find(inner_of(base), name, identity);
+	const struct shmfs_view inner = text_inner_view(view);
+
+	return inner.ops->list(&inner, space, dir, caller, fn, arg);
 }
 
-static int text_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
-		     void *arg)
-{
-	return inner_of(base)->ops->list(inner_of(base), space, fn, arg);
-}
-
-static int text_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+static int text_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {
-	return inner_of(base)->ops->remove(inner_of(base), name, caller);
+	const struct shmfs_view inner = text_inner_view(view);
+
+	return inner.ops->remove(&inner, name, caller);
 }
 
-static int text_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+static int text_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 		       const struct shmfs_name *to, unsigned flags,
 		       const struct shmfs_caller *caller)
 {
-	return inner_of(base)->ops->rename(inner_of(base), from, to, flags, caller);
+	const struct shmfs_view inner = text_inner_view(view);
+
+	return inner.ops->rename(&inner, from, to, flags, caller);
 }
 
 static int text_statfs(struct shmfs_backend *base, struct statvfs *st)
@@ -73,54 +74,37 @@ static int text_stat_names(struct shmfs_backend *base, struct stat *st)
 
 /* --- objects --- */
 
-static int text_object_new(struct shmfs_backend *base, uint64_t identity, struct shmfs_object **out)
+static struct shmfs_object *object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct text_object *obj = calloc(1, sizeof(*obj));
-	int err;
 
+	(void)base;
 	if (!obj)
-		return -ENOMEM;
-	err = inner_of(base)->ops->object_new(inner_of(base), identity, &obj->inner);
-	if (err) {
-		free(obj);
-		return err;
-	}
-	obj->base.backend = base;
-	obj->base.identity = identity;
-	obj->inner->upper = &obj->base;
+		return NULL;
+	obj->inner = (struct shmfs_object *)(uintptr_t)identity;
+	shmfs_object_ref(obj->inner);
 	pthread_rwlock_init(&obj->io, NULL);
 	pthread_mutex_init(&obj->lock, NULL);
-	*out = &obj->base;
-	return 0;
+	return &obj->base;
+}
+
+int text_object_get(struct shmfs_backend *base, struct shmfs_object *inner,
+		    struct shmfs_object **out)
+{
+	int err = shmfs_object_get(base, (uintptr_t)inner, object_make, out);
+
+	shmfs_object_put(inner);
+	return err;
 }
 
 static void text_object_free(struct shmfs_object *base)
 {
 	struct text_object *obj = text_object(base);
 
-	text_inner_ops(obj)->object_free(obj->inner);
+	shmfs_object_put(obj->inner);
 	pthread_mutex_destroy(&obj->lock);
 	pthread_rwlock_destroy(&obj->io);
 	free(obj);
-}
-
-/* struct shmfs_backend.identity_changed of the backend behind. */
-static void identity_changed(void *arg, struct shmfs_object *inner, uint64_t identity)
-{
-	struct shmfs_backend *base = arg;
-
-	inner->identity = identity;
-	if (base->identity_changed)
-		base->identity_changed(base->identity_changed_arg, inner->upper, identity);
-	else
-		inner->upper->identity = identity;
-}
-
-static int text_revalidate(struct shmfs_object *base, const struct shmfs_name *name)
-{
-	struct text_object *obj = text_object(base);
-
-	return text_inner_ops(obj)->revalidate(obj->inner, name);
 }
 
 /*
@@ -145,8 +129,7 @@ static int measure(struct text_object *obj, const struct shmfs_caller *caller, u
 	return err;
 }
 
-static int text_getattr(struct shmfs_object *base, const struct shmfs_caller *caller,
-			struct stat *st)
+int text_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
 {
 	static const struct shmfs_caller shmfs_itself;
 	struct text_object *obj = text_object(base);
@@ -165,6 +148,27 @@ static int text_getattr(struct shmfs_object *base, const struct shmfs_caller *ca
 		now.st_size = (off_t)len;
 	*st = now;
 	return 0;
+}
+
+static int text_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller, struct shmfs_object **out,
+		       struct stat *st)
+{
+	const struct shmfs_view inner = text_inner_view(view);
+	struct shmfs_object *found;
+	struct shmfs_object *obj;
+	int err = inner.ops->lookup(&inner, name, caller, &found, st);
+
+	if (!err)
+		err = text_object_get(view->backend, found, &obj);
+	if (err)
+		return err;
+	err = text_getattr(obj, caller, st);
+	if (err)
+		shmfs_object_put(obj);
+	else
+		*out = obj;
+	return err == -ESTALE ? -ENOENT : err;
 }
 
 static int text_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
@@ -238,7 +242,7 @@ static int text_replace_content(struct shmfs_object *base, struct shmfs_object *
 }
 
 static const struct shmfs_backend_ops text_ops = {
-	.find = text_find,
+	.lookup = text_lookup,
 	.list = text_list,
 	.create = text_create,
 	.remove = text_remove,
@@ -246,9 +250,7 @@ static const struct shmfs_backend_ops text_ops = {
 	.replace_content = text_replace_content,
 	.statfs = text_statfs,
 	.stat_names = text_stat_names,
-	.object_new = text_object_new,
 	.object_free = text_object_free,
-	.revalidate = text_revalidate,
 	.getattr = text_getattr,
 	.chmod = text_chmod,
 	.chown = text_chown,
@@ -259,10 +261,10 @@ static const struct shmfs_backend_ops text_ops = {
 	.listxattr = text_listxattr,
 	.removexattr = text_removexattr,
 	.open = text_open,
-	.adopt = text_adopt,
 	.flush = text_flush,
 	.release = text_release,
 	.binding = text_binding,
+	.lent = text_lent,
 	.read_begin = text_read_begin,
 	.read_end = text_read_end,
 	.write_begin = text_write_begin,
@@ -271,7 +273,7 @@ static const struct shmfs_backend_ops text_ops = {
 	.seek = text_seek,
 };
 
-int shmfs_text_new(struct shmfs_backend *inner, void (*release_lead)(void),
+int shmfs_text_new(struct shmfs_backend *inner, bool takes_content, void (*release_lead)(void),
 		   struct shmfs_backend **out)
 {
 	struct text_backend *be = calloc(1, sizeof(*be));
@@ -282,18 +284,17 @@ int shmfs_text_new(struct shmfs_backend *inner, void (*release_lead)(void),
 	be->release_lead = release_lead;
 	be->ops = text_ops;
 	be->ops.has_acls = inner->ops->has_acls;
-	/* Names that are in a directory are moved; others stay and take content. */
-	if (inner->ops->stat_names)
+	if (!takes_content)
 		be->ops.replace_content = NULL;
-	else
-		be->ops.stat_names = NULL;
 	be->base.ops = &be->ops;
+	if (shmfs_object_table_init(&be->base.objects) != 0) {
+		free(be);
+		return -ENOMEM;
+	}
 	if (text_xattrs_init(be) != 0) {
 		shmfs_text_free(&be->base);
 		return -ENOMEM;
 	}
-	inner->identity_changed = identity_changed;
-	inner->identity_changed_arg = &be->base;
 	*out = &be->base;
 	return 0;
 }
@@ -301,5 +302,6 @@ int shmfs_text_new(struct shmfs_backend *inner, void (*release_lead)(void),
 void shmfs_text_free(struct shmfs_backend *base)
 {
 	text_xattrs_clear((struct text_backend *)base);
+	shmfs_object_table_destroy(&base->objects);
 	free(base);
 }

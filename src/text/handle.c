@@ -39,27 +39,6 @@ static bool may_write(const struct shmfs_handle *inner)
 	return (inner->flags & O_ACCMODE) != O_RDONLY;
 }
 
-int text_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags, mode_t mode,
-		const struct shmfs_caller *caller, uint64_t *identity, struct shmfs_handle **out)
-{
-	struct shmfs_backend *inner = ((struct text_backend *)base)->inner;
-	struct text_handle *h = calloc(1, sizeof(*h));
-	int err;
-
-	if (!h)
-		return -ENOMEM;
-	err = inner->ops->create(inner, name, inner_flags(flags), mode, caller, identity, &h->made);
-	if (err) {
-		free(h);
-		return err;
-	}
-	h->ops = inner->ops;
-	h->base.flags = flags;
-	h->base.may_flush = h->made->may_flush;
-	*out = &h->base;
-	return 0;
-}
-
 /*
  * One handle more.  Of the handles behind, the one that has just shown that
  * this may be opened and the one that is there, one is kept.  obj->io is held.
@@ -79,16 +58,45 @@ static void enter(struct text_object *obj, struct text_handle *h, struct shmfs_h
 		h->ops->release(other);
 }
 
-void text_adopt(struct shmfs_handle *base, struct shmfs_object *to)
+int text_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+		mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
+		struct shmfs_handle **handle_out, struct stat *st)
 {
-	struct text_object *obj = text_object(to);
-	struct text_handle *h = handle(base);
+	const struct shmfs_view inner = text_inner_view(view);
+	struct text_handle *h = calloc(1, sizeof(*h));
+	struct shmfs_handle *made;
+	struct shmfs_object *found;
+	struct shmfs_object *obj;
+	int err;
 
-	text_wait_write(obj);
-	h->ops->adopt(h->made, obj->inner);
-	enter(obj, h, h->made);
-	h->made = NULL;
-	pthread_rwlock_unlock(&obj->io);
+	if (!h)
+		return -ENOMEM;
+	err = inner.ops->create(&inner, name, inner_flags(flags), mode, caller, &found, &made, st);
+	if (!err) {
+		shmfs_object_ref(found);
+		err = text_object_get(view->backend, found, &obj);
+		if (err)
+			inner.ops->release(made);
+		shmfs_object_put(found);
+	}
+	if (err) {
+		free(h);
+		return err;
+	}
+	h->ops = inner.ops;
+	h->base.flags = flags;
+	text_wait_write(text_object(obj));
+	enter(text_object(obj), h, made);
+	pthread_rwlock_unlock(&text_object(obj)->io);
+	err = text_getattr(obj, caller, st);
+	if (err) {
+		text_release(&h->base);
+		shmfs_object_put(obj);
+		return err;
+	}
+	*out = obj;
+	*handle_out = &h->base;
+	return 0;
 }
 
 int text_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
@@ -120,15 +128,13 @@ int text_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	return err;
 }
 
-int text_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
+int text_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
 	struct text_object *obj = text_object(base->object);
 	int err;
 
 	text_wait_write(obj);
-	/* Who opened this one, for it is this one that is closed. */
-	obj->opened->opener = base->opener;
-	err = handle(base)->ops->flush(obj->opened, caller);
+	err = handle(base)->ops->flush(obj->opened, by_opener, caller);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
@@ -147,10 +153,7 @@ void text_release(struct shmfs_handle *base)
 {
 	struct text_handle *h = handle(base);
 
-	if (base->object)
-		leave(text_object(base->object), h);
-	else
-		h->ops->release(h->made);
+	leave(text_object(base->object), h);
 	free(h);
 }
 
@@ -158,6 +161,11 @@ enum shmfs_io_mode text_binding(struct shmfs_handle *base, int *fd)
 {
 	(void)base, (void)fd;
 	return SHMFS_IO_DAEMON;
+}
+
+void text_lent(struct shmfs_handle *base)
+{
+	(void)base;
 }
 
 /* --- bytes --- */

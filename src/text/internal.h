@@ -28,13 +28,12 @@ struct text_backend {
 
 struct text_handle {
 	struct shmfs_handle base;
-	struct shmfs_handle *made;	     /* owned, from create() until adopt() */
 	const struct shmfs_backend_ops *ops; /* of the backend behind */
 };
 
 struct text_object {
 	struct shmfs_object base;
-	struct shmfs_object *inner; /* owned */
+	struct shmfs_object *inner; /* a reference */
 
 	/*
 	 * Held for writing by whoever changes the text or what is open, for
@@ -65,6 +64,18 @@ static inline struct text_object *text_object(struct shmfs_object *base)
 {
 	return (struct text_object *)base;
 }
+
+/* The view behind, for its slots. */
+static inline struct shmfs_view text_inner_view(const struct shmfs_view *view)
+{
+	struct shmfs_backend *inner = ((struct text_backend *)view->backend)->inner;
+
+	return (struct shmfs_view){ .ops = inner->ops, .backend = inner };
+}
+
+/* The text of an object behind, whose reference is taken over; one is counted of the text. */
+int text_object_get(struct shmfs_backend *, struct shmfs_object *inner, struct shmfs_object **);
+int text_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 
 /* Before something that may take long. */
 void text_release_lead(const struct text_object *);
@@ -125,14 +136,15 @@ int text_removexattr(struct shmfs_object *, const char *name, const struct shmfs
 
 /* --- text_handle.c --- */
 
-int text_create(struct shmfs_backend *, const struct shmfs_name *, int flags, mode_t,
-		const struct shmfs_caller *, uint64_t *identity, struct shmfs_handle **);
-void text_adopt(struct shmfs_handle *, struct shmfs_object *);
+int text_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
+		const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
+		struct stat *);
 int text_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
-int text_flush(struct shmfs_handle *, const struct shmfs_caller *);
+int text_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void text_release(struct shmfs_handle *);
 enum shmfs_io_mode text_binding(struct shmfs_handle *, int *fd);
+void text_lent(struct shmfs_handle *);
 int text_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void text_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int text_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,

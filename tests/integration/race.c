@@ -26,7 +26,7 @@
  *              one, of whatever copy that is
  *
  *   fifo       a name in a directory is that of a regular file when it is looked
- *              at, twice as a lookup does, and right after it that of a fifo
+ *              at, and right after it that of a fifo
  *
  * The file is removed when that happens (but for `always`), so a test sees
  * that the moment came.
@@ -50,8 +50,7 @@
 static atomic_bool removed; /* an IPC_RMID went before */
 static int pieces;	    /* that a copy was made in, so far */
 static atomic_bool still_short;
-static atomic_bool looked; /* a look at what is to become a fifo */
-static pid_t daemon_pid;   /* a replacer has another */
+static pid_t daemon_pid; /* a replacer has another */
 
 typedef int shmget_fn(key_t key, size_t size, int flags);
 typedef int shmctl_fn(int id, int command, struct shmid_ds *data);
@@ -201,9 +200,7 @@ int statx(int dir, const char *restrict name, int flags, unsigned mask, struct s
 
 	if (dir < 0 || result == -1 || !S_ISREG(data->stx_mode))
 		return result;
-	if (take_plan("fifo"))
-		looked = true;
-	else if (atomic_exchange(&looked, false) && unlinkat(dir, name, 0) == 0)
+	if (take_plan("fifo") && unlinkat(dir, name, 0) == 0)
 		mkfifoat(dir, name, 0666);
 	return result;
 }

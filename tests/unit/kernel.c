@@ -157,13 +157,13 @@ struct kernel *kernel_start(bool want_passthrough)
 	assert_non_null(k);
 	k->sysv = memory_backend_new(MEMORY_SYSV);
 	k->posix = memory_backend_new(MEMORY_POSIX);
-	k->fs.tree.sysv = &k->sysv->base;
-	k->fs.tree.posix = &k->posix->base;
+	k->fs.tree.sysv = memory_view(k->sysv);
+	k->fs.tree.posix = memory_view(k->posix);
 	k->fs.passthrough.unwanted = want_passthrough ? NULL : "nopassthrough was asked for";
 	pthread_mutex_init(&k->fs.open_lock, NULL);
 	k->reply = malloc(KERNEL_REPLY_MAX);
 	assert_non_null(k->reply);
-	assert_int_equal(shmfs_inode_table_init(&k->fs.inodes), 0);
+	shmfs_inode_table_init(&k->fs.inodes);
 	k->session = fuse_session_new(&args, &shmfs_fuse_operations, sizeof(shmfs_fuse_operations),
 				      &k->fs);
 	assert_non_null(k->session);

@@ -44,7 +44,7 @@ int kernel_getattr(struct kernel *k, uint64_t node, struct fuse_attr_out *out)
 	return kernel_get(k, FUSE_GETATTR, node, &in, sizeof(in), NULL, out, sizeof(*out));
 }
 
-static struct kernel_file file_of(uint64_t node, const struct fuse_open_out *out)
+static struct kernel_file opened_file(uint64_t node, const struct fuse_open_out *out)
 {
 	struct kernel_file file = { .node = node, .fh = out->fh, .open_flags = out->open_flags };
 
@@ -69,7 +69,7 @@ int kernel_create(struct kernel *k, uint64_t parent, const char *name, int flags
 
 	if (!err) {
 		*entry = out.entry;
-		*file = file_of(out.entry.nodeid, &out.open);
+		*file = opened_file(out.entry.nodeid, &out.open);
 	}
 	return err;
 }
@@ -81,7 +81,7 @@ int kernel_open(struct kernel *k, uint64_t node, int flags, struct kernel_file *
 	int err = kernel_get(k, FUSE_OPEN, node, &in, sizeof(in), NULL, &out, sizeof(out));
 
 	if (!err)
-		*file = file_of(node, &out);
+		*file = opened_file(node, &out);
 	return err;
 }
 

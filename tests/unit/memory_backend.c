@@ -120,26 +120,13 @@ int memory_resize(struct memory_file *file, off_t size)
 
 /* --- names --- */
 
-static int memory_find(struct shmfs_backend *base, const struct shmfs_name *name,
-		       uint64_t *identity)
+static int memory_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
+		       const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
-	struct memory_backend *be = backend(base);
-	int err = memory_enter(be, MEMORY_FIND);
-	struct memory_file *file = by_name(be, name);
-
-	if (!err && !file)
-		err = -ENOENT;
-	if (!err)
-		*identity = file->identity;
-	return memory_leave(be, err);
-}
-
-static int memory_list(struct shmfs_backend *base, enum shmfs_space space, shmfs_list_fn *fn,
-		       void *arg)
-{
-	struct memory_backend *be = backend(base);
+	struct memory_backend *be = backend(view->backend);
 	int err = memory_enter(be, MEMORY_LIST);
 
+	(void)dir, (void)caller;
 	for (struct memory_file *file = be->files; file && !err; file = file->next) {
 		struct shmfs_name name = { .space = space, .text = file->name };
 
@@ -166,42 +153,10 @@ static int see_groups(struct memory_backend *be, const struct shmfs_caller *call
 	return 0;
 }
 
-static int memory_create(struct shmfs_backend *base, const struct shmfs_name *name, int flags,
-			 mode_t mode, const struct shmfs_caller *caller, uint64_t *identity,
-			 struct shmfs_handle **out)
-{
-	struct memory_backend *be = backend(base);
-	int err = memory_enter(be, MEMORY_CREATE);
-	struct memory_file *file = NULL;
-	struct shmfs_handle *h = NULL;
-
-	memory_see_caller(be, caller);
-	if (!err && be->want_groups)
-		err = see_groups(be, caller);
-	be->seen.mode = mode;
-	if (!err && name->space == SHMFS_SPACE_SHMID)
-		err = -EPERM;
-	if (!err && by_name(be, name))
-		err = -EEXIST;
-	if (err)
-		return memory_leave(be, err);
-	file = add_file(be, name->number, name->text);
-	if (file)
-		h = memory_add_handle(be, file, flags);
-	if (!h)
-		return memory_leave(be, -ENOMEM);
-	file->mode = mode & 07777;
-	file->uid = caller->uid;
-	file->gid = caller->gid;
-	*identity = file->identity;
-	*out = h;
-	return memory_leave(be, 0);
-}
-
-static int memory_remove(struct shmfs_backend *base, const struct shmfs_name *name,
+static int memory_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 			 const struct shmfs_caller *caller)
 {
-	struct memory_backend *be = backend(base);
+	struct memory_backend *be = backend(view->backend);
 	int err = memory_enter(be, MEMORY_REMOVE);
 	struct memory_file *file = by_name(be, name);
 
@@ -213,11 +168,11 @@ static int memory_remove(struct shmfs_backend *base, const struct shmfs_name *na
 	return memory_leave(be, err);
 }
 
-static int memory_rename(struct shmfs_backend *base, const struct shmfs_name *from,
+static int memory_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 			 const struct shmfs_name *to, unsigned flags,
 			 const struct shmfs_caller *caller)
 {
-	struct memory_backend *be = backend(base);
+	struct memory_backend *be = backend(view->backend);
 	int err = memory_enter(be, MEMORY_RENAME);
 	struct memory_file *file = by_name(be, from);
 	struct memory_file *other = by_name(be, to);
@@ -264,7 +219,7 @@ static int memory_stat_names(struct shmfs_backend *base, struct stat *st)
 	struct memory_backend *be = backend(base);
 	int err = memory_enter(be, MEMORY_STAT_NAMES);
 
-	if (!err) {
+	if (!err && be->flavour == MEMORY_POSIX) {
 		st->st_atim = (struct timespec){ .tv_sec = 11 };
 		st->st_mtim = (struct timespec){ .tv_sec = 12, .tv_nsec = 34 };
 		st->st_ctim = (struct timespec){ .tv_sec = 13 };
@@ -274,21 +229,17 @@ static int memory_stat_names(struct shmfs_backend *base, struct stat *st)
 
 /* --- objects --- */
 
-static int memory_object_new(struct shmfs_backend *base, uint64_t identity,
-			     struct shmfs_object **out)
+struct shmfs_object *memory_object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct memory_backend *be = backend(base);
-	int err = memory_enter(be, MEMORY_OBJECT_NEW);
-	struct shmfs_object *obj = err ? NULL : malloc(sizeof(*obj));
+	struct shmfs_object *obj = calloc(1, sizeof(*obj));
 
-	if (!err && !obj)
-		err = -ENOMEM;
-	if (!err) {
-		*obj = (struct shmfs_object){ .backend = base, .identity = identity };
-		*out = obj;
+	(void)identity;
+	if (obj) {
 		be->objects++;
+		be->made++;
 	}
-	return memory_leave(be, err);
+	return obj;
 }
 
 static void memory_object_free(struct shmfs_object *obj)
@@ -301,10 +252,87 @@ static void memory_object_free(struct shmfs_object *obj)
 	memory_leave(be, 0);
 }
 
-static int memory_revalidate(struct shmfs_object *obj, const struct shmfs_name *name)
+static struct stat stat_of(const struct memory_file *file)
 {
-	(void)name;
-	return memory_leave(backend_of(obj), memory_enter(backend_of(obj), MEMORY_NAMED));
+	return (struct stat){
+		.st_ino = file->identity,
+		.st_mode = S_IFREG | file->mode,
+		.st_nlink = file->linked,
+		.st_uid = file->uid,
+		.st_gid = file->gid,
+		.st_size = file->size,
+		.st_blocks = file->size / 512,
+		.st_blksize = 4096,
+		.st_atim = file->times[0],
+		.st_mtim = file->times[1],
+	};
+}
+
+static int memory_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+			 const struct shmfs_caller *caller, struct shmfs_object **out,
+			 struct stat *st)
+{
+	struct memory_backend *be = backend(view->backend);
+	int err = memory_enter(be, MEMORY_LOOKUP);
+	struct memory_file *file = by_name(be, name);
+
+	be->seen.looker = caller->uid;
+	if (!err && !file)
+		err = -ENOENT;
+	if (!err)
+		err = shmfs_object_get(view->backend, file->identity, memory_object_make, out);
+	if (!err)
+		*st = stat_of(file);
+	return memory_leave(be, err);
+}
+
+static struct memory_file *make_file(struct memory_backend *be, const struct shmfs_name *name,
+				     mode_t mode, const struct shmfs_caller *caller)
+{
+	struct memory_file *file = add_file(be, name->number, name->text);
+
+	if (file) {
+		file->mode = mode & 07777;
+		file->uid = caller->uid;
+		file->gid = caller->gid;
+	}
+	return file;
+}
+
+static int memory_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+			 mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
+			 struct shmfs_handle **handle, struct stat *st)
+{
+	struct memory_backend *be = backend(view->backend);
+	int err = memory_enter(be, MEMORY_CREATE);
+	struct shmfs_object *obj = NULL;
+	struct memory_file *file;
+	struct shmfs_handle *h;
+
+	memory_see_caller(be, caller);
+	if (!err && be->want_groups)
+		err = see_groups(be, caller);
+	be->seen.mode = mode;
+	if (!err && name->space == SHMFS_SPACE_SHMID)
+		err = -EPERM;
+	if (!err && by_name(be, name))
+		err = -EEXIST;
+	if (err)
+		return memory_leave(be, err);
+	file = make_file(be, name, mode, caller);
+	if (!file || shmfs_object_get(view->backend, file->identity, memory_object_make, &obj) != 0)
+		return memory_leave(be, -ENOMEM);
+	h = memory_add_handle(be, file, flags);
+	if (!h) {
+		memory_leave(be, 0);
+		shmfs_object_put(obj);
+		return -ENOMEM;
+	}
+	h->object = obj;
+	*out = obj;
+	*handle = h;
+	*st = stat_of(file);
+	return memory_leave(be, 0);
 }
 
 static int memory_getattr(struct shmfs_object *obj, const struct shmfs_caller *caller,
@@ -318,18 +346,7 @@ static int memory_getattr(struct shmfs_object *obj, const struct shmfs_caller *c
 	if (!err && !file)
 		err = -ESTALE;
 	if (!err)
-		*st = (struct stat){
-			.st_ino = file->identity,
-			.st_mode = S_IFREG | file->mode,
-			.st_nlink = file->linked,
-			.st_uid = file->uid,
-			.st_gid = file->gid,
-			.st_size = file->size,
-			.st_blocks = file->size / 512,
-			.st_blksize = 4096,
-			.st_atim = file->times[0],
-			.st_mtim = file->times[1],
-		};
+		*st = stat_of(file);
 	return memory_leave(be, err);
 }
 
@@ -398,15 +415,15 @@ static int memory_truncate(struct shmfs_object *obj, struct shmfs_handle *h, off
 }
 
 #define COMMON_SLOTS \
-	.find = memory_find, .list = memory_list, .create = memory_create, \
+	.lookup = memory_lookup, .list = memory_list, .create = memory_create, \
 	.remove = memory_remove, .rename = memory_rename, .statfs = memory_statfs, \
-	.object_new = memory_object_new, .object_free = memory_object_free, \
-	.revalidate = memory_revalidate, .getattr = memory_getattr, .chmod = memory_chmod, \
-	.chown = memory_chown, .utimens = memory_utimens, .truncate = memory_truncate, \
-	.getxattr = memory_getxattr, .setxattr = memory_setxattr, .xattrs = memory_xattrs, \
-	.listxattr = memory_listxattr, .removexattr = memory_removexattr, .open = memory_open, \
-	.adopt = memory_adopt, .flush = memory_flush, .release = memory_release, \
-	.binding = memory_binding, .read_begin = memory_read_begin, .read_end = memory_read_end, \
+	.stat_names = memory_stat_names, .object_free = memory_object_free, \
+	.getattr = memory_getattr, .chmod = memory_chmod, .chown = memory_chown, \
+	.utimens = memory_utimens, .truncate = memory_truncate, .getxattr = memory_getxattr, \
+	.setxattr = memory_setxattr, .xattrs = memory_xattrs, .listxattr = memory_listxattr, \
+	.removexattr = memory_removexattr, .open = memory_open, .flush = memory_flush, \
+	.release = memory_release, .binding = memory_binding, .lent = memory_lent, \
+	.read_begin = memory_read_begin, .read_end = memory_read_end, \
 	.write_begin = memory_write_begin, .write_end = memory_write_end, \
 	.fallocate = memory_fallocate, .seek = memory_seek
 
@@ -424,11 +441,9 @@ static const struct shmfs_xattr root_xattrs[] = {
 	{ 0 },
 };
 
-/* Keys are in no directory. */
 static const struct shmfs_backend_ops sysv_ops = { COMMON_SLOTS, .root_xattrs = root_xattrs };
 static const struct shmfs_backend_ops posix_ops = {
 	COMMON_SLOTS,
-	.stat_names = memory_stat_names,
 	.has_acls = true,
 };
 
@@ -442,6 +457,8 @@ struct memory_backend *memory_backend_new(enum memory_flavour flavour)
 		abort();
 	be->base.ops = flavour == MEMORY_SYSV ? &sysv_ops : &posix_ops;
 	be->flavour = flavour;
+	if (shmfs_object_table_init(&be->base.objects) != 0)
+		abort();
 	pthread_mutex_init(&be->lock, NULL);
 	return be;
 }
@@ -461,9 +478,15 @@ bool memory_backend_free(struct memory_backend *be)
 			close(file->fd);
 		free(file);
 	}
+	shmfs_object_table_destroy(&be->base.objects);
 	pthread_mutex_destroy(&be->lock);
 	free(be);
 	return clean;
+}
+
+struct shmfs_view memory_view(struct memory_backend *be)
+{
+	return (struct shmfs_view){ .ops = be->base.ops, .backend = &be->base };
 }
 
 void memory_fail(struct memory_backend *be, enum memory_slot slot, int err)

@@ -11,6 +11,7 @@
 #define MEMORY_BACKEND_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,16 +23,14 @@ enum memory_flavour {
 };
 
 enum memory_slot {
-	MEMORY_FIND,
+	MEMORY_LOOKUP,
 	MEMORY_LIST,
 	MEMORY_CREATE,
 	MEMORY_REMOVE,
 	MEMORY_RENAME,
 	MEMORY_STATFS,
 	MEMORY_STAT_NAMES,
-	MEMORY_OBJECT_NEW,
 	MEMORY_OBJECT_FREE,
-	MEMORY_NAMED,
 	MEMORY_GETATTR,
 	MEMORY_CHMOD,
 	MEMORY_CHOWN,
@@ -42,10 +41,10 @@ enum memory_slot {
 	MEMORY_LISTXATTR,
 	MEMORY_REMOVEXATTR,
 	MEMORY_OPEN,
-	MEMORY_ADOPT,
 	MEMORY_FLUSH,
 	MEMORY_RELEASE,
 	MEMORY_BINDING,
+	MEMORY_LENT,
 	MEMORY_READ_BEGIN,
 	MEMORY_READ_END,
 	MEMORY_WRITE_BEGIN,
@@ -105,7 +104,8 @@ struct memory_seen {
 	uid_t new_uid;
 	gid_t new_gid;
 	struct timespec times[2];
-	struct shmfs_handle *handle; /* of truncate */
+	struct shmfs_handle *handle; /* of truncate and lent */
+	bool by_opener;		     /* of flush */
 	off_t off;
 	off_t len;
 	int whence;
@@ -138,12 +138,17 @@ struct memory_backend {
 	struct memory_fault faults[MEMORY_SLOTS];
 	unsigned calls[MEMORY_SLOTS];
 	struct memory_seen seen;
-	int objects; /* that were made and not freed */
+	atomic_uint made;   /* objects, ever */
+	atomic_int objects; /* that were made and not freed */
 	int handles;
 	int spans_held;
 };
 
 struct memory_backend *memory_backend_new(enum memory_flavour);
+/* For shmfs_object_get(). */
+shmfs_object_make_fn memory_object_make;
+/* Shows it as it is. */
+struct shmfs_view memory_view(struct memory_backend *);
 /* Frees it with its files; false: objects, handles or extents were not given back. */
 bool memory_backend_free(struct memory_backend *);
 

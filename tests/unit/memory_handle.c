@@ -75,20 +75,12 @@ static void drop_handle(struct memory_handle *h)
 	free(h);
 }
 
-void memory_adopt(struct shmfs_handle *base, struct shmfs_object *obj)
-{
-	struct memory_backend *be = backend_of(obj);
-
-	memory_enter(be, MEMORY_ADOPT);
-	base->object = obj;
-	memory_leave(be, 0);
-}
-
-int memory_flush(struct shmfs_handle *base, const struct shmfs_caller *caller)
+int memory_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
 	struct memory_backend *be = handle(base)->backend;
 	int err = memory_enter(be, MEMORY_FLUSH);
 
+	be->seen.by_opener = by_opener;
 	memory_see_caller(be, caller);
 	return memory_leave(be, err);
 }
@@ -112,6 +104,15 @@ enum shmfs_io_mode memory_binding(struct shmfs_handle *base, int *fd)
 		*fd = handle(base)->file->fd;
 	memory_leave(be, 0);
 	return be->binding;
+}
+
+void memory_lent(struct shmfs_handle *base)
+{
+	struct memory_backend *be = handle(base)->backend;
+
+	memory_enter(be, MEMORY_LENT);
+	be->seen.handle = base;
+	memory_leave(be, 0);
 }
 
 /* --- bytes --- */

@@ -32,15 +32,15 @@ void memory_free_xattrs(struct memory_file *);
 
 /* --- memory_handle.c --- */
 
-/* A handle that is not adopted yet, or NULL. */
+/* A handle without its object, or NULL. */
 struct shmfs_handle *memory_add_handle(struct memory_backend *, struct memory_file *, int flags);
 
 int memory_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		struct shmfs_handle **);
-void memory_adopt(struct shmfs_handle *, struct shmfs_object *);
-int memory_flush(struct shmfs_handle *, const struct shmfs_caller *);
+int memory_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void memory_release(struct shmfs_handle *);
 enum shmfs_io_mode memory_binding(struct shmfs_handle *, int *fd);
+void memory_lent(struct shmfs_handle *);
 int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void memory_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int memory_write_begin(struct shmfs_handle *, off_t, size_t, bool append,

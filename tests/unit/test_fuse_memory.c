@@ -106,7 +106,7 @@ static int make(struct game *g)
 	return err;
 }
 
-static int open_file(struct game *g)
+static int open_one(struct game *g)
 {
 	struct kernel_file file;
 	int err = kernel_open(g->k, g->node, O_RDWR, &file);
@@ -198,7 +198,7 @@ static int rename_name(struct game *g)
 }
 
 static int (*const operations[])(struct game *) = {
-	look_up,    create,   make,	open_file, get_attr,	set_attr,    read_file,
+	look_up,    create,   make,	open_one,  get_attr,	set_attr,    read_file,
 	write_file, open_dir, read_dir, get_xattr, list_xattrs, remove_name, rename_name,
 };
 

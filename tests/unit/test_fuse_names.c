@@ -109,8 +109,8 @@ static void what_is_not_there_is_not_found(void **state)
 	assert_int_equal(kernel_lookup(k, ROOT, name, &entry), -ENAMETOOLONG);
 	name[255] = '\0';
 	assert_int_equal(kernel_lookup(k, ROOT, name, &entry), -ENOENT);
-	assert_int_equal(k->sysv->calls[MEMORY_OBJECT_NEW], 0);
-	assert_int_equal(k->posix->calls[MEMORY_OBJECT_NEW], 0);
+	assert_int_equal(k->sysv->made, 0);
+	assert_int_equal(k->posix->made, 0);
 }
 
 static void directories_are_found_and_not_counted(void **state)
@@ -128,7 +128,7 @@ static void directories_are_found_and_not_counted(void **state)
 	kernel_forget(k, SHMFS_DIR_BY_ID, 1);
 	kernel_forget(k, SHMFS_DIR_BY_NAME, 2);
 	kernel_forget(k, ROOT, 3);
-	assert_int_equal(k->posix->calls[MEMORY_FIND], 0);
+	assert_int_equal(k->posix->calls[MEMORY_LOOKUP], 0);
 	memory_fail(k->posix, MEMORY_STAT_NAMES, -EIO);
 	assert_int_equal(kernel_lookup(k, ROOT, ".by-id", &entry), -EIO);
 }
@@ -137,19 +137,14 @@ static void directories_are_found_and_not_counted(void **state)
 
 static void a_failed_lookup_counts_nothing(void **state)
 {
-	static const enum memory_slot slots[] = { MEMORY_FIND, MEMORY_NAMED, MEMORY_GETATTR };
 	struct kernel *k = *state;
 	struct fuse_entry_out entry;
 
 	memory_add(k->sysv, 1, NULL);
-	for (size_t i = 0; i < COUNT(slots); i++) {
-		memory_fail(k->sysv, slots[i], -EIO);
-		assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -EIO);
-		assert_int_equal(k->fs.inodes.count, 0);
-		assert_int_equal(k->sysv->objects, 0);
-	}
-	memory_fail(k->sysv, MEMORY_OBJECT_NEW, -ENOMEM);
-	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -ENOMEM);
+	memory_fail(k->sysv, MEMORY_LOOKUP, -EIO);
+	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -EIO);
+	assert_int_equal(k->fs.inodes.count, 0);
+	assert_int_equal(k->sysv->objects, 0);
 }
 
 static void a_failed_lookup_leaves_earlier_ones(void **state)
@@ -160,74 +155,22 @@ static void a_failed_lookup_leaves_earlier_ones(void **state)
 
 	memory_add(k->sysv, 1, NULL);
 	node = kernel_find(k, ROOT, "1");
-	memory_fail(k->sysv, MEMORY_GETATTR, -EIO);
+	memory_fail(k->sysv, MEMORY_LOOKUP, -EIO);
 	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -EIO);
 	assert_int_equal(k->sysv->objects, 1);
 	assert_int_equal(kernel_find(k, ROOT, "1"), node);
 	kernel_forget(k, node, 2);
 }
 
-/* The object is replaced between finding it and asking for its attributes. */
-static void replace(struct memory_backend *be, enum memory_slot slot, void *arg)
-{
-	struct memory_file **file = arg;
-
-	if (slot != MEMORY_GETATTR || !*file)
-		return;
-	memory_unlink(be, *file);
-	*file = NULL;
-	memory_add(be, 1, NULL);
-}
-
-static void a_replaced_object_is_looked_up_again(void **state)
+/* A name costs one call, which gives the attributes as well. */
+static void a_lookup_is_one_call(void **state)
 {
 	struct kernel *k = *state;
-	struct memory_file *file = memory_add(k->sysv, 1, NULL);
-	uint64_t old = file->identity;
-	struct fuse_entry_out entry;
 
-	k->sysv->hook_arg = &file;
-	k->sysv->hook = replace;
-	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), 0);
-	assert_int_not_equal(entry.attr.ino, old);
-	assert_int_equal(k->sysv->calls[MEMORY_FIND], 2);
-	assert_int_equal(k->sysv->objects, 1);
-	kernel_forget(k, entry.nodeid, 1);
-
-	/* So it is where the backend sees at once that the name means another by now. */
-	memory_fail(k->sysv, MEMORY_NAMED, -ESTALE);
-	kernel_forget(k, kernel_find(k, ROOT, "1"), 1);
-	assert_int_equal(k->sysv->calls[MEMORY_FIND], 4);
-}
-
-/* Identities come again: what the kernel has of the old object is not the new one's. */
-static void an_identity_of_a_gone_object_is_another_node(void **state)
-{
-	struct kernel *k = *state;
-	uint64_t old;
-	uint64_t node;
-
-	memory_add(k->sysv, 1, NULL);
-	old = kernel_find(k, ROOT, "1");
-	memory_fail(k->sysv, MEMORY_GETATTR, -ESTALE);
-	node = kernel_find(k, ROOT, "1");
-	assert_int_not_equal(node, old);
-	assert_int_equal(k->sysv->objects, 2);
-	kernel_forget(k, old, 1);
-	assert_int_equal(kernel_find(k, ROOT, "1"), node);
-	kernel_forget(k, node, 2);
-}
-
-static void an_object_that_keeps_changing_is_not_found(void **state)
-{
-	struct kernel *k = *state;
-	struct fuse_entry_out entry;
-
-	memory_add(k->sysv, 1, NULL);
-	memory_fail_later(k->sysv, MEMORY_GETATTR, 0, 1000, -ESTALE);
-	assert_int_equal(kernel_lookup(k, ROOT, "1", &entry), -ENOENT);
-	assert_in_range(k->sysv->calls[MEMORY_FIND], 2, 100);
-	assert_int_equal(k->sysv->objects, 0);
+	memory_add(k->posix, 0, "frames");
+	kernel_forget(k, kernel_find(k, ROOT, "frames"), 1);
+	assert_int_equal(k->posix->calls[MEMORY_LOOKUP], 1);
+	assert_int_equal(k->posix->calls[MEMORY_GETATTR], 0);
 }
 
 static void an_interrupted_lookup_counts_nothing(void **state)
@@ -239,7 +182,7 @@ static void an_interrupted_lookup_counts_nothing(void **state)
 	kernel_interrupt(1);
 	kernel_send(k, FUSE_LOOKUP, ROOT, &name, 1);
 	kernel_expect_silence(k);
-	assert_int_equal(k->sysv->calls[MEMORY_GETATTR], 1);
+	assert_int_equal(k->sysv->calls[MEMORY_LOOKUP], 1);
 	assert_int_equal(k->sysv->objects, 0);
 }
 
@@ -427,9 +370,7 @@ int main(void)
 		KERNEL_TEST(directories_are_found_and_not_counted),
 		KERNEL_TEST(a_failed_lookup_counts_nothing),
 		KERNEL_TEST(a_failed_lookup_leaves_earlier_ones),
-		KERNEL_TEST(a_replaced_object_is_looked_up_again),
-		KERNEL_TEST(an_identity_of_a_gone_object_is_another_node),
-		KERNEL_TEST(an_object_that_keeps_changing_is_not_found),
+		KERNEL_TEST(a_lookup_is_one_call),
 		KERNEL_TEST(an_interrupted_lookup_counts_nothing),
 		KERNEL_TEST(the_object_goes_with_the_last_forget),
 		KERNEL_TEST(a_batch_forgets_all_of_it),

@@ -39,7 +39,7 @@ static void the_backend_hears_who_looks(void **state)
 
 	k->uid = 1002;
 	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
-	assert_int_equal(k->sysv->seen.looker, 1002);
+	assert_int_equal(k->sysv->seen.uid, 1002);
 	kernel_close(k, &file);
 }
 
@@ -149,7 +149,8 @@ static void setattr_says_which_handle_resizes(void **state)
 	assert_int_equal(kernel_open(k, node, O_RDWR, &files[1]), 0);
 	in.fh = files[1].fh;
 	assert_int_equal(setattr(k, node, &in), 0);
-	assert_int_equal((uintptr_t)k->posix->seen.handle, files[1].fh);
+	assert_ptr_equal(k->posix->seen.handle,
+			 ((struct shmfs_file *)(uintptr_t)files[1].fh)->handle);
 	kernel_release(k, &files[0]);
 	kernel_close(k, &files[1]);
 }
@@ -393,7 +394,7 @@ static void what_was_left_open_is_closed_at_the_end(void **state)
 	assert_int_equal(kernel_open(k, files[0].node, O_RDONLY, &files[2]), 0);
 	kernel_release(k, &files[0]);
 	assert_int_equal(k->posix->handles, 1);
-	close_handles(&k->fs);
+	close_files(&k->fs);
 	assert_int_equal(k->posix->handles, 0);
 	assert_int_equal(k->sysv->handles, 0);
 	assert_null(k->fs.open);

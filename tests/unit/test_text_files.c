@@ -135,9 +135,10 @@ static void closing_is_passed_on(void **state)
 	v->memory->may_flush = true;
 	v->handle = view_open(v, O_RDWR);
 	assert_true(v->handle->may_flush);
-	assert_int_equal(v->text->ops->flush(v->handle, &view_root), 0);
+	assert_int_equal(v->text->ops->flush(v->handle, true, &view_root), 0);
+	assert_true(v->memory->seen.by_opener);
 	memory_fail(v->memory, MEMORY_FLUSH, -EBUSY);
-	assert_int_equal(v->text->ops->flush(v->handle, &view_root), -EBUSY);
+	assert_int_equal(v->text->ops->flush(v->handle, true, &view_root), -EBUSY);
 }
 
 static void the_kernel_serves_nothing(void **state)
@@ -151,35 +152,29 @@ static void the_kernel_serves_nothing(void **state)
 	assert_int_equal(fd, -1);
 }
 
-static void what_is_made_is_adopted_or_dropped(void **state)
+static void what_is_made_can_be_written(void **state)
 {
 	static const struct shmfs_caller caller = { .uid = 1000, .gid = 100 };
+	const struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = 3148, .text = "" };
 	struct view *v = *state;
 	const struct shmfs_backend_ops *ops = v->text->ops;
-	const struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = 3148, .text = "" };
-	struct shmfs_handle *handle;
-	uint64_t identity;
+	const struct shmfs_view view = view_of(v);
+	struct shmfs_object *object;
+	struct stat st;
 
-	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
-			 0);
-	assert_int_equal(v->memory->seen.flags, O_RDWR);
+	assert_int_equal(
+		ops->create(&view, &name, O_WRONLY, 0640, &caller, &v->object, &v->handle, &st), 0);
+	assert_int_equal(v->memory->seen.flags, O_RDONLY); /* to measure it */
 	assert_int_equal(v->memory->files->mode, 0640);
 	assert_int_equal(v->memory->files->uid, 1000);
-	assert_int_equal(handle->flags, O_WRONLY);
-	ops->release(handle);
-	assert_int_equal(v->memory->handles, 0);
-
-	memory_unlink(v->memory, v->memory->files);
-	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
-			 0);
-	assert_int_equal(ops->object_new(v->text, identity, &v->object), 0);
-	ops->adopt(handle, v->object);
-	assert_int_equal(view_write(handle, 0, false, B("hi\n")), 3);
-	v->handle = handle;
+	assert_int_equal(v->handle->flags, O_WRONLY);
+	assert_int_equal(v->memory->handles, 1);
+	assert_int_equal(view_write(v->handle, 0, false, B("hi\n")), 3);
 	v->file = v->memory->files;
 	view_expect_bytes(v, B("hi\n\0"));
-	assert_int_equal(ops->create(v->text, &name, O_WRONLY, 0640, &caller, &identity, &handle),
-			 -EEXIST);
+	assert_int_equal(
+		ops->create(&view, &name, O_WRONLY, 0640, &caller, &object, &v->handle, &st),
+		-EEXIST);
 }
 
 /* --- fallocate, lseek --- */
@@ -228,45 +223,6 @@ static void all_of_a_text_is_data(void **state)
 	assert_int_equal(ops->seek(v->handle, 0, SEEK_DATA), -EIO);
 }
 
-/* --- identity --- */
-
-static void on_renumber(void *arg, struct shmfs_object *object, uint64_t identity)
-{
-	*(struct shmfs_object **)arg = object;
-	object->identity = identity;
-}
-
-/* Growing gives a segment another id: both know, and who keeps them. */
-static void an_object_can_change_its_identity(void **state)
-{
-	struct view *v = *state;
-	struct shmfs_backend *inner = &v->memory->base;
-	struct shmfs_object *told = NULL;
-	struct shmfs_object *behind;
-
-	view_begin(v, B("hello\0zz"));
-	behind = text_object(v->object)->inner;
-	inner->identity_changed(inner->identity_changed_arg, behind, 77);
-	assert_int_equal(v->object->identity, 77);
-	assert_int_equal(behind->identity, 77);
-	v->text->identity_changed = on_renumber;
-	v->text->identity_changed_arg = &told;
-	v->file->identity = 78;
-	inner->identity_changed(inner->identity_changed_arg, behind, 78);
-	assert_ptr_equal(told, v->object);
-	assert_int_equal(v->object->identity, 78);
-	view_expect_text(v, B("hello"));
-}
-
-static void an_object_that_cannot_be_made_is_none(void **state)
-{
-	struct view *v = *state;
-
-	memory_fail(v->memory, MEMORY_OBJECT_NEW, -ENOMEM);
-	assert_int_equal(v->text->ops->object_new(v->text, 1, &v->object), -ENOMEM);
-	assert_null(v->object);
-}
-
 /* --- what is passed on --- */
 
 static void changes_of_attributes_are_passed_on(void **state)
@@ -304,24 +260,22 @@ static void names_are_passed_on(void **state)
 	const struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = 3148, .text = "" };
 	struct view *v = *state;
 	const struct shmfs_backend_ops *ops = v->text->ops;
+	const struct shmfs_view view = view_of(v);
 	struct statvfs fs = { 0 };
 	unsigned sum = 0;
-	uint64_t identity;
+	struct stat st;
 
-	memory_add(v->memory, 3148, NULL);
-	assert_int_equal(ops->find(v->text, &name, &identity), 0);
-	assert_int_equal(identity, v->memory->files->identity);
-	assert_int_equal(ops->list(v->text, SHMFS_SPACE_KEY, count_name, &sum), 0);
+	memory_add_bytes(v->memory, 3148, NULL, B("hello\0zz"));
+	assert_int_equal(ops->lookup(&view, &name, &view_root, &v->object, &st), 0);
+	assert_int_equal(st.st_size, 5);
+	assert_int_equal(text_object(v->object)->inner->identity, v->memory->files->identity);
+	assert_int_equal(ops->list(&view, SHMFS_SPACE_KEY, 0, &view_root, count_name, &sum), 0);
 	assert_int_equal(sum, 3148);
 	assert_int_equal(ops->statfs(v->text, &fs), 0);
 	assert_int_equal(fs.f_files, 4096);
-	assert_int_equal(ops->rename(v->text, &name, &name, 0, &view_root), -EXDEV);
-	assert_int_equal(ops->remove(v->text, &name, &view_root), 0);
-	assert_int_equal(ops->find(v->text, &name, &identity), -ENOENT);
-	view_begin(v, B(""));
-	assert_int_equal(ops->revalidate(v->object, &name), 0);
-	memory_fail(v->memory, MEMORY_NAMED, -ESTALE);
-	assert_int_equal(ops->revalidate(v->object, &name), -ESTALE);
+	assert_int_equal(ops->rename(&view, &name, &name, 0, &view_root), -EXDEV);
+	assert_int_equal(ops->remove(&view, &name, &view_root), 0);
+	assert_int_equal(ops->lookup(&view, &name, &view_root, &v->object, &st), -ENOENT);
 }
 
 static void extended_attributes_are_those_of_the_object(void **state)
@@ -353,17 +307,16 @@ static void extended_attributes_are_those_of_the_object(void **state)
 	assert_null(v->file->xattrs);
 }
 
-/* Slots that a backend may leave out are left out before it. */
-static void it_has_the_slots_of_what_is_behind(void **state)
+/* Names that can be moved take no content. */
+static void content_is_taken_where_that_was_asked_for(void **state)
 {
 	struct view *v = *state;
 	struct memory_backend *posix = memory_backend_new(MEMORY_POSIX);
 	struct shmfs_backend *text;
 	struct stat st;
 
-	assert_null(v->text->ops->stat_names);
 	assert_non_null(v->text->ops->replace_content);
-	assert_int_equal(shmfs_text_new(&posix->base, NULL, &text), 0);
+	assert_int_equal(shmfs_text_new(&posix->base, false, NULL, &text), 0);
 	assert_int_equal(text->ops->stat_names(text, &st), 0);
 	assert_int_equal(st.st_mtim.tv_sec, 12);
 	assert_null(text->ops->replace_content);
@@ -381,15 +334,13 @@ int main(void)
 		VIEW_TEST(there_is_one_handle_behind),
 		VIEW_TEST(closing_is_passed_on),
 		VIEW_TEST(the_kernel_serves_nothing),
-		VIEW_TEST(what_is_made_is_adopted_or_dropped),
+		VIEW_TEST(what_is_made_can_be_written),
 		VIEW_TEST(memory_is_had_and_given_back_where_that_is_no_lie),
 		VIEW_TEST(all_of_a_text_is_data),
-		VIEW_TEST(an_object_can_change_its_identity),
-		VIEW_TEST(an_object_that_cannot_be_made_is_none),
 		VIEW_TEST(changes_of_attributes_are_passed_on),
 		VIEW_TEST(names_are_passed_on),
 		VIEW_TEST(extended_attributes_are_those_of_the_object),
-		VIEW_TEST(it_has_the_slots_of_what_is_behind),
+		VIEW_TEST(content_is_taken_where_that_was_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,8 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TREE_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+static const struct shmfs_caller nobody;
+
 struct fixture {
 	struct shmfs_tree tree;
 	struct memory_backend *sysv;
@@ -48,8 +50,8 @@ static int setup(void **state)
 	f->sysv = memory_backend_new(MEMORY_SYSV);
 	f->posix = memory_backend_new(MEMORY_POSIX);
 	f->tree = (struct shmfs_tree){
-		.sysv = &f->sysv->base,
-		.posix = &f->posix->base,
+		.sysv = memory_view(f->sysv),
+		.posix = memory_view(f->posix),
 		.uid = 1234,
 		.gid = 5678,
 	};
@@ -90,7 +92,7 @@ static const struct shmfs_entry *entry_of(const struct fixture *f, const char *n
 
 static void list(struct fixture *f, enum shmfs_dir dir)
 {
-	assert_int_equal(shmfs_tree_list(&f->tree, dir, &f->listing), 0);
+	assert_int_equal(shmfs_tree_list(&f->tree, dir, &nobody, &f->listing), 0);
 }
 
 static void expect_names(const struct fixture *f, const char *const *names, size_t count)
@@ -153,14 +155,14 @@ static void names_lead_to_their_backend(void **state)
 
 	for (size_t i = 0; i < COUNT(resolve_cases); i++) {
 		const struct resolve_case *c = &resolve_cases[i];
-		struct shmfs_backend *expected = NULL;
-		struct shmfs_backend *backend = NULL;
+		const struct shmfs_view *expected = NULL;
+		const struct shmfs_view *view = NULL;
 		struct shmfs_name name = { .text = NULL };
-		int err = shmfs_tree_resolve(&f->tree, c->dir, c->text, &backend, &name);
+		int err = shmfs_tree_resolve(&f->tree, c->dir, c->text, &view, &name);
 
 		if (!c->err)
-			expected = c->space == SHMFS_SPACE_POSIX ? f->tree.posix : f->tree.sysv;
-		if (err != c->err || backend != expected)
+			expected = c->space == SHMFS_SPACE_POSIX ? &f->tree.posix : &f->tree.sysv;
+		if (err != c->err || view != expected)
 			fail_msg("%d/%s: %d", c->dir, c->text, err);
 		if (!err &&
 		    (name.space != c->space || name.number != c->number || name.text != c->text))
@@ -251,15 +253,16 @@ static void an_error_leaves_the_listing_empty(void **state)
 	memory_add(f->posix, 0, "frames");
 	list(f, SHMFS_DIR_ROOT);
 	memory_fail(f->posix, MEMORY_LIST, -EMFILE);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &f->listing), -EMFILE);
+	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &nobody, &f->listing), -EMFILE);
 	assert_int_equal(f->listing.count, 0);
 	memory_fail(f->sysv, MEMORY_LIST, -EIO);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &f->listing), -EIO);
+	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &nobody, &f->listing), -EIO);
 	assert_int_equal(f->listing.count, 0);
 	memory_fail(f->sysv, MEMORY_LIST, -EACCES);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_ID, &f->listing), -EACCES);
+	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_ID, &nobody, &f->listing), -EACCES);
 	memory_fail(f->posix, MEMORY_LIST, -ENFILE);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_NAME, &f->listing), -ENFILE);
+	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_NAME, &nobody, &f->listing),
+			 -ENFILE);
 	list(f, SHMFS_DIR_ROOT);
 	assert_int_equal(f->listing.count, 2);
 }
@@ -271,7 +274,7 @@ static void no_memory_leaves_the_listing_empty(void **state)
 	for (uint32_t key = 1; key <= 200; key++)
 		memory_add(f->sysv, key, NULL);
 	no_memory = true;
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &f->listing), -ENOMEM);
+	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &nobody, &f->listing), -ENOMEM);
 	assert_int_equal(f->listing.count, 0);
 	no_memory = false;
 	list(f, SHMFS_DIR_ROOT);

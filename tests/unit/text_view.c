@@ -14,6 +14,11 @@
 
 const struct shmfs_caller view_root;
 
+struct shmfs_view view_of(const struct view *v)
+{
+	return (struct shmfs_view){ .ops = v->text->ops, .backend = v->text };
+}
+
 int view_setup(void **state)
 {
 	struct view *v = calloc(1, sizeof(*v));
@@ -22,7 +27,7 @@ int view_setup(void **state)
 	assert_non_null(v);
 	v->memory = memory_backend_new(MEMORY_SYSV);
 	v->memory->extents = extents;
-	assert_int_equal(shmfs_text_new(&v->memory->base, NULL, &v->text), 0);
+	assert_int_equal(shmfs_text_new(&v->memory->base, true, NULL, &v->text), 0);
 	*state = v;
 	return 0;
 }
@@ -32,7 +37,7 @@ static void forget(struct view *v)
 	if (v->handle)
 		v->text->ops->release(v->handle);
 	if (v->object)
-		v->text->ops->object_free(v->object);
+		shmfs_object_put(v->object);
 	v->handle = NULL;
 	v->object = NULL;
 }
@@ -61,9 +66,14 @@ struct shmfs_handle *view_open(struct view *v, int flags)
 /* Another object, of these bytes. */
 void view_begin(struct view *v, const char *bytes, size_t len)
 {
+	struct shmfs_object *inner;
+
 	forget(v);
 	v->file = memory_add_bytes(v->memory, 1, NULL, bytes, len);
-	assert_int_equal(v->text->ops->object_new(v->text, v->file->identity, &v->object), 0);
+	assert_int_equal(
+		shmfs_object_get(&v->memory->base, v->file->identity, memory_object_make, &inner),
+		0);
+	assert_int_equal(text_object_get(v->text, inner, &v->object), 0);
 	v->handle = view_open(v, O_RDWR);
 }
 

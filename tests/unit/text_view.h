@@ -32,6 +32,7 @@ int view_teardown(void **state);
 #function " at a descriptor", function, view_setup, view_teardown, "" \
 	}
 
+struct shmfs_view view_of(const struct view *);
 /* Have another object, of these bytes. */
 void view_begin(struct view *, const char *bytes, size_t len);
 struct shmfs_handle *view_open(struct view *, int flags);

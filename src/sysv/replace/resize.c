@@ -100,7 +100,8 @@ static int check(const struct sysv_object *obj, const struct shmfs_handle *handl
 	/* Attachments of ours that are not the object's are those of its `.by-id`. */
 	if (others || r->ds.shm_nattch > (obj->segment && obj->segment->fd < 0 ? 1 : 0))
 		return -EBUSY;
-	if (obj->handles > (handle ? 1 : 0) || (handle && handle->bound))
+	if (obj->handles > (handle ? 1 : 0) ||
+	    (handle && ((const struct sysv_handle *)handle)->lent))
 		return -EBUSY;
 	return sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
@@ -126,8 +127,6 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 /* From here on the object is what the key leads to, if that is ours. */
 static void adopt(struct sysv_object *obj, struct replacement *r)
 {
-	struct shmfs_backend *base = &r->backend->base;
-
 	sysv_segment_count(r->made, &r->spare);
 	obj->id = r->made->id;
 	obj->known = false;
@@ -135,8 +134,7 @@ static void adopt(struct sysv_object *obj, struct replacement *r)
 		sysv_segment_put(obj->segment);
 		obj->segment = sysv_segment_get(r->made);
 	}
-	if (base->identity_changed)
-		base->identity_changed(base->identity_changed_arg, &obj->base, (uint64_t)obj->id);
+	shmfs_object_rekey(&obj->base, (uint64_t)obj->id);
 }
 
 static void end(struct sysv_object *obj, struct replacement *r)

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/inode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void shmfs_inode_table_init(struct shmfs_inode_table *table)
+{
+	*table = (struct shmfs_inode_table){ .lock = PTHREAD_MUTEX_INITIALIZER };
+}
+
+/* table->lock is held. */
+static struct shmfs_inode *find(const struct shmfs_object *object, const struct shmfs_view *view)
+{
+	struct shmfs_inode *inode = object->inodes;
+
+	while (inode && inode->view != view)
+		inode = inode->sibling;
+	return inode;
+}
+
+/* table->lock is held. */
+static struct shmfs_inode *make(struct shmfs_inode_table *table, const struct shmfs_view *view,
+				struct shmfs_object *object)
+{
+	struct shmfs_inode *inode = calloc(1, sizeof(*inode));
+
+	if (!inode)
+		return NULL;
+	inode->view = view;
+	inode->object = object;
+	pthread_mutex_init(&inode->backing_lock, NULL);
+	inode->sibling = object->inodes;
+	object->inodes = inode;
+	inode->next = table->inodes;
+	inode->link = &table->inodes;
+	if (inode->next)
+		inode->next->link = &inode->next;
+	table->inodes = inode;
+	table->count++;
+	return inode;
+}
+
+int shmfs_inode_get(struct shmfs_inode_table *table, const struct shmfs_view *view,
+		    struct shmfs_object *object, struct shmfs_inode **out)
+{
+	struct shmfs_inode *inode;
+	bool is_new;
+
+	pthread_mutex_lock(&table->lock);
+	inode = find(object, view);
+	is_new = !inode;
+	if (is_new)
+		inode = make(table, view, object);
+	if (inode)
+		inode->nlookup++;
+	pthread_mutex_unlock(&table->lock);
+	if (!inode || !is_new)
+		shmfs_object_put(object);
+	if (!inode)
+		return -ENOMEM;
+	*out = inode;
+	return 0;
+}
+
+/* table->lock is held. */
+static void take_out(struct shmfs_inode_table *table, struct shmfs_inode *inode)
+{
+	struct shmfs_inode **link = &inode->object->inodes;
+
+	while (*link != inode)
+		link = &(*link)->sibling;
+	*link = inode->sibling;
+	*inode->link = inode->next;
+	if (inode->next)
+		inode->next->link = inode->link;
+	table->count--;
+}
+
+static void free_inode(struct shmfs_inode *inode)
+{
+	shmfs_object_put(inode->object);
+	pthread_mutex_destroy(&inode->backing_lock);
+	free(inode);
+}
+
+void shmfs_inode_forget(struct shmfs_inode_table *table, struct shmfs_inode *inode,
+			uint64_t nlookup)
+{
+	bool last;
+
+	pthread_mutex_lock(&table->lock);
+	inode->nlookup -= nlookup;
+	last = inode->nlookup == 0;
+	if (last)
+		take_out(table, inode);
+	pthread_mutex_unlock(&table->lock);
+	if (last)
+		free_inode(inode);
+}
+
+void shmfs_inode_table_destroy(struct shmfs_inode_table *table)
+{
+	while (table->inodes) {
+		struct shmfs_inode *inode = table->inodes;
+
+		take_out(table, inode);
+		free_inode(inode);
+	}
+	pthread_mutex_destroy(&table->lock);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inodes: the files that the kernel knows, each an object by one view, counted
+ * by lookups.  An inode's address is the node id that the kernel is given.
+ */
+#ifndef SHMFS_FUSE_INODE_H
+#define SHMFS_FUSE_INODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shmfs/backend.h"
+
+struct shmfs_inode {
+	/* Guarded by the table's lock. */
+	struct shmfs_inode *next; /* in the table */
+	struct shmfs_inode **link;
+	struct shmfs_inode *sibling; /* of the same object, by another view */
+	uint64_t nlookup;	     /* lookups that were not forgotten */
+
+	const struct shmfs_view *view; /* borrowed */
+	struct shmfs_object *object;   /* a reference */
+	atomic_uint nopen;	       /* open files */
+	atomic_uint nunacknowledged;   /* those that are not bound and not seen in use yet */
+
+	/* What the kernel serves its open files from: one descriptor an inode. */
+	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
+	int backing_id;		      /* the kernel's number for it, 0: none */
+	unsigned backing_users;	      /* files that are bound to it */
+	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
+};
+
+struct shmfs_inode_table {
+	pthread_mutex_t lock;	    /* guards the list and `inodes` of objects; no call under it */
+	struct shmfs_inode *inodes; /* owned */
+	size_t count;
+};
+
+void shmfs_inode_table_init(struct shmfs_inode_table *);
+/* Forgets every inode: the kernel is gone. */
+void shmfs_inode_table_destroy(struct shmfs_inode_table *);
+
+/*
+ * Find the inode of an object by a view or make it, and count one lookup more.
+ * The caller's reference to the object is taken over.  Returns 0 and *out, or
+ * -ENOMEM.
+ */
+int shmfs_inode_get(struct shmfs_inode_table *, const struct shmfs_view *, struct shmfs_object *,
+		    struct shmfs_inode **out);
+
+/* Take `nlookup` lookups back; with the last of them the inode goes. */
+void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);
+
+static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_inode *inode)
+{
+	return inode->view->ops;
+}
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables of objects: identity, counts, growth, threads. */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "memory_backend.h"
+
+#define OBJECT_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define MANY 10000u
+
+/* All that is counted is of the first; the other is there to be apart. */
+struct fixture {
+	struct memory_backend *sysv;
+	struct memory_backend *posix;
+	struct shmfs_object_table *table;
+};
+
+/* With `no_memory` set, tables of buckets are not to be had; smaller things are. */
+static bool no_memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	/* gcc 16 makes calloc(size, 1) of calloc(1, size). */
+	return no_memory && count > 1 && size > 1 ? NULL : __real_calloc(count, size);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = malloc(sizeof(*f));
+
+	assert_non_null(f);
+	no_memory = false;
+	f->sysv = memory_backend_new(MEMORY_SYSV);
+	f->posix = memory_backend_new(MEMORY_POSIX);
+	f->table = &f->sysv->base.objects;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	bool clean;
+
+	clean = memory_backend_free(f->sysv);
+	clean = memory_backend_free(f->posix) && clean;
+	free(f);
+	assert_true(clean);
+	return 0;
+}
+
+static struct shmfs_object *get(struct memory_backend *be, uint64_t identity)
+{
+	struct shmfs_object *object;
+
+	assert_int_equal(shmfs_object_get(&be->base, identity, memory_object_make, &object), 0);
+	assert_ptr_equal(object->backend, &be->base);
+	assert_int_equal(object->identity, identity);
+	return object;
+}
+
+static void put(struct shmfs_object *object, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++)
+		shmfs_object_put(object);
+}
+
+static void one_object_for_one_identity(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 7);
+
+	assert_ptr_equal(get(f->sysv, 7), object);
+	assert_ptr_equal(shmfs_object_find(&f->sysv->base, 7), object);
+	shmfs_object_ref(object);
+	assert_null(shmfs_object_find(&f->sysv->base, 8));
+	assert_int_equal(f->sysv->made, 1);
+	assert_int_equal(f->table->count, 1);
+	put(object, 4);
+	assert_int_equal(f->table->count, 0);
+	assert_int_equal(f->sysv->objects, 0);
+}
+
+/* Backends number their objects each for itself. */
+static void backends_are_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *here = get(f->sysv, 7);
+	struct shmfs_object *there = get(f->posix, 7);
+
+	assert_ptr_not_equal(here, there);
+	put(here, 1);
+	assert_ptr_equal(get(f->posix, 7), there);
+	put(there, 2);
+}
+
+static void identities_have_64_bits(void **state)
+{
+	static const uint64_t identities[] = {
+		0, 1, UINT64_C(1) << 32, (UINT64_C(1) << 32) + 1, UINT64_C(1) << 63, UINT64_MAX,
+	};
+	const size_t count = sizeof(identities) / sizeof(*identities);
+	struct shmfs_object *objects[sizeof(identities) / sizeof(*identities)];
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < count; i++)
+		objects[i] = get(f->sysv, identities[i]);
+	assert_int_equal(f->table->count, count);
+	for (size_t i = 0; i < count; i++)
+		put(objects[i], 1);
+}
+
+static void the_last_reference_frees(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 3);
+
+	for (int i = 0; i < 9; i++)
+		get(f->sysv, 3);
+	put(object, 9);
+	assert_int_equal(f->sysv->objects, 1);
+	assert_ptr_equal(get(f->sysv, 3), object);
+	put(object, 2);
+	assert_int_equal(f->sysv->objects, 0);
+
+	/* Met again, it is a new one. */
+	object = get(f->sysv, 3);
+	assert_int_equal(object->references, 1);
+	assert_int_equal(f->sysv->made, 2);
+	put(object, 1);
+}
+
+static size_t longest_chain(const struct shmfs_object_table *table)
+{
+	size_t longest = 0;
+
+	for (size_t i = 0; i < table->nbuckets; i++) {
+		size_t len = 0;
+
+		for (struct shmfs_object *object = table->buckets[i]; object; object = object->next)
+			len++;
+		if (len > longest)
+			longest = len;
+	}
+	return longest;
+}
+
+/* Identities as the kernel gives them: shmids, and inode numbers of /dev/shm. */
+static uint64_t nth(uint32_t i)
+{
+	return i % 2 ? i / 2 : UINT64_C(1) << 40 | ((uint64_t)(i / 2) * 32768 + i / 2 % 5);
+}
+
+static void grows_with_the_number_of_objects(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object **objects = calloc(MANY, sizeof(struct shmfs_object *));
+
+	assert_non_null(objects);
+	for (uint32_t i = 0; i < MANY; i++)
+		objects[i] = get(f->sysv, nth(i));
+	assert_int_equal(f->table->count, MANY);
+	assert_in_range(f->table->nbuckets, MANY / 2, 4 * MANY);
+	assert_in_range(longest_chain(f->table), 1, 16);
+	for (uint32_t i = 0; i < MANY; i++)
+		assert_ptr_equal(get(f->sysv, nth(i)), objects[i]);
+	for (uint32_t i = 0; i < MANY; i++)
+		put(objects[i], 2);
+	assert_int_equal(f->table->count, 0);
+	free(objects);
+}
+
+/* Knuth's shuffle with a generator of our own: the same order every time. */
+static void shuffle(struct shmfs_object **objects, uint32_t count)
+{
+	uint32_t random = 1;
+
+	for (uint32_t i = count - 1; i > 0; i--) {
+		struct shmfs_object *object = objects[i];
+		uint32_t j;
+
+		random = random * 1664525 + 1013904223;
+		j = (random >> 8) % (i + 1);
+		objects[i] = objects[j];
+		objects[j] = object;
+	}
+}
+
+static void go_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object **objects = calloc(MANY, sizeof(struct shmfs_object *));
+
+	assert_non_null(objects);
+	for (uint32_t i = 0; i < MANY; i++)
+		objects[i] = get(f->sysv, i);
+	shuffle(objects, MANY);
+	for (uint32_t i = 0; i < MANY; i++) {
+		put(objects[i], 1);
+		assert_int_equal(f->table->count, MANY - i - 1);
+		/* Those that stay are found as before. */
+		if (i + 1 < MANY) {
+			assert_ptr_equal(get(f->sysv, objects[i + 1]->identity), objects[i + 1]);
+			put(objects[i + 1], 1);
+		}
+	}
+	assert_int_equal(f->sysv->objects, 0);
+	free(objects);
+}
+
+/* --- objects that go, or come to be others --- */
+
+static void a_retired_object_makes_room_for_another(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *old = get(f->sysv, 7);
+	struct shmfs_object *object;
+
+	shmfs_object_retire(old);
+	shmfs_object_retire(old);
+	assert_int_equal(f->table->count, 0);
+	assert_int_equal(f->table->nretired, 1);
+	object = get(f->sysv, 7);
+	assert_ptr_not_equal(object, old);
+
+	/* The kernel still has the old one, and gives it back some time. */
+	put(old, 1);
+	assert_int_equal(f->table->nretired, 0);
+	assert_int_equal(f->sysv->objects, 1);
+	assert_ptr_equal(get(f->sysv, 7), object);
+	put(object, 2);
+	assert_int_equal(f->table->count, 0);
+}
+
+static void an_object_is_found_by_its_new_identity(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 7);
+	struct shmfs_object *other;
+
+	shmfs_object_rekey(object, 99);
+	assert_int_equal(f->table->count, 1);
+	assert_ptr_equal(get(f->sysv, 99), object);
+	other = get(f->sysv, 7);
+	assert_ptr_not_equal(other, object);
+	put(object, 2);
+	put(other, 1);
+}
+
+/* Whoever had that identity before is gone. */
+static void a_new_identity_is_taken_from_another(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 7);
+	struct shmfs_object *stale = get(f->sysv, 99);
+	struct shmfs_object *foreign = get(f->posix, 99);
+
+	shmfs_object_rekey(object, 99);
+	assert_int_equal(f->table->count, 1);
+	assert_ptr_equal(get(f->sysv, 99), object);
+	assert_ptr_equal(get(f->posix, 99), foreign);
+	put(stale, 1);
+	assert_ptr_equal(get(f->sysv, 99), object);
+	put(object, 3);
+	put(foreign, 2);
+	assert_int_equal(f->sysv->objects, 0);
+}
+
+static void a_retired_object_can_have_a_new_identity(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *old = get(f->sysv, 7);
+	struct shmfs_object *other = get(f->sysv, 99);
+	struct shmfs_object *object;
+
+	shmfs_object_retire(old);
+	object = get(f->sysv, 7);
+	shmfs_object_rekey(old, 99);
+	assert_int_equal(old->identity, 99);
+	/* It is in nobody's way. */
+	assert_ptr_equal(get(f->sysv, 7), object);
+	assert_ptr_equal(get(f->sysv, 99), other);
+	put(old, 1);
+	put(other, 2);
+	put(object, 2);
+}
+
+static void many_can_have_new_identities(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object **objects = calloc(MANY, sizeof(struct shmfs_object *));
+
+	assert_non_null(objects);
+	for (uint32_t i = 0; i < MANY; i++) {
+		objects[i] = get(f->sysv, i);
+		shmfs_object_rekey(objects[i], MANY + i);
+	}
+	assert_int_equal(f->table->count, MANY);
+	for (uint32_t i = 0; i < MANY; i++) {
+		assert_ptr_equal(get(f->sysv, MANY + i), objects[i]);
+		put(objects[i], 2);
+	}
+	free(objects);
+}
+
+static struct shmfs_object *no_object(struct shmfs_backend *backend, uint64_t identity)
+{
+	(void)backend, (void)identity;
+	return NULL;
+}
+
+static void an_object_that_cannot_be_made_is_none(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *untouched = (struct shmfs_object *)&no_memory;
+	struct shmfs_object *object = untouched;
+
+	assert_int_equal(shmfs_object_get(&f->sysv->base, 7, no_object, &object), -ENOMEM);
+	assert_ptr_equal(object, untouched);
+	assert_int_equal(f->table->count, 0);
+	put(get(f->sysv, 7), 1);
+}
+
+static void works_on_without_memory_to_grow(void **state)
+{
+	struct fixture *f = *state;
+	size_t nbuckets = f->table->nbuckets;
+	struct shmfs_object *objects[1000];
+
+	no_memory = true;
+	for (uint32_t i = 0; i < 1000; i++)
+		objects[i] = get(f->sysv, i);
+	assert_int_equal(f->table->nbuckets, nbuckets);
+	no_memory = false;
+	for (uint32_t i = 0; i < 1000; i++) {
+		assert_ptr_equal(get(f->sysv, i), objects[i]);
+		put(objects[i], 2);
+	}
+}
+
+static void no_table_without_memory(void **state)
+{
+	struct shmfs_object_table table;
+
+	(void)state;
+	no_memory = true;
+	assert_int_equal(shmfs_object_table_init(&table), -ENOMEM);
+	no_memory = false;
+}
+
+/* --- threads --- */
+
+#define THREADS 4
+#define ROUNDS 3000
+
+struct walker {
+	struct fixture *f;
+	uint32_t first;
+	unsigned wrong;
+	struct shmfs_object *kept[ROUNDS / 4];
+};
+
+/*
+ * All threads look up and forget the same few objects, so that a last reference
+ * meets a lookup of the same object again and again, and many of their own, so
+ * that the table grows under them.
+ */
+static void *walk(void *arg)
+{
+	struct walker *w = arg;
+	struct shmfs_backend *be = &w->f->sysv->base;
+	struct shmfs_object *own;
+	struct shmfs_object *shared;
+
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		uint64_t identity = i % 3;
+
+		if (shmfs_object_get(be, identity, memory_object_make, &shared) != 0 ||
+		    shmfs_object_get(be, w->first + i, memory_object_make, &own) != 0) {
+			w->wrong++;
+			continue;
+		}
+		w->wrong += shared->identity != identity;
+		w->wrong += own->identity != w->first + i;
+		shmfs_object_put(shared);
+		if (i % 4)
+			shmfs_object_put(own);
+		else
+			w->kept[i / 4] = own;
+	}
+	return NULL;
+}
+
+static void threads_count_together(void **state)
+{
+	struct fixture *f = *state;
+	struct walker *walkers = calloc(THREADS, sizeof(*walkers));
+	pthread_t ids[THREADS];
+
+	assert_non_null(walkers);
+	for (uint32_t i = 0; i < THREADS; i++) {
+		walkers[i].f = f;
+		walkers[i].first = (i + 1) * ROUNDS;
+		assert_int_equal(pthread_create(&ids[i], NULL, walk, &walkers[i]), 0);
+	}
+	for (uint32_t i = 0; i < THREADS; i++)
+		pthread_join(ids[i], NULL);
+	assert_int_equal(f->table->count, THREADS * ROUNDS / 4);
+	for (uint32_t i = 0; i < THREADS; i++) {
+		assert_int_equal(walkers[i].wrong, 0);
+		for (uint32_t j = 0; j < ROUNDS / 4; j++)
+			put(walkers[i].kept[j], 1);
+	}
+	assert_int_equal(f->sysv->objects, 0);
+	free(walkers);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		OBJECT_TEST(one_object_for_one_identity),
+		OBJECT_TEST(backends_are_apart),
+		OBJECT_TEST(identities_have_64_bits),
+		OBJECT_TEST(the_last_reference_frees),
+		OBJECT_TEST(grows_with_the_number_of_objects),
+		OBJECT_TEST(go_in_any_order),
+		OBJECT_TEST(a_retired_object_makes_room_for_another),
+		OBJECT_TEST(an_object_is_found_by_its_new_identity),
+		OBJECT_TEST(a_new_identity_is_taken_from_another),
+		OBJECT_TEST(a_retired_object_can_have_a_new_identity),
+		OBJECT_TEST(many_can_have_new_identities),
+		OBJECT_TEST(an_object_that_cannot_be_made_is_none),
+		OBJECT_TEST(works_on_without_memory_to_grow),
+		cmocka_unit_test(no_table_without_memory),
+		OBJECT_TEST(threads_count_together),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
