@@ -5,12 +5,14 @@
 #include <grp.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "container.h"
 #include "engine.h"
+#include "hung.h"
 
 #define SEGMENT MNT "/3148"
 #define OBJECT MNT "/frames"
@@ -167,6 +169,7 @@ static void assert_attached(const char *path, const pid_t *pids, int count)
 static int end_case(void **state)
 {
 	become(&ROOT);
+	hung_stop();
 	let_go();
 	if (box.init) {
 		container_leave(&box);
@@ -366,6 +369,55 @@ static void a_users_own_mount_tells_of_his_processes(void **state)
 	assert_int_equal(run_as(&NOBODY, ask_as_user, NULL), 0);
 }
 
+/* --- who lets others wait --- */
+
+/* The mutex of the epoll instance is held as long as POLL has no answer. */
+static bool hold_an_epoll_mutex(void)
+{
+	int epoll = epoll_create1(0);
+	int fd = open(HUNG_FILE, O_RDWR);
+	if (fork() == 0) {
+		struct epoll_event event = { .events = EPOLLIN };
+		epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+		_exit(0);
+	}
+	return open_object();
+}
+
+/* What exec(2) closes it closes with exec_update_lock held, and FLUSH has no answer. */
+static bool hold_what_maps_waits_for(void)
+{
+	if (fork() == 0) {
+		open(HUNG_FILE, O_RDWR | O_CLOEXEC);
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	}
+	return attach();
+}
+
+static void a_held_epoll_mutex_holds_nobody_up(void **state)
+{
+	(void)state;
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+	hung_start();
+	hold(hold_an_epoll_mutex, &ALICE);
+	hold(open_object, &ALICE);
+	usleep(100000);
+	assert_attached(OBJECT, holders, 2);
+}
+
+static void a_program_that_never_starts_holds_nobody_up(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0666);
+	hung_start();
+	hold(hold_what_maps_waits_for, &ALICE);
+	usleep(100000);
+	hold(attach, &ALICE);
+	assert_attached(SEGMENT, holders, 2);
+}
+
 /* --- where --- */
 
 static void a_targets_processes_have_their_numbers_here(void **state)
@@ -469,6 +521,8 @@ int main(void)
 		held(how_and_how_often_is_told),
 		held(only_what_the_asker_may_see_is_told),
 		held_by_user(a_users_own_mount_tells_of_his_processes),
+		held(a_held_epoll_mutex_holds_nobody_up),
+		held(a_program_that_never_starts_holds_nobody_up),
 		unmounted(a_targets_processes_have_their_numbers_here),
 		held(a_first_thread_that_ended_hides_nothing),
 		unmounted(one_thread_is_enough),
