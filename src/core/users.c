@@ -148,8 +148,7 @@ static int compare_pids(const void *a, const void *b)
 
 static int list_processes(const char *proc_dir, struct pids *pids)
 {
-	int fd = open(proc_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	DIR *dir = opendir(proc_dir);
 	const struct dirent *entry;
 	int err = dir ? 0 : -errno;
 
@@ -157,8 +156,6 @@ static int list_processes(const char *proc_dir, struct pids *pids)
 		err = add_pid(pids, entry->d_name);
 	if (dir)
 		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	if (pids->count > 0)
 		qsort(pids->list, pids->count, sizeof(*pids->list), compare_pids);
 	return err;

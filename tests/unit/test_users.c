@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -368,6 +369,30 @@ static void a_process_that_lets_its_reader_wait_is_passed_over(void **state)
 	assert_says(&of_segment, "10 before\n14 behind\n");
 }
 
+/* Somebody can have more mappings than anybody has time for. */
+static void a_process_that_never_ends_is_cut(void **state)
+{
+	dev_t dev = device_of_segments();
+	pid_t writer;
+
+	(void)state;
+	add_process(10, "endless", OURS);
+	assert_int_equal(unlink("10/maps") | mkfifo("10/maps", 0600), 0);
+	add_process(11, "behind", OURS);
+	add_mapping(11, dev, SHMID, "/SYSV00000c4c (deleted)");
+	writer = fork();
+	if (writer == 0) {
+		FILE *maps = fopen("10/maps", "w");
+
+		while (maps && fprintf(maps, "7f00-7f01 r--s 0 %x:%x %d /SYSV00000c4c\n",
+				       major(dev), minor(dev), SHMID) > 0)
+			;
+		_exit(0);
+	}
+	assert_says(&of_segment, "10 endless\n11 behind\n");
+	assert_int_equal(waitpid(writer, NULL, 0), writer);
+}
+
 static void a_snapshot_serves_a_moment(void **state)
 {
 	const struct shmfs_users_snapshot *first;
@@ -580,6 +605,7 @@ int main(void)
 		in_proc(every_kind_of_use_has_a_line),
 		in_proc(uses_are_counted_however_many_files_there_are),
 		in_proc(a_process_that_lets_its_reader_wait_is_passed_over),
+		in_proc(a_process_that_never_ends_is_cut),
 		in_proc(a_snapshot_serves_a_moment),
 		in_proc(one_line_for_a_process),
 		in_proc(lines_are_in_the_order_of_numbers),
