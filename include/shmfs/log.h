@@ -5,7 +5,7 @@
 
 #include <syslog.h>
 
-/* Send what follows to syslog instead of standard error. */
+/* Send all further messages to syslog instead of standard error. */
 void shmfs_log_to_syslog(void);
 
 /* One line, without its newline; `priority` is one of syslog(3)'s. */

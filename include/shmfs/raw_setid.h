@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls that change the ids of one thread, or of one process that
- * shares our memory; libc's functions change those of all threads.
+ * Numbers of the system calls that change the ids of one thread.  libc's
+ * functions of these names change those of all threads.
  */
 #ifndef SHMFS_RAW_SETID_H
 #define SHMFS_RAW_SETID_H
 
 #include <sys/syscall.h>
 
-/* The plain calls of 32-bit architectures that are old enough take 16-bit ids. */
+/* On older 32-bit architectures the calls without "32" take 16-bit ids. */
 #ifdef SYS_setresuid32
 #define SET_UID SYS_setresuid32
 #define SET_GID SYS_setresgid32

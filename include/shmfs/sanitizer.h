@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which sanitizer this is built with, for what must be otherwise under one. */
+/* The sanitizers that this build has, for code that differs under one. */
 #ifndef SHMFS_SANITIZER_H
 #define SHMFS_SANITIZER_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Touching memory that may not be there.
+ * Copies that survive SIGBUS.
  *
- * A mapped page can be missing when it is touched: no huge page is left, or
- * no memory to bring it in.  The kernel then sends SIGBUS, which ends a
- * process.  Here it ends the one copy.
+ * A mapped page can be missing when it is touched: the file was made shorter,
+ * or no huge page or memory is left.  The kernel then sends SIGBUS, which ends
+ * a process.  These functions return an error instead.
  */
 #ifndef SHMFS_SIGBUS_H
 #define SHMFS_SIGBUS_H
@@ -12,22 +12,21 @@
 #include <stddef.h>
 
 /*
- * Handle SIGBUS for the whole process.  A SIGBUS that does not come from a
- * copy below ends the process as it would without a handler.
- * Returns 0 or a negative errno.
+ * Handle SIGBUS for the whole process.  A SIGBUS outside of the functions below
+ * ends the process, as without a handler.  Returns 0 or a negative errno.
  */
 int shmfs_sigbus_install(void);
 
 /*
- * memcpy(3), or -EFAULT when a page of either side could not be had; how much
- * was copied by then is unknown.
+ * memcpy(3).  Returns 0, or -EFAULT when a page of either side is missing.  An
+ * unknown part has been copied then.
  */
 int shmfs_copy_nofault(void *to, const void *from, size_t len);
 
-/* The same to mapped memory: where there are many pages they are all brought in first. */
+/* The same, for a mapping as destination: many pages are populated in one call first. */
 int shmfs_store_nofault(void *to, const void *from, size_t len);
 
-/* memset(3) to zero, likewise. */
+/* memset(3) with zero.  Returns 0 or -EFAULT. */
 int shmfs_zero_nofault(void *to, size_t len);
 
 #endif

@@ -10,10 +10,7 @@
 
 #include "shmfs/raw_setid.h"
 
-/*
- * The order matters both ways: groups and gid can be changed only while the
- * effective uid is still, or again, 0.
- */
+/* Groups and gid can be changed only while the effective uid is 0: uid comes last. */
 static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 {
 	if (syscall(SET_GROUPS, ngroups, groups) != 0)
@@ -25,7 +22,7 @@ static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 	return 0;
 }
 
-/* 1 or 0, or a negative errno when nobody knows. */
+/* 1 or 0, or a negative errno when the groups cannot be read. */
 static int is_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
 {
 	const gid_t *groups = NULL;
@@ -60,7 +57,7 @@ bool shmfs_caller_may(const struct shmfs_caller *caller, const struct shmfs_righ
 	return (member ? group : other) == want;
 }
 
-/* Root needs no groups, and one user alone has nobody else to be. */
+/* Root needs no groups.  An ordinary user's daemon serves that user alone. */
 bool shmfs_caller_is_self(const struct shmfs_caller *caller)
 {
 	return getuid() != 0 || (caller->uid == 0 && caller->gid == getgid());
@@ -83,7 +80,7 @@ int shmfs_caller_assume(const struct shmfs_caller *caller)
 	return err;
 }
 
-/* Threads share one, unless they say otherwise (clone(2), CLONE_FS). */
+/* Has this thread a umask of its own?  Threads share one until unshare(CLONE_FS). */
 static _Thread_local bool own_umask;
 
 int shmfs_caller_mask(const struct shmfs_caller *caller)
@@ -101,7 +98,7 @@ void shmfs_caller_drop(void)
 		umask(0);
 	if (geteuid() == getuid() && getegid() == getgid())
 		return;
-	/* A thread that stays somebody else must not serve the next request. */
+	/* A thread that keeps a caller's credentials must not serve the next request. */
 	if (syscall(SET_UID, (uid_t)-1, 0, (uid_t)-1) != 0 || set_ids(0, getgid(), 0, NULL))
 		abort();
 }

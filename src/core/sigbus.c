@@ -13,17 +13,17 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-/* From here on a fault for each page costs more than a call for all of them. */
+/* For this many bytes one call to populate pages is faster than a fault for each. */
 #define MANY_PAGES ((size_t)64 << 10)
 
-/* Where the running copy of this thread returns to; NULL while none runs. */
+/* Where a SIGBUS of this thread continues; NULL outside of a copy. */
 static _Thread_local sigjmp_buf *volatile escape;
 
 static void on_sigbus(int sig)
 {
 	if (escape)
 		siglongjmp(*escape, 1);
-	/* Not ours: end as if there were no handler. */
+	/* Outside of a copy: end as without a handler. */
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -38,7 +38,7 @@ int shmfs_sigbus_install(void)
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGBUS, &action, NULL) != 0)
 		return -errno;
-	/* Blocked, as who starts us may have it, the first would be our end. */
+	/* A parent may have blocked it, and a blocked SIGBUS ends the process. */
 	sigemptyset(&sigbus);
 	sigaddset(&sigbus, SIGBUS);
 	return -pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
@@ -58,7 +58,7 @@ int shmfs_copy_nofault(void *to, const void *from, size_t len)
 	return 0;
 }
 
-/* What cannot be had is met again where it is touched. */
+/* Pages that could not be populated fault again when they are touched. */
 static void bring_in(char *mem, size_t len)
 {
 	size_t before = (uintptr_t)mem % (size_t)sysconf(_SC_PAGESIZE);
