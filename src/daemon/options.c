@@ -101,8 +101,10 @@ static int parse_size(const char *text, uint64_t *size)
 		return 0;
 	}
 	err = shmfs_parse_size(text, size);
+	if (!err && *size > SIZE_MAX) /* where shmget(2) takes 32 bits */
+		err = -ERANGE;
 	if (err == -ERANGE)
-		shmfs_log(LOG_ERR, "min_size=%s is larger than a file can be", text);
+		shmfs_log(LOG_ERR, "min_size=%s is larger than a segment can be", text);
 	else if (err)
 		shmfs_log(LOG_ERR,
 			  "min_size=%s is no size: give a number of bytes over 0, such as 4096 or "
@@ -127,13 +129,13 @@ static int parse_keys(const char *text, enum shmfs_key_format *keys)
 static int parse_target(const char *text, pid_t *pid)
 {
 	char *end;
-	long number;
+	long long number;
 
 	*pid = 0;
 	if (!text)
 		return 0;
-	/* strtol(3) takes blanks and signs as well; out of range it gives LONG_MAX. */
-	number = isdigit((unsigned char)*text) ? strtol(text, &end, 10) : 0;
+	/* strtoll(3) takes blanks and signs as well; out of range it gives LLONG_MAX. */
+	number = isdigit((unsigned char)*text) ? strtoll(text, &end, 10) : 0;
 	if (number <= 0 || number > INT_MAX || *end) {
 		shmfs_log(LOG_ERR, "target=%s is no process: give its number, such as target=1234",
 			  text);

@@ -271,7 +271,10 @@ static const struct mistake mistakes[] = {
 	{ { "-omin_size=", "/", NULL }, "min_size= is no size" },
 	{ { "-omin_size=12Q", "/", NULL }, "min_size=12Q is no size" },
 	{ { "-omin_size=-1", "/", NULL }, "min_size=-1 is no size" },
-	{ { "-omin_size=8589934592G", "/", NULL }, "larger than a file can be" },
+	{ { "-omin_size=8589934592G", "/", NULL }, "larger than a segment can be" },
+#if SIZE_MAX == UINT32_MAX
+	{ { "-omin_size=5G", "/", NULL }, "larger than a segment can be" },
+#endif
 	{ { "-omin_size", "/", NULL }, "need a value" },
 	{ { "-okeys", "/", NULL }, "need a value" },
 	{ { "-otarget", "/", NULL }, "need a value" },
