@@ -207,7 +207,7 @@ int shmfs_sysv_table_read(int fd, shmfs_sysv_row_fn *fn, void *arg)
 	if (lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE)
 		return -errno;
 
-	for (;;) {
+	while (reader.len < sizeof(reader.buf)) {
 		ssize_t n = read(fd, reader.buf + reader.len, sizeof(reader.buf) - reader.len);
 		int err;
 
@@ -216,16 +216,13 @@ int shmfs_sysv_table_read(int fd, shmfs_sysv_row_fn *fn, void *arg)
 		if (n < 0)
 			return -errno;
 		if (n == 0)
-			break;
+			return reader.len > 0 ? take_line(&reader, reader.buf, reader.len) : 0;
 
 		reader.len += (size_t)n;
 		err = take_lines(&reader);
 		if (err)
 			return err;
-		/* A full buffer would make the next read(2) look like the end. */
-		if (reader.len == sizeof(reader.buf))
-			return -EINVAL;
 	}
-
-	return reader.len > 0 ? take_line(&reader, reader.buf, reader.len) : 0;
+	/* No row is as long as the buffer. */
+	return -EINVAL;
 }
