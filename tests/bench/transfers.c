@@ -85,7 +85,7 @@ static size_t next_block(struct session *session)
 		session->random ^= session->random << 13;
 		session->random ^= session->random >> 7;
 		session->random ^= session->random << 17;
-		return session->random % (BIG_SIZE / block) * block;
+		return (size_t)(session->random % (BIG_SIZE / block)) * block;
 	}
 	session->at = (session->at + block) % BIG_SIZE;
 	return session->at;

@@ -46,7 +46,7 @@ static uint64_t any_length(uint64_t most)
 
 size_t any_bytes(char *bytes, uint64_t most)
 {
-	size_t count = any_length(most);
+	size_t count = (size_t)any_length(most);
 	uint64_t seed = random_below(UINT32_MAX);
 
 	for (size_t i = 0; i < count; i++)
@@ -90,7 +90,7 @@ bool do_read(void)
 
 	if (!h)
 		return false;
-	size_t length = any_length(MOST);
+	size_t length = (size_t)any_length(MOST);
 	trace("read handle %d, %zu bytes at %llu", number_of(h), length,
 	      (unsigned long long)h->pos);
 	ssize_t n = read(h->fd, buffer, length);
@@ -107,7 +107,7 @@ bool do_pread(void)
 	if (!h)
 		return false;
 	uint64_t offset = any_offset(h->object);
-	size_t length = any_length(MOST);
+	size_t length = (size_t)any_length(MOST);
 	trace("pread handle %d, %zu bytes at %llu", number_of(h), length,
 	      (unsigned long long)offset);
 	check_read(h, offset, length, pread(h->fd, buffer, length, (off_t)offset));
@@ -237,7 +237,7 @@ bool do_copy(void)
 		return false;
 	uint64_t in = random_below(from->object->size < MOST ? from->object->size : MOST);
 	uint64_t out = any_offset(to->object), left = from->object->size - in;
-	size_t length = any_length(left < MOST - out ? left : MOST - out);
+	size_t length = (size_t)any_length(left < MOST - out ? left : MOST - out);
 	loff_t pos_in = (loff_t)in, pos_out = (loff_t)out;
 	trace("copy %zu bytes from handle %d at %llu to handle %d at %llu", length, number_of(from),
 	      (unsigned long long)in, number_of(to), (unsigned long long)out);
@@ -247,7 +247,8 @@ bool do_copy(void)
 	       expected, code);
 	memset(buffer, 0, length);
 	if (in < MOST)
-		memcpy(buffer, from->object->bytes + in, length < MOST - in ? length : MOST - in);
+		memcpy(buffer, from->object->bytes + in,
+		       (size_t)(length < MOST - in ? length : MOST - in));
 	enter_write(to, out, buffer, expected);
 	return true;
 }
@@ -379,12 +380,12 @@ bool do_punch(void)
 
 	if (!h)
 		return false;
-	uint64_t offset = any_offset(h->object), length = 1 + any_length(MOST);
+	uint64_t offset = any_offset(h->object), length = 1 + (size_t)any_length(MOST);
 	trace("punch handle %d, %llu bytes at %llu", number_of(h), (unsigned long long)length,
 	      (unsigned long long)offset);
 	check_fallocate(h, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length, 0);
 	if (may_write(h))
-		object_store(h->object, offset, NULL, length);
+		object_store(h->object, offset, NULL, (size_t)length);
 	return true;
 }
 

@@ -90,7 +90,7 @@ bool do_unmap(void)
 /* What of the mapping is there to be touched. */
 static size_t reach(const struct mapping *m)
 {
-	return m->object->size < m->length ? m->object->size : m->length;
+	return m->object->size < m->length ? (size_t)m->object->size : m->length;
 }
 
 bool do_load(void)
@@ -99,8 +99,8 @@ bool do_load(void)
 
 	if (!m || reach(m) == 0)
 		return false;
-	size_t offset = random_below(reach(m));
-	size_t length = 1 + random_below(reach(m) - offset);
+	size_t offset = (size_t)random_below(reach(m));
+	size_t length = 1 + (size_t)random_below(reach(m) - offset);
 	trace("load %zu bytes at %zu from mapping %d", length, offset, number_of(m));
 	expect_bytes(m->object, offset, m->memory + offset, length);
 	return true;
@@ -113,7 +113,7 @@ bool do_store(void)
 
 	if (!m || reach(m) == 0 || !m->writable)
 		return false;
-	size_t offset = random_below(reach(m)), most = reach(m) - offset;
+	size_t offset = (size_t)random_below(reach(m)), most = reach(m) - offset;
 	size_t length = any_bytes(bytes, most < PAGE ? most : PAGE);
 	trace("store %zu bytes at %zu to mapping %d", length, offset, number_of(m));
 	for (size_t i = 0; i < length; i++)

@@ -52,7 +52,7 @@ void object_store(struct object *obj, uint64_t offset, const char *bytes, size_t
 	if (offset >= MOST)
 		return;
 	if (count > MOST - offset)
-		count = MOST - offset;
+		count = (size_t)(MOST - offset);
 	if (bytes)
 		memcpy(obj->bytes + offset, bytes, count);
 	else

@@ -329,7 +329,7 @@ bool do_verify(void)
 		differs("%s: %s", path, strerror(errno));
 	uint64_t count = obj->size < sizeof(bytes) ? obj->size : sizeof(bytes);
 	expect("read", read(fd, bytes, sizeof(bytes)), (int64_t)count, 0);
-	expect_bytes(obj, 0, bytes, count);
+	expect_bytes(obj, 0, bytes, (size_t)count);
 	close(fd);
 	wait_for_release(obj);
 	return true;

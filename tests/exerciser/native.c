@@ -110,7 +110,8 @@ static void check_segment(const struct object *obj)
 			(unsigned long)ds.shm_nattch, (unsigned long long)obj->size, obj->mode,
 			obj->uid, obj->attached);
 	char *memory = attach(id, SHM_RDONLY);
-	expect_bytes(obj, 0, memory, obj->size < sizeof(buffer) ? obj->size : sizeof(buffer));
+	expect_bytes(obj, 0, memory,
+		     obj->size < sizeof(buffer) ? (size_t)obj->size : sizeof(buffer));
 	shmdt(memory);
 }
 
@@ -126,7 +127,7 @@ static void check_object(const struct object *obj)
 			(unsigned long)st.st_ino, (unsigned long long)obj->size,
 			(unsigned long)seen.st_ino);
 	expect("native read", pread(fd, buffer, sizeof(buffer), 0), (int64_t)obj->size, 0);
-	expect_bytes(obj, 0, buffer, obj->size);
+	expect_bytes(obj, 0, buffer, (size_t)obj->size);
 	close(fd);
 }
 
@@ -185,7 +186,7 @@ bool do_native_create(void)
 	uint64_t size = 1 + random_below(MOST);
 	trace("create %d with %llu bytes natively", name, (unsigned long long)size);
 	if (now.kind == SYSV) {
-		int id = shmget(key_of(name), size, IPC_CREAT | IPC_EXCL | 0640);
+		int id = shmget(key_of(name), (size_t)size, IPC_CREAT | IPC_EXCL | 0640);
 
 		expect("shmget", id < 0 ? -1 : 0, 0, 0);
 	} else {

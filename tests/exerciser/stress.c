@@ -219,7 +219,7 @@ static bool watch(pid_t *pids)
 
 static bool run(uint64_t seed, unsigned seconds)
 {
-	time_t end = time(NULL) + seconds;
+	time_t end = time(NULL) + (time_t)seconds;
 	pid_t pids[WORKERS];
 	bool well;
 

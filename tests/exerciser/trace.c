@@ -66,7 +66,7 @@ void expect(const char *call, int64_t result, int64_t expected, int code)
 
 void expect_bytes(const struct object *obj, uint64_t offset, const char *got, size_t length)
 {
-	size_t known = offset < MOST ? MOST - offset : 0;
+	size_t known = offset < MOST ? (size_t)(MOST - offset) : 0;
 	size_t i = 0;
 
 	if (known > length)

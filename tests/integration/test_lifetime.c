@@ -114,7 +114,7 @@ static unsigned long native_free(void)
 {
 	struct statfs fs;
 	must(statfs(NATIVE, &fs));
-	return fs.f_bfree * (unsigned long)fs.f_bsize;
+	return (unsigned long)(fs.f_bfree * (unsigned long)fs.f_bsize);
 }
 
 static void memory_of_a_removed_object_goes_with_the_last_handle(void **state)

@@ -32,7 +32,7 @@ static ssize_t answer(struct kernel *k, int err, uint32_t size)
 		return (ssize_t)k->reply_len;
 	assert_int_equal(k->reply_len, sizeof(out));
 	memcpy(&out, k->reply, sizeof(out));
-	return out.size;
+	return (ssize_t)out.size;
 }
 
 static ssize_t get(struct kernel *k, uint64_t node, const char *xattr, uint32_t size)
