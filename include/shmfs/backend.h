@@ -60,6 +60,9 @@ struct shmfs_object {
 	bool retired;
 	/* What the layer above keeps of it, guarded by that layer's lock. */
 	struct shmfs_inode *inodes;
+	/* What a view keeps of it, guarded by the table's lock; freed with the object. */
+	void *view_state;
+	void (*view_state_free)(void *view_state);
 };
 
 /* How the kernel may serve an open file without asking again. */

@@ -35,7 +35,7 @@ enum shmfs_key_format {
 	SHMFS_KEYS_HEX, /* 0x00000c4c, as ipcs(1) prints it */
 };
 
-/* Room for what shmfs_name_format_key() writes, with its NUL: both spellings of the largest key. */
+/* Room for a number of a name, with its NUL: both spellings of the largest key. */
 #define SHMFS_NUMBER_MAX sizeof("4294967295")
 
 /*
@@ -72,11 +72,7 @@ int shmfs_name_parse_posix(const char *text, struct shmfs_name *out);
  */
 int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out);
 
-/*
- * Write the listing's spelling of a key.  `buf` has SHMFS_NUMBER_MAX bytes.
- * Returns the length without the NUL.
- */
-size_t shmfs_name_format_key(uint32_t key, enum shmfs_key_format format,
-			     char buf[SHMFS_NUMBER_MAX]);
+/* Write the listing's spelling of a name. */
+void shmfs_name_format(const struct shmfs_name *, enum shmfs_key_format, char buf[NAME_MAX + 1]);
 
 #endif

@@ -149,10 +149,13 @@ int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out)
 	return 0;
 }
 
-size_t shmfs_name_format_key(uint32_t key, enum shmfs_key_format format, char buf[SHMFS_NUMBER_MAX])
+void shmfs_name_format(const struct shmfs_name *name, enum shmfs_key_format keys,
+		       char buf[NAME_MAX + 1])
 {
-	const char *pattern = format == SHMFS_KEYS_HEX ? "0x%08" PRIx32 : "%" PRIu32;
+	const bool hex = name->space == SHMFS_SPACE_KEY && keys == SHMFS_KEYS_HEX;
 
-	/* Both patterns fit whatever the key, so this is the length written. */
-	return (size_t)snprintf(buf, SHMFS_NUMBER_MAX, pattern, key);
+	if (name->space == SHMFS_SPACE_POSIX)
+		snprintf(buf, NAME_MAX + 1, "%s", name->text);
+	else
+		snprintf(buf, NAME_MAX + 1, hex ? "0x%08" PRIx32 : "%" PRIu32, name->number);
 }

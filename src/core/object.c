@@ -159,8 +159,11 @@ void shmfs_object_put(struct shmfs_object *object)
 	if (last)
 		take_out(table, object);
 	pthread_mutex_unlock(&table->lock);
-	if (last)
-		object->backend->ops->object_free(object);
+	if (!last)
+		return;
+	if (object->view_state)
+		object->view_state_free(object->view_state);
+	object->backend->ops->object_free(object);
 }
 
 void shmfs_object_retire(struct shmfs_object *object)

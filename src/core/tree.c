@@ -2,45 +2,148 @@
 #include "shmfs/tree.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BY_ID_NAME ".by-id"
-#define BY_NAME_NAME ".by-name"
+#define FILES_MAX 2
 
-enum shmfs_dir shmfs_tree_subdir(enum shmfs_dir dir, const char *text)
+struct row {
+	enum shmfs_row parent;
+	const char *name; /* in the parent; NULL: a number, of `numbers` */
+	bool listed;	  /* in the parent */
+	/* Reads the name of a file; NULL: there are directories alone. */
+	int (*parse)(const char *text, struct shmfs_name *);
+	/* What is listed, and what has the names of each space. */
+	struct {
+		enum shmfs_space space;
+		enum shmfs_view_index view;
+	} files[FILES_MAX];
+	unsigned nfiles;
+};
+
+static const struct row rows[SHMFS_ROWS] = {
+	[SHMFS_ROW_ROOT] = {
+		.name = "",
+		.parse = shmfs_name_parse_root,
+		.files = { { SHMFS_SPACE_KEY, SHMFS_VIEW_SYSV },
+			   { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX } },
+		.nfiles = 2,
+	},
+	[SHMFS_ROW_BY_ID] = {
+		.name = ".by-id",
+		.parse = shmfs_name_parse_shmid,
+		.files = { { SHMFS_SPACE_SHMID, SHMFS_VIEW_BY_ID } },
+		.nfiles = 1,
+	},
+	[SHMFS_ROW_BY_NAME] = {
+		.name = ".by-name",
+		.parse = shmfs_name_parse_posix,
+		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX } },
+		.nfiles = 1,
+	},
+	[SHMFS_ROW_TEXT] = {
+		.name = ".text",
+		.parse = shmfs_name_parse_root,
+		.files = { { SHMFS_SPACE_KEY, SHMFS_VIEW_SYSV_TEXT },
+			   { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_TEXT } },
+		.nfiles = 2,
+	},
+};
+
+static enum shmfs_row row_of(shmfs_dir dir)
 {
-	if (dir != SHMFS_DIR_ROOT)
-		return 0;
-	if (strcmp(text, BY_ID_NAME) == 0)
-		return SHMFS_DIR_BY_ID;
-	if (strcmp(text, BY_NAME_NAME) == 0)
-		return SHMFS_DIR_BY_NAME;
+	return (enum shmfs_row)(dir >> 1 & 31);
+}
+
+static const struct row *row_at(shmfs_dir dir)
+{
+	return &rows[row_of(dir)];
+}
+
+static uint32_t number_of(shmfs_dir dir)
+{
+	return dir >> 6;
+}
+
+/* --- names --- */
+
+/* Is the row one of directories in `dir`? */
+static bool is_in(unsigned row, shmfs_dir dir)
+{
+	return row != SHMFS_ROW_ROOT && rows[row].parent == row_of(dir);
+}
+
+int shmfs_tree_subdir(const struct shmfs_tree *tree, shmfs_dir dir, const char *text,
+		      const struct shmfs_caller *caller, shmfs_dir *out)
+{
+	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
+		struct shmfs_name number;
+		int err;
+
+		if (!is_in(row, dir))
+			continue;
+		if (rows[row].name && strcmp(text, rows[row].name) == 0) {
+			*out = SHMFS_DIR(row, number_of(dir));
+			return 0;
+		}
+		if (!rows[row].name && shmfs_name_parse_shmid(text, &number) == 0) {
+			err = tree->numbers.find(tree->numbers.context, number.number, caller);
+			if (!err)
+				*out = SHMFS_DIR(row, number.number);
+			return err;
+		}
+	}
+	return -ENOENT;
+}
+
+shmfs_dir shmfs_tree_parent(shmfs_dir dir)
+{
+	const struct row *row = row_at(dir);
+
+	return SHMFS_DIR(row->parent, row->name ? number_of(dir) : 0);
+}
+
+static const struct shmfs_view *view_of(const struct shmfs_tree *tree, const struct row *row,
+					enum shmfs_space space)
+{
+	for (unsigned i = 0; i < row->nfiles; i++) {
+		if (row->files[i].space == space)
+			return &tree->views[row->files[i].view];
+	}
+	return NULL;
+}
+
+int shmfs_tree_resolve(const struct shmfs_tree *tree, shmfs_dir dir, const char *text,
+		       const struct shmfs_view **view, struct shmfs_name *name)
+{
+	const struct row *row = row_at(dir);
+	int err = row->parse ? row->parse(text, name) : -ENOENT;
+
+	if (err)
+		return err;
+	name->dir = number_of(dir);
+	*view = view_of(tree, row, name->space);
 	return 0;
 }
 
-int shmfs_tree_resolve(const struct shmfs_tree *tree, enum shmfs_dir dir, const char *text,
-		       const struct shmfs_view **view, struct shmfs_name *name)
+const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *tree, shmfs_dir dir, unsigned i)
 {
-	int err;
+	const struct row *row = row_at(dir);
 
-	if (dir == SHMFS_DIR_BY_ID)
-		err = shmfs_name_parse_shmid(text, name);
-	else if (dir == SHMFS_DIR_BY_NAME)
-		err = shmfs_name_parse_posix(text, name);
-	else
-		err = shmfs_name_parse_root(text, name);
-	if (!err)
-		*view = name->space == SHMFS_SPACE_POSIX ? &tree->posix : &tree->sysv;
-	return err;
+	return i < row->nfiles ? &tree->views[row->files[i].view] : NULL;
 }
 
-int shmfs_tree_getattr(const struct shmfs_tree *tree, enum shmfs_dir dir, struct stat *st)
+/* --- attributes --- */
+
+int shmfs_tree_getattr(const struct shmfs_tree *tree, shmfs_dir dir, struct stat *st)
 {
 	struct stat now = { .st_nlink = 2, .st_uid = tree->uid, .st_gid = tree->gid };
-	/* Keys leave no trace in time; names do, in the directory they live in. */
-	int err = tree->posix.ops->stat_names(tree->posix.backend, &now);
+	const struct shmfs_view *view;
+	int err = 0;
 
+	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++)
+		err = view->ops->stat_names(view->backend, &now);
 	if (err)
 		return err;
 	now.st_ino = dir;
@@ -52,11 +155,12 @@ int shmfs_tree_getattr(const struct shmfs_tree *tree, enum shmfs_dir dir, struct
 
 int shmfs_tree_statfs(const struct shmfs_tree *tree, struct statvfs *st)
 {
+	const struct shmfs_view *view;
 	struct statvfs now = { 0 };
-	int err = tree->posix.ops->statfs(tree->posix.backend, &now);
+	int err = 0;
 
-	if (!err)
-		err = tree->sysv.ops->statfs(tree->sysv.backend, &now);
+	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++)
+		err = view->ops->statfs(view->backend, &now);
 	if (!err)
 		*st = now;
 	return err;
@@ -66,11 +170,12 @@ int shmfs_tree_statfs(const struct shmfs_tree *tree, struct statvfs *st)
 
 struct lister {
 	const struct shmfs_tree *tree;
-	enum shmfs_dir dir;
+	shmfs_dir dir;
 	struct shmfs_listing *listing;
+	unsigned row; /* of the sub-directories that are being listed */
 };
 
-/* Make room for one more element of `size` bytes, and `extra` of them. */
+/* Make room for `extra` more elements of `size` bytes. */
 static int reserve(void **array, size_t *capacity, size_t used, size_t extra, size_t size)
 {
 	size_t want = *capacity ? *capacity : 64;
@@ -88,62 +193,91 @@ static int reserve(void **array, size_t *capacity, size_t used, size_t extra, si
 	return 0;
 }
 
-static int add_entry(struct shmfs_listing *list, const char *name, size_t len, ino_t ino)
+static int add_entry(struct shmfs_listing *list, const char *name, ino_t ino, bool is_dir)
 {
+	size_t len = strlen(name) + 1;
+
 	if (reserve((void **)&list->entries, &list->capacity, list->count, 1,
 		    sizeof(*list->entries)) ||
-	    reserve((void **)&list->names, &list->names_capacity, list->names_used, len + 1, 1))
+	    reserve((void **)&list->names, &list->names_capacity, list->names_used, len, 1))
 		return -ENOMEM;
-	list->entries[list->count++] = (struct shmfs_entry){ .ino = ino, .name = list->names_used };
-	memcpy(list->names + list->names_used, name, len + 1);
-	list->names_used += len + 1;
+	list->entries[list->count++] = (struct shmfs_entry){
+		.ino = ino,
+		.name = list->names_used,
+		.is_dir = is_dir,
+	};
+	memcpy(list->names + list->names_used, name, len);
+	list->names_used += len;
 	return 0;
 }
 
-static int list_number(const struct shmfs_name *name, ino_t ino, void *arg)
+/* Does this name of a directory mean something else than a file of that space? */
+static bool is_shadowed(shmfs_dir dir, const char *text, enum shmfs_space space)
 {
-	struct lister *lister = arg;
-	enum shmfs_key_format format =
-		name->space == SHMFS_SPACE_KEY ? lister->tree->keys : SHMFS_KEYS_DEC;
-	char text[SHMFS_NUMBER_MAX];
-	size_t len = shmfs_name_format_key(name->number, format, text);
-
-	return add_entry(lister->listing, text, len, ino);
-}
-
-/* In the root a POSIX object is shown where its name means it. */
-static int list_text(const struct shmfs_name *name, ino_t ino, void *arg)
-{
-	struct lister *lister = arg;
 	struct shmfs_name read;
 
-	if (lister->dir == SHMFS_DIR_ROOT &&
-	    (shmfs_tree_subdir(SHMFS_DIR_ROOT, name->text) ||
-	     shmfs_name_parse_root(name->text, &read) != 0 || read.space != SHMFS_SPACE_POSIX))
-		return 0;
-	return add_entry(lister->listing, name->text, strlen(name->text), ino);
+	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
+		if (is_in(row, dir) && rows[row].name && strcmp(text, rows[row].name) == 0)
+			return true;
+	}
+	return row_at(dir)->parse(text, &read) != 0 || read.space != space;
 }
 
-static int list_view(const struct shmfs_view *view, enum shmfs_space space,
-		     const struct shmfs_caller *caller, shmfs_list_fn *fn, struct lister *lister)
+static int list_file(const struct shmfs_name *name, ino_t ino, void *arg)
 {
-	return view->ops->list(view, space, 0, caller, fn, lister);
+	struct lister *lister = arg;
+	char text[NAME_MAX + 1];
+
+	shmfs_name_format(name, lister->tree->keys, text);
+	if (is_shadowed(lister->dir, text, name->space))
+		return 0;
+	return add_entry(lister->listing, text, ino, false);
 }
 
-int shmfs_tree_list(const struct shmfs_tree *tree, enum shmfs_dir dir,
-		    const struct shmfs_caller *caller, struct shmfs_listing *listing)
+static int list_number(uint32_t number, void *arg)
+{
+	struct lister *lister = arg;
+	char text[SHMFS_NUMBER_MAX];
+
+	snprintf(text, sizeof(text), "%u", number);
+	return add_entry(lister->listing, text, SHMFS_DIR(lister->row, number), true);
+}
+
+/* The directories in it that are listed. */
+static int list_subdirs(struct lister *lister, const struct shmfs_caller *caller)
+{
+	const struct shmfs_numbers *numbers = &lister->tree->numbers;
+	int err = 0;
+
+	for (unsigned row = 0; row < SHMFS_ROWS && !err; row++) {
+		if (!is_in(row, lister->dir) || !rows[row].listed)
+			continue;
+		lister->row = row;
+		if (rows[row].name)
+			err = add_entry(lister->listing, rows[row].name,
+					SHMFS_DIR(row, number_of(lister->dir)), true);
+		else
+			err = numbers->list(numbers->context, caller, list_number, lister);
+	}
+	return err;
+}
+
+int shmfs_tree_list(const struct shmfs_tree *tree, shmfs_dir dir, const struct shmfs_caller *caller,
+		    struct shmfs_listing *listing)
 {
 	struct lister lister = { .tree = tree, .dir = dir, .listing = listing };
-	int err = 0;
+	const struct row *row = row_at(dir);
+	int err;
 
 	listing->count = 0;
 	listing->names_used = 0;
-	if (dir == SHMFS_DIR_ROOT)
-		err = list_view(&tree->sysv, SHMFS_SPACE_KEY, caller, list_number, &lister);
-	else if (dir == SHMFS_DIR_BY_ID)
-		err = list_view(&tree->sysv, SHMFS_SPACE_SHMID, caller, list_number, &lister);
-	if (!err && dir != SHMFS_DIR_BY_ID)
-		err = list_view(&tree->posix, SHMFS_SPACE_POSIX, caller, list_text, &lister);
+	err = list_subdirs(&lister, caller);
+	for (unsigned i = 0; i < row->nfiles && !err; i++) {
+		const struct shmfs_view *view = &tree->views[row->files[i].view];
+
+		err = view->ops->list(view, row->files[i].space, number_of(dir), caller, list_file,
+				      &lister);
+	}
 	if (err)
 		listing->count = 0;
 	return err;

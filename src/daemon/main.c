@@ -58,7 +58,7 @@ static void show_version(void)
 
 /* --- the filesystem --- */
 
-/* All owned; those of text are there with `-o text` alone. */
+/* All owned. */
 struct backends {
 	struct shmfs_users *users;
 	struct shmfs_backend *sysv;
@@ -154,23 +154,23 @@ static struct shmfs_view view_of(struct shmfs_backend *backend)
 	return (struct shmfs_view){ .ops = backend->ops, .backend = backend };
 }
 
-/* What the tree shows: memory, or the texts in it. */
-static int choose_view(struct shmfs_tree *tree, struct backends *backends, bool text)
+static int texts_init(struct backends *backends)
 {
-	int err = 0;
+	int err =
+		shmfs_text_new(backends->sysv, true, shmfs_loop_release_lead, &backends->sysv_text);
 
-	if (text) {
-		err = shmfs_text_new(backends->sysv, true, shmfs_loop_release_lead,
-				     &backends->sysv_text);
-		if (!err)
-			err = shmfs_text_new(backends->posix, false, shmfs_loop_release_lead,
-					     &backends->posix_text);
-	}
-	if (err)
-		return err;
-	tree->sysv = view_of(text ? backends->sysv_text : backends->sysv);
-	tree->posix = view_of(text ? backends->posix_text : backends->posix);
-	return 0;
+	return err ? err :
+		     shmfs_text_new(backends->posix, false, shmfs_loop_release_lead,
+				    &backends->posix_text);
+}
+
+static void views_init(struct shmfs_tree *tree, const struct backends *backends)
+{
+	tree->views[SHMFS_VIEW_SYSV] = view_of(backends->sysv);
+	tree->views[SHMFS_VIEW_BY_ID] = view_of(backends->sysv);
+	tree->views[SHMFS_VIEW_POSIX] = view_of(backends->posix);
+	tree->views[SHMFS_VIEW_SYSV_TEXT] = view_of(backends->sysv_text);
+	tree->views[SHMFS_VIEW_POSIX_TEXT] = view_of(backends->posix_text);
 }
 
 static int fs_init(struct shmfs_fs *fs, struct backends *backends,
@@ -182,17 +182,16 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	shmfs_inode_table_init(&fs->inodes);
 	err = backends_init(backends, options);
 	if (!err)
-		err = choose_view(&fs->tree, backends, options->text);
+		err = texts_init(backends);
 	if (err)
 		return err;
+	views_init(&fs->tree, backends);
 	fs->tree.keys = options->keys;
 	fs->tree.uid = getuid();
 	fs->tree.gid = getgid();
 	fs->target = options->target;
 	if (options->nopassthrough)
 		fs->passthrough.unwanted = "nopassthrough was asked for";
-	else if (options->text)
-		fs->passthrough.unwanted = "a text is no memory as it is";
 	return 0;
 }
 
@@ -263,7 +262,8 @@ static int add_mount_options(struct fuse_args *args, const struct shmfs_options 
 		return -ENOMEM;
 	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
 		return -ENOMEM;
-	if (is_noexec(tree->posix.backend) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
+	if (is_noexec(tree->views[SHMFS_VIEW_POSIX].backend) &&
+	    fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
 	/* Last, for mount.fuse3(8) says suid and dev as root, whoever asked for them. */
 	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;

@@ -86,13 +86,13 @@ static size_t add_entry(fuse_req_t req, const struct dir_handle *dir, fuse_ino_t
 	if ((size_t)pos < ndots) {
 		name = dots[pos];
 		if (pos == 1)
-			st.st_ino = SHMFS_DIR_ROOT;
+			st.st_ino = shmfs_tree_parent(dir_of(ino));
 	} else {
 		const struct shmfs_entry *entry = &dir->listing.entries[(size_t)pos - ndots];
 
 		name = dir->listing.names + entry->name;
 		st.st_ino = entry->ino;
-		st.st_mode = S_IFREG;
+		st.st_mode = entry->is_dir ? S_IFDIR : S_IFREG;
 	}
 	return fuse_add_direntry(req, buf, room, name, &st, pos + 1);
 }
@@ -125,8 +125,7 @@ void shmfs_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos,
 
 	pthread_mutex_lock(&dir->lock);
 	if (!err && pos == 0)
-		err = shmfs_tree_list(&fs_of(req)->tree, (enum shmfs_dir)ino, &who.caller,
-				      &dir->listing);
+		err = shmfs_tree_list(&fs_of(req)->tree, dir_of(ino), &who.caller, &dir->listing);
 	if (!err)
 		used = fill(req, dir, ino, pos, buf, size);
 	pthread_mutex_unlock(&dir->lock);

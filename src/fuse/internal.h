@@ -72,9 +72,15 @@ static inline struct shmfs_fs *fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+/* The node id of a directory is itself, which is odd; FUSE_ROOT_ID is the root's. */
 static inline bool is_dir(fuse_ino_t ino)
 {
-	return ino <= SHMFS_DIR_BY_NAME;
+	return ino & 1;
+}
+
+static inline shmfs_dir dir_of(fuse_ino_t ino)
+{
+	return (shmfs_dir)ino;
 }
 
 /* The kernel gives back what fuse_reply_entry() gave it. */

@@ -51,7 +51,7 @@ struct path {
 
 static int resolve(struct shmfs_fs *fs, fuse_ino_t dir, const char *text, struct path *path)
 {
-	return shmfs_tree_resolve(&fs->tree, (enum shmfs_dir)dir, text, &path->view, &path->name);
+	return shmfs_tree_resolve(&fs->tree, dir_of(dir), text, &path->view, &path->name);
 }
 
 /* Count a lookup of the object, whose reference is taken over. */
@@ -70,6 +70,14 @@ static int find(struct shmfs_fs *fs, struct path *path, const struct shmfs_calle
 	return err ? err : enter(fs, path, object);
 }
 
+static bool is_subdir(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
+		      const struct shmfs_caller *caller)
+{
+	shmfs_dir found;
+
+	return shmfs_tree_subdir(&fs->tree, dir_of(dir), text, caller, &found) == 0;
+}
+
 static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 		   const struct shmfs_caller *caller, struct path *path)
 {
@@ -81,7 +89,7 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 	return err ? err : find(fs, path, caller);
 }
 
-static void reply_dir(fuse_req_t req, enum shmfs_dir dir)
+static void reply_dir(fuse_req_t req, shmfs_dir dir)
 {
 	struct fuse_entry_param entry = { .ino = dir, .attr_timeout = ONE_JIFFY };
 	int err = shmfs_tree_getattr(&fs_of(req)->tree, dir, &entry.attr);
@@ -104,16 +112,18 @@ static void reply_entry(fuse_req_t req, const struct path *path)
 
 void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	enum shmfs_dir dir = shmfs_tree_subdir((enum shmfs_dir)parent, name);
 	AS_CALLER who = caller_of(req);
+	struct shmfs_fs *fs = fs_of(req);
 	struct path path;
-	int err;
+	shmfs_dir dir;
+	int err = shmfs_tree_subdir(&fs->tree, dir_of(parent), name, &who.caller, &dir);
 
-	if (dir) {
+	if (!err) {
 		reply_dir(req, dir);
 		return;
 	}
-	err = find_in(fs_of(req), parent, name, &who.caller, &path);
+	if (err == -ENOENT)
+		err = find_in(fs, parent, name, &who.caller, &path);
 	if (err)
 		reply_error(req, err);
 	else
@@ -189,12 +199,13 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mo
 {
 	AS_CALLER who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
-	int err = resolve(fs, parent, text, path);
+	int err;
 
-	if (err == -ENOENT && parent == SHMFS_DIR_BY_ID)
-		return -EPERM;
+	if (is_subdir(fs, parent, text, &who.caller))
+		return flags & O_EXCL ? -EEXIST : -EISDIR;
+	err = resolve(fs, parent, text, path);
 	if (err)
-		return err;
+		return err == -ENOENT ? -EPERM : err;
 	for (int i = 0; i < CREATE_TRIES; i++) {
 		err = make(fs, path, flags, mode, &who.caller);
 		if (err == -ESTALE)
@@ -218,10 +229,6 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct path path;
 	int err;
 
-	if (shmfs_tree_subdir((enum shmfs_dir)parent, name)) {
-		reply_error(req, -EISDIR);
-		return;
-	}
 	err = create(req, parent, name, mode, fi->flags, &path);
 	if (!err) {
 		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req)->pid, &file, &bound);
@@ -368,21 +375,18 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 	struct path to = { 0 };
 	int err;
 
-	if (shmfs_tree_subdir((enum shmfs_dir)parent, text) ||
-	    shmfs_tree_subdir((enum shmfs_dir)newparent, newtext))
+	if (is_subdir(fs, parent, text, &who.caller) ||
+	    is_subdir(fs, newparent, newtext, &who.caller))
 		return -EPERM;
 	err = resolve(fs, parent, text, &from);
 	if (err)
 		return err;
 	err = resolve(fs, newparent, newtext, &to);
-	/* An id cannot be given, no more than a key. */
-	if (err == -ENOENT && newparent == SHMFS_DIR_BY_ID)
-		return -EXDEV;
 	if (err)
-		return err;
-	if (from.view != to.view)
-		return rename_across(fs, &from, &to, flags, &who.caller);
-	return from.view->ops->rename(from.view, &from.name, &to.name, flags, &who.caller);
+		return err == -ENOENT ? -EXDEV : err;
+	if (from.view->backend == to.view->backend)
+		return to.view->ops->rename(to.view, &from.name, &to.name, flags, &who.caller);
+	return parent == newparent ? rename_across(fs, &from, &to, flags, &who.caller) : -EXDEV;
 }
 
 void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,

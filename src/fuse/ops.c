@@ -85,7 +85,7 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 	int err;
 
 	if (is_dir(ino)) {
-		err = shmfs_tree_getattr(&fs->tree, (enum shmfs_dir)ino, &st);
+		err = shmfs_tree_getattr(&fs->tree, dir_of(ino), &st);
 	} else {
 		struct shmfs_inode *inode = inode_of(ino);
 		AS_CALLER who = caller_of(req);
@@ -160,7 +160,7 @@ static int set_attr(fuse_req_t req, const struct shmfs_inode *inode, const struc
  * are times, which have no effect: cp -a, rsync and tar do both to the
  * directory that they copy into.
  */
-static int set_dir_attr(struct shmfs_fs *fs, enum shmfs_dir dir, const struct stat *st, int to_set)
+static int set_dir_attr(struct shmfs_fs *fs, shmfs_dir dir, const struct stat *st, int to_set)
 {
 	struct stat now;
 	int err = shmfs_tree_getattr(&fs->tree, dir, &now);
@@ -180,7 +180,7 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 	int err;
 
 	if (is_dir(ino))
-		err = set_dir_attr(fs_of(req), (enum shmfs_dir)ino, st, to_set);
+		err = set_dir_attr(fs_of(req), dir_of(ino), st, to_set);
 	else
 		err = set_attr(req, inode_of(ino), st, to_set, fi ? file_of(fi)->handle : NULL);
 	if (err)

@@ -59,35 +59,36 @@ static const struct shmfs_xattr root_xattrs[] = {
 	{ 0 },
 };
 
-/* A table of the root directory and what it tells of. */
-struct root_part {
-	const struct shmfs_xattr *table;
-	void *context;
-};
-
-enum { ROOT_PARTS = 3 };
-
-static void root_parts(struct shmfs_fs *fs, struct root_part parts[static ROOT_PARTS])
+/*
+ * The tables of the root directory and what each tells of, by 0, 1 ...: the one
+ * above, and those of the backends that it shows.  False: there are no more.
+ */
+static bool root_table(struct shmfs_fs *fs, unsigned i, const struct shmfs_xattr **table,
+		       void **context)
 {
-	parts[0] = (struct root_part){ root_xattrs, fs };
-	parts[1] = (struct root_part){ fs->tree.sysv.ops->root_xattrs, fs->tree.sysv.backend };
-	parts[2] = (struct root_part){ fs->tree.posix.ops->root_xattrs, fs->tree.posix.backend };
+	const struct shmfs_view *view = NULL;
+
+	if (i > 0) {
+		view = shmfs_tree_view(&fs->tree, SHMFS_DIR_ROOT, i - 1);
+		if (!view)
+			return false;
+	}
+	*table = view ? view->ops->root_xattrs : root_xattrs;
+	*context = view ? (void *)view->backend : fs;
+	return true;
 }
 
 /* The row of a directory's attribute and its context; NULL: there is none. */
 static const struct shmfs_xattr *find_in_dir(struct shmfs_fs *fs, fuse_ino_t dir, const char *name,
 					     void **context)
 {
-	struct root_part parts[ROOT_PARTS];
 	const struct shmfs_xattr *row = NULL;
+	const struct shmfs_xattr *table;
 
 	if (dir != SHMFS_DIR_ROOT)
 		return NULL;
-	root_parts(fs, parts);
-	for (size_t i = 0; i < ROOT_PARTS && !row; i++) {
-		row = shmfs_xattr_find(parts[i].table, name);
-		*context = parts[i].context;
-	}
+	for (unsigned i = 0; !row && root_table(fs, i, &table, context); i++)
+		row = shmfs_xattr_find(table, name);
 	return row;
 }
 
@@ -116,13 +117,13 @@ static int dir_set(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, const 
 static ssize_t dir_list(struct shmfs_fs *fs, fuse_ino_t dir, char *names, size_t size)
 {
 	struct shmfs_xattr_list list = { .names = names, .size = size };
-	struct root_part parts[ROOT_PARTS];
+	const struct shmfs_xattr *table;
+	void *context;
 
 	if (dir != SHMFS_DIR_ROOT)
 		return 0;
-	root_parts(fs, parts);
-	for (size_t i = 0; i < ROOT_PARTS; i++)
-		shmfs_xattr_list_table(&list, parts[i].table);
+	for (unsigned i = 0; root_table(fs, i, &table, &context); i++)
+		shmfs_xattr_list_table(&list, table);
 	return shmfs_xattr_list_end(&list);
 }
 

@@ -12,15 +12,14 @@ static void check_key(uint32_t key)
 	static const enum shmfs_key_format formats[] = { SHMFS_KEYS_DEC, SHMFS_KEYS_HEX };
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
-		char text[SHMFS_NUMBER_MAX];
-		char again[SHMFS_NUMBER_MAX];
-		struct shmfs_name name;
-		size_t len = shmfs_name_format_key(key, formats[i], text);
+		char text[NAME_MAX + 1];
+		char again[NAME_MAX + 1];
+		struct shmfs_name name = { .space = SHMFS_SPACE_KEY, .number = key };
 
-		check(len == strlen(text));
+		shmfs_name_format(&name, formats[i], text);
 		check(shmfs_name_parse_root(text, &name) == 0);
 		check(name.space == SHMFS_SPACE_KEY && name.number == key && name.text == text);
-		check(shmfs_name_format_key(name.number, formats[i], again) == len);
+		shmfs_name_format(&name, formats[i], again);
 		check(strcmp(text, again) == 0);
 	}
 }
@@ -70,12 +69,12 @@ static void check_root(const char *text, int posix_err)
 static void check_shmid(const char *text)
 {
 	struct shmfs_name name;
-	char again[SHMFS_NUMBER_MAX];
+	char again[NAME_MAX + 1];
 
 	if (shmfs_name_parse_shmid(text, &name) != 0)
 		return;
 	check(name.space == SHMFS_SPACE_SHMID && name.number <= INT32_MAX);
-	shmfs_name_format_key(name.number, SHMFS_KEYS_DEC, again);
+	shmfs_name_format(&name, SHMFS_KEYS_DEC, again);
 	check(strcmp(text, again) == 0);
 }
 

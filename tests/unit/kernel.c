@@ -157,8 +157,7 @@ struct kernel *kernel_start(bool want_passthrough)
 	assert_non_null(k);
 	k->sysv = memory_backend_new(MEMORY_SYSV);
 	k->posix = memory_backend_new(MEMORY_POSIX);
-	k->fs.tree.sysv = memory_view(k->sysv);
-	k->fs.tree.posix = memory_view(k->posix);
+	memory_tree(&k->fs.tree, k->sysv, k->posix);
 	k->fs.passthrough.unwanted = want_passthrough ? NULL : "nopassthrough was asked for";
 	pthread_mutex_init(&k->fs.open_lock, NULL);
 	k->reply = malloc(KERNEL_REPLY_MAX);

@@ -489,6 +489,15 @@ struct shmfs_view memory_view(struct memory_backend *be)
 	return (struct shmfs_view){ .ops = be->base.ops, .backend = &be->base };
 }
 
+void memory_tree(struct shmfs_tree *tree, struct memory_backend *sysv, struct memory_backend *posix)
+{
+	tree->views[SHMFS_VIEW_SYSV] = memory_view(sysv);
+	tree->views[SHMFS_VIEW_BY_ID] = memory_view(sysv);
+	tree->views[SHMFS_VIEW_POSIX] = memory_view(posix);
+	tree->views[SHMFS_VIEW_SYSV_TEXT] = memory_view(sysv);
+	tree->views[SHMFS_VIEW_POSIX_TEXT] = memory_view(posix);
+}
+
 void memory_fail(struct memory_backend *be, enum memory_slot slot, int err)
 {
 	memory_fail_later(be, slot, 0, 1, err);

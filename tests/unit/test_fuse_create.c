@@ -167,7 +167,7 @@ static void create_refuses_what_cannot_be(void **state)
 	memset(name, 'x', 256);
 	assert_int_equal(create(k, name, O_RDWR), -ENAMETOOLONG);
 	assert_int_equal(create(k, ".by-id", O_RDWR), -EISDIR);
-	assert_int_equal(create(k, ".by-name", O_RDWR | O_EXCL), -EISDIR);
+	assert_int_equal(create(k, ".by-name", O_RDWR | O_EXCL), -EEXIST);
 	assert_null(k->posix->files);
 	assert_null(k->sysv->files);
 }

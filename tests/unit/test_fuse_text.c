@@ -15,7 +15,7 @@
 #include "kernel.h"
 #include "shmfs/text.h"
 
-#define ROOT SHMFS_DIR_ROOT
+#define TEXT SHMFS_DIR_TEXT
 #define KEY "3148"
 
 static struct shmfs_view text_view(struct memory_backend *memory, bool takes_content)
@@ -26,22 +26,22 @@ static struct shmfs_view text_view(struct memory_backend *memory, bool takes_con
 	return (struct shmfs_view){ .ops = text->ops, .backend = text };
 }
 
-/* Over both backends, as with `-o text`. */
+/* Over both backends, as in the daemon. */
 static int setup(void **state)
 {
 	int err = kernel_setup(state);
 	struct kernel *k = *state;
 
-	k->fs.tree.sysv = text_view(k->sysv, true);
-	k->fs.tree.posix = text_view(k->posix, false);
+	k->fs.tree.views[SHMFS_VIEW_SYSV_TEXT] = text_view(k->sysv, true);
+	k->fs.tree.views[SHMFS_VIEW_POSIX_TEXT] = text_view(k->posix, false);
 	return err;
 }
 
 static int teardown(void **state)
 {
 	struct kernel *k = *state;
-	struct shmfs_backend *sysv = k->fs.tree.sysv.backend;
-	struct shmfs_backend *posix = k->fs.tree.posix.backend;
+	struct shmfs_backend *sysv = k->fs.tree.views[SHMFS_VIEW_SYSV_TEXT].backend;
+	struct shmfs_backend *posix = k->fs.tree.views[SHMFS_VIEW_POSIX_TEXT].backend;
 
 	kernel_stop(k);
 	shmfs_text_free(sysv);
@@ -51,11 +51,11 @@ static int teardown(void **state)
 
 static int rename_to(struct kernel *k, const char *from, const char *to, unsigned flags)
 {
-	const struct fuse_rename2_in in = { .newdir = ROOT, .flags = flags };
+	const struct fuse_rename2_in in = { .newdir = TEXT, .flags = flags };
 	char names[64];
 	int len = snprintf(names, sizeof(names), "%s%c%s", from, '\0', to);
 
-	return kernel_ask(k, FUSE_RENAME2, ROOT, &in, sizeof(in), names, (size_t)len + 1);
+	return kernel_ask(k, FUSE_RENAME2, TEXT, &in, sizeof(in), names, (size_t)len + 1);
 }
 
 static struct memory_file *add(struct memory_backend *be, uint32_t key, const char *name,

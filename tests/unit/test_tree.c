@@ -49,12 +49,8 @@ static int setup(void **state)
 	assert_non_null(f);
 	f->sysv = memory_backend_new(MEMORY_SYSV);
 	f->posix = memory_backend_new(MEMORY_POSIX);
-	f->tree = (struct shmfs_tree){
-		.sysv = memory_view(f->sysv),
-		.posix = memory_view(f->posix),
-		.uid = 1234,
-		.gid = 5678,
-	};
+	f->tree = (struct shmfs_tree){ .uid = 1234, .gid = 5678 };
+	memory_tree(&f->tree, f->sysv, f->posix);
 	allocations = 0;
 	no_memory = false;
 	*state = f;
@@ -90,7 +86,7 @@ static const struct shmfs_entry *entry_of(const struct fixture *f, const char *n
 	return found;
 }
 
-static void list(struct fixture *f, enum shmfs_dir dir)
+static void list(struct fixture *f, shmfs_dir dir)
 {
 	assert_int_equal(shmfs_tree_list(&f->tree, dir, &nobody, &f->listing), 0);
 }
@@ -105,48 +101,63 @@ static void expect_names(const struct fixture *f, const char *const *names, size
 
 /* --- names --- */
 
+static int subdir(struct fixture *f, shmfs_dir dir, const char *name)
+{
+	shmfs_dir found = 0;
+	int err = shmfs_tree_subdir(&f->tree, dir, name, &nobody, &found);
+
+	return err ? err : (int)found;
+}
+
 static void subdirectories_are_of_the_root_alone(void **state)
 {
 	static const char *const others[] = { "",	 ".",	   "..",    ".by-",
 					      ".by-id2", ".by-ID", "by-id", ".by-names" };
+	static const char *const names[] = { ".by-id", ".by-name", ".text" };
+	static const shmfs_dir dirs[] = { SHMFS_DIR_BY_ID, SHMFS_DIR_BY_NAME, SHMFS_DIR_TEXT };
+	struct fixture *f = *state;
 
-	(void)state;
-	assert_int_equal(shmfs_tree_subdir(SHMFS_DIR_ROOT, ".by-id"), SHMFS_DIR_BY_ID);
-	assert_int_equal(shmfs_tree_subdir(SHMFS_DIR_ROOT, ".by-name"), SHMFS_DIR_BY_NAME);
 	for (size_t i = 0; i < COUNT(others); i++)
-		assert_int_equal(shmfs_tree_subdir(SHMFS_DIR_ROOT, others[i]), 0);
-	for (int dir = SHMFS_DIR_BY_ID; dir <= SHMFS_DIR_BY_NAME; dir++) {
-		assert_int_equal(shmfs_tree_subdir((enum shmfs_dir)dir, ".by-id"), 0);
-		assert_int_equal(shmfs_tree_subdir((enum shmfs_dir)dir, ".by-name"), 0);
+		assert_int_equal(subdir(f, SHMFS_DIR_ROOT, others[i]), -ENOENT);
+	for (size_t i = 0; i < COUNT(dirs); i++) {
+		assert_int_equal(subdir(f, SHMFS_DIR_ROOT, names[i]), dirs[i]);
+		assert_int_equal(shmfs_tree_parent(dirs[i]), SHMFS_DIR_ROOT);
+		for (size_t j = 0; j < COUNT(dirs); j++)
+			assert_int_equal(subdir(f, dirs[i], names[j]), -ENOENT);
 	}
+	assert_int_equal(shmfs_tree_parent(SHMFS_DIR_ROOT), SHMFS_DIR_ROOT);
 }
 
 struct resolve_case {
 	const char *text;
-	enum shmfs_dir dir;
+	shmfs_dir dir;
 	int err;
 	enum shmfs_space space;
 	uint32_t number;
+	enum shmfs_view_index view;
 };
 
 static const struct resolve_case resolve_cases[] = {
-	{ "3148", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, 3148 },
-	{ "0xC4c", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, 3148 },
-	{ "-1", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, UINT32_MAX },
-	{ "frames", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_POSIX, 0 },
-	{ "03148", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_POSIX, 0 },
-	{ "0", SHMFS_DIR_ROOT, -EINVAL, 0, 0 },
-	{ "sem.x", SHMFS_DIR_ROOT, -EPERM, 0, 0 },
-	{ "a/b", SHMFS_DIR_ROOT, -ENOENT, 0, 0 },
-	{ "3148", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0 },
-	{ ".by-id", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0 },
-	{ "0", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0 },
-	{ "sem.x", SHMFS_DIR_BY_NAME, -EPERM, 0, 0 },
-	{ "0", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 0 },
-	{ "65538", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 65538 },
-	{ "0x1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0 },
-	{ "-1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0 },
-	{ "frames", SHMFS_DIR_BY_ID, -ENOENT, 0, 0 },
+	{ "3148", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, 3148, SHMFS_VIEW_SYSV },
+	{ "0xC4c", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, 3148, SHMFS_VIEW_SYSV },
+	{ "-1", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_KEY, UINT32_MAX, SHMFS_VIEW_SYSV },
+	{ "frames", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "03148", SHMFS_DIR_ROOT, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "0", SHMFS_DIR_ROOT, -EINVAL, 0, 0, 0 },
+	{ "sem.x", SHMFS_DIR_ROOT, -EPERM, 0, 0, 0 },
+	{ "a/b", SHMFS_DIR_ROOT, -ENOENT, 0, 0, 0 },
+	{ "3148", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ ".by-id", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "0", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "sem.x", SHMFS_DIR_BY_NAME, -EPERM, 0, 0, 0 },
+	{ "0", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 0, SHMFS_VIEW_BY_ID },
+	{ "65538", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 65538, SHMFS_VIEW_BY_ID },
+	{ "3148", SHMFS_DIR_TEXT, 0, SHMFS_SPACE_KEY, 3148, SHMFS_VIEW_SYSV_TEXT },
+	{ "frames", SHMFS_DIR_TEXT, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX_TEXT },
+	{ "0", SHMFS_DIR_TEXT, -EINVAL, 0, 0, 0 },
+	{ "0x1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
+	{ "-1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
+	{ "frames", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
 };
 
 static void names_lead_to_their_backend(void **state)
@@ -161,7 +172,7 @@ static void names_lead_to_their_backend(void **state)
 		int err = shmfs_tree_resolve(&f->tree, c->dir, c->text, &view, &name);
 
 		if (!c->err)
-			expected = c->space == SHMFS_SPACE_POSIX ? &f->tree.posix : &f->tree.sysv;
+			expected = &f->tree.views[c->view];
 		if (err != c->err || view != expected)
 			fail_msg("%d/%s: %d", c->dir, c->text, err);
 		if (!err &&
@@ -343,10 +354,10 @@ static void directories_have_attributes(void **state)
 {
 	struct fixture *f = *state;
 
-	for (int dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_BY_NAME; dir++) {
+	for (shmfs_dir dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_TEXT; dir += 2) {
 		struct stat st;
 
-		assert_int_equal(shmfs_tree_getattr(&f->tree, (enum shmfs_dir)dir, &st), 0);
+		assert_int_equal(shmfs_tree_getattr(&f->tree, dir, &st), 0);
 		assert_int_equal(st.st_ino, dir);
 		assert_int_equal(st.st_mode, S_IFDIR | 0777);
 		assert_int_equal(st.st_nlink, 2);
@@ -400,7 +411,7 @@ static void statfs_errors_pass_through(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(subdirectories_are_of_the_root_alone),
+		TREE_TEST(subdirectories_are_of_the_root_alone),
 		TREE_TEST(names_lead_to_their_backend),
 		TREE_TEST(lists_keys_and_names_together),
 		TREE_TEST(leaves_out_shadowed_names),
