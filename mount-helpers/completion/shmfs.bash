@@ -25,7 +25,7 @@ _shmfs_offer() {
 
 # The last option of a list with commas between.
 _shmfs_options() {
-	local own_options='min_size= keys= text target= nopassthrough'
+	local own_options='min_size= keys= target= nopassthrough'
 	local other_options='ro rw noexec noatime auto_unmount fsname='
 	local typed=${1##*,} before=${1%"${1##*,}"}
 

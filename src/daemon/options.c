@@ -20,7 +20,6 @@ struct raw_options {
 	char *min_size;
 	char *keys;
 	char *target;
-	int text;
 	int nopassthrough;
 	int allow_other;
 	int allow_root;
@@ -53,7 +52,6 @@ static const struct fuse_opt option_table[] = {
 	RAW("min_size", valueless),
 	RAW("keys=%s", keys),
 	RAW("keys", valueless),
-	RAW("text", text),
 	RAW("target=%s", target),
 	RAW("target", valueless),
 	RAW("nopassthrough", nopassthrough),
@@ -76,8 +74,6 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    -o min_size=BYTES          least size of a segment made by writing to a new\n"
 		"                           key; suffixes K, M, G (default: one page)\n"
 		"    -o keys=dec|hex        list keys as 3148 or as 0x00000c4c (default: dec)\n"
-		"    -o text                show the C string at the beginning of each, as a text\n"
-		"                           file, instead of its memory\n"
 		"    -o target=PID          the shared memory that process PID sees: its IPC\n"
 		"                           namespace and its /dev/shm\n"
 		"    -o nopassthrough       serve all reads and writes through the daemon\n"
@@ -158,7 +154,6 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 		err = parse_keys(raw->keys, &options->keys);
 	if (!err)
 		err = parse_target(raw->target, &options->target);
-	options->text = raw->text;
 	options->nopassthrough = raw->nopassthrough;
 	options->allow_other = raw->allow_other;
 	options->allow_root = raw->allow_root;

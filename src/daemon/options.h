@@ -16,7 +16,6 @@ struct shmfs_options {
 	uint64_t min_size;	    /* `size=`: bytes of a segment made by writing */
 	enum shmfs_key_format keys; /* `keys=dec|hex` */
 	pid_t target;		    /* `target=PID`; 0: what we see ourselves */
-	bool text;		    /* `text` */
 	bool nopassthrough;	    /* `nopassthrough` */
 	bool allow_other;	    /* `allow_other`: what root's mounts are anyway */
 	bool allow_root;	    /* `allow_root`: for an ordinary user to give */

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text view: each file is the C string at the beginning of its segment or
- * object.  What the memory really holds is asked of shmat(2) and shm_open(3).
+ * The directory .text: each file is the C string at the beginning of its segment
+ * or object.  What the memory really holds is asked of shmat(2) and shm_open(3).
  */
 #include "harness.h"
 
 #include <sys/mman.h>
-#include <sys/xattr.h>
 #include <time.h>
 
 enum { KEY = 3148, PAGE = 4096, CHILDREN = 4, LINES = 50 };
 
-#define PATH MNT "/3148"
-#define OBJECT MNT "/frames"
-#define RAW TMP "/raw"
+#define TEXT MNT "/.text"
+#define PATH TEXT "/3148"
+#define OBJECT TEXT "/frames"
+#define RAW MNT
 #define CLASSIC BIN "/classic"
 
 static char bytes[3 * PAGE];
@@ -40,7 +40,6 @@ static void a_file_ends_where_the_text_does(void **state)
 	assert_int_equal(file_stat(PATH).st_size, 3);
 	assert_prints("frame 1\n", "cat " OBJECT);
 	assert_int_equal(file_stat(OBJECT).st_size, 8);
-	assert_prints("hi\n", "cat $(ls " MNT "/.by-id/*)");
 	/* To look changes nothing. */
 	assert_int_equal(segment_stat(id).shm_nattch, 0);
 	assert_true(segment_has(id, 0, "hi\n\0remains", 12));
@@ -89,7 +88,7 @@ static void a_very_long_text_is_read_and_appended_to(void **state)
 	assert_prints("201326595\n", "echo hi >> " PATH "; wc -c < " PATH);
 	assert_prints("201326601\n", "for i in 1 2 3; do echo $i >> " PATH "; done; wc -c < " PATH);
 	assert_prints("12582912\n",
-		      "head -c 12582912 /dev/zero | tr '\\0' y | tee " MNT "/1 | wc -c");
+		      "head -c 12582912 /dev/zero | tr '\\0' y | tee " TEXT "/1 | wc -c");
 	assert_true(daemon_worked(*state) - before < 15);
 	assert_int_equal(segment_stat(segment_find(1)).shm_segsz, 12582912 + 1);
 }
@@ -105,7 +104,7 @@ static void who_may_not_read_sees_the_segments_size(void **state)
 	assert_int_equal(file_stat(PATH).st_size, 6);
 	become(&BOB);
 	assert_int_equal(file_stat(PATH).st_size, PAGE);
-	assert_int_equal(file_stat(MNT "/1").st_size, 6);
+	assert_int_equal(file_stat(TEXT "/1").st_size, 6);
 	must_fail(EACCES, open(PATH, O_RDONLY));
 	become(&ROOT);
 	assert_int_equal(file_stat(PATH).st_size, 6);
@@ -148,10 +147,6 @@ static void a_text_is_not_mapped(void **state)
 		fail_msg("it was mapped");
 	assert_int_equal(errno, ENODEV);
 	close(fd);
-	/* And the mount says so. */
-	char engine[64] = "";
-	must(getxattr(MNT, "user.shmfs.engine", engine, sizeof(engine) - 1));
-	assert_memory_equal(engine, "daemon: ", 8);
 }
 
 /* --- what is written --- */
@@ -209,11 +204,11 @@ static void a_segment_is_cut_to_its_text_and_a_nul(void **state)
 	/* Never below what it had, nor below a page. */
 	file_write(PATH, O_TRUNC, bytes, 10);
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, sizeof(bytes) + 11);
-	file_write(MNT "/1", O_CREAT, bytes, PAGE - 1);
+	file_write(TEXT "/1", O_CREAT, bytes, PAGE - 1);
 	assert_int_equal(segment_stat(segment_find(1)).shm_segsz, PAGE);
-	file_write(MNT "/2", O_CREAT, bytes, PAGE);
+	file_write(TEXT "/2", O_CREAT, bytes, PAGE);
 	assert_int_equal(segment_stat(segment_find(2)).shm_segsz, PAGE + 1);
-	assert_true(file_has(MNT "/2", 0, bytes, PAGE));
+	assert_true(file_has(TEXT "/2", 0, bytes, PAGE));
 }
 
 /* Unlike memory, a text that is open elsewhere can grow. */
@@ -249,22 +244,6 @@ static void an_object_keeps_its_size_and_a_nul(void **state)
 	file_write(OBJECT, O_TRUNC, "x", 1);
 	assert_int_equal(object_stat("frames").st_size, 17);
 	assert_true(object_has("frames", 0, "x\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 17));
-}
-
-static void nothing_is_made_or_resized_by_id(void **state)
-{
-	(void)state;
-	char path[64];
-	int id = segment_create(KEY, PAGE, 0600);
-	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
-	memset(bytes, 'y', sizeof(bytes));
-	int fd = must(open(path, O_WRONLY | O_TRUNC));
-	assert_int_equal(write(fd, bytes, sizeof(bytes)), PAGE - 1);
-	must_fail(ENOSPC, write(fd, bytes, 1));
-	close(fd);
-	assert_int_equal(segment_stat(id).shm_segsz, PAGE);
-	must_fail(EPERM, open(MNT "/.by-id/77", O_CREAT | O_WRONLY, 0600));
-	assert_int_equal(segment_find(KEY), id);
 }
 
 /* --- those who are attached --- */
@@ -408,7 +387,6 @@ static void both_views_see_each_other(void **state)
 {
 	(void)state;
 	char text[64];
-	assert_int_equal(shell(NULL, 0, "mkdir " RAW " && " BIN "/shmfs " RAW), 0);
 	int raw = must(open(RAW "/3148", O_RDWR | O_CREAT, 0600));
 	int fd = must(open(PATH, O_RDWR));
 	for (int i = 0; i < 200; i++) {
@@ -429,28 +407,26 @@ static void both_views_see_each_other(void **state)
 	assert_prints("4096 0\n", ": > " RAW "/3148; stat -c %s " RAW "/3148 " PATH " | xargs");
 	must(unlink(RAW "/3148"));
 	assert_false(file_exists(PATH));
-	assert_int_equal(shell(NULL, 0, "umount " RAW), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		mounted_with(a_file_ends_where_the_text_does, "text"),
-		mounted_with(a_full_segment_is_shown_whole, "text"),
-		mounted_with(a_very_long_text_is_read_and_appended_to, "text"),
-		mounted_with(who_may_not_read_sees_the_segments_size, "text"),
-		mounted_with(a_file_without_a_name_has_its_length, "text"),
-		mounted_with(a_text_is_not_mapped, "text"),
-		mounted_with(a_write_keeps_the_nul_and_what_it_does_not_touch, "text"),
-		mounted_with(an_attached_segment_takes_what_fits, "text"),
-		mounted_with(a_segment_is_cut_to_its_text_and_a_nul, "text"),
-		mounted_with(a_text_grows_while_others_read_it, "text"),
-		mounted_with(an_object_keeps_its_size_and_a_nul, "text"),
-		mounted_with(nothing_is_made_or_resized_by_id, "text"),
-		mounted_with(it_is_a_string_at_every_moment, "text"),
-		mounted_with(appenders_lose_no_line, "text"),
-		mounted_with(a_classic_program_and_text_files_agree, "text"),
-		mounted_with(both_views_see_each_other, "text"),
+		mounted(a_file_ends_where_the_text_does),
+		mounted(a_full_segment_is_shown_whole),
+		mounted(a_very_long_text_is_read_and_appended_to),
+		mounted(who_may_not_read_sees_the_segments_size),
+		mounted(a_file_without_a_name_has_its_length),
+		mounted(a_text_is_not_mapped),
+		mounted(a_write_keeps_the_nul_and_what_it_does_not_touch),
+		mounted(an_attached_segment_takes_what_fits),
+		mounted(a_segment_is_cut_to_its_text_and_a_nul),
+		mounted(a_text_grows_while_others_read_it),
+		mounted(an_object_keeps_its_size_and_a_nul),
+		mounted(it_is_a_string_at_every_moment),
+		mounted(appenders_lose_no_line),
+		mounted(a_classic_program_and_text_files_agree),
+		mounted(both_views_see_each_other),
 	};
 
 	harness_enter(SHMFS_BINARY);

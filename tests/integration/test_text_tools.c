@@ -1,35 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text view as people use it: with the programs that know text files.  A
- * script runs with the view on $T, the same memory raw on $R, and fails at the
+ * The texts as people use them: with the programs that know text files.  A
+ * script runs with .text as $T, the same memory raw on $R, and fails at the
  * first command that does.
  */
 #include "harness.h"
 
 enum { KEY = 3148, PAGE = 4096 };
 
-#define RAW TMP "/raw"
+#define TEXT MNT "/.text"
 #define CLASSIC BIN "/classic"
 
 static void script(const char *expected, const char *commands)
 {
 	char output[8192];
 	int status = shell(output, sizeof(output),
-			   "set -eu; export LC_ALL=C.UTF-8; T=" MNT " R=" RAW "; cd " TMP "\n%s",
+			   "set -eu; export LC_ALL=C.UTF-8; T=" TEXT " R=" MNT "; cd " TMP "\n%s",
 			   commands);
 	if (status != 0)
 		fail_msg("status %d: %s", status, output);
 	assert_string_equal(output, expected);
-}
-
-static void begin_raw(void)
-{
-	script("", "mkdir $R; " BIN "/shmfs $R");
-}
-
-static void end_raw(void)
-{
-	script("", "umount $R");
 }
 
 static void echo_and_cat(void **state)
@@ -66,7 +56,6 @@ static void tee_dd_and_truncate(void **state)
 static void cp_both_ways(void **state)
 {
 	(void)state;
-	begin_raw();
 	script("", "seq 50000 > file; cp file $T/1; cmp file $T/1; cp $T/1 back; cmp file back");
 	script("", "cp --sparse=always file $T/2; cmp file $T/2; cp -p $T/2 $T/3; cmp file $T/3");
 	script("", "cp $T/1 $T/frames; cmp file $T/frames; mv $T/frames $T/other; cmp file "
@@ -75,17 +64,16 @@ static void cp_both_ways(void **state)
 	script("hi\n", "echo hi > $R/4; cp $R/4 saved; cp saved $T/5; cat $T/5");
 	script("hi\n", "seq 60000 > $T/5; cp --sparse=never saved $T/5; cat $T/5; cmp saved $R/4");
 	script("moved\n", "echo moved > $T/6; mv $T/6 $T/7; cat $T/7; test ! -e $T/6");
-	end_raw();
 }
 
 static void programs_that_write_in_place(void **state)
 {
 	(void)state;
 	script("h\xc3\xa9XXo\nend\n",
-	       "python3 -c '\nf = open(\"" MNT
+	       "python3 -c '\nf = open(\"" TEXT
 	       "/1\", \"w\"); f.write(\"h\xc3\xa9llo\\n\"); f.close()\n"
-	       "f = open(\"" MNT "/1\", \"r+\"); f.seek(3); f.write(\"XX\"); f.close()\n"
-	       "f = open(\"" MNT "/1\", \"a\"); f.write(\"end\\n\"); f.close()'; cat $T/1");
+	       "f = open(\"" TEXT "/1\", \"r+\"); f.seek(3); f.write(\"XX\"); f.close()\n"
+	       "f = open(\"" TEXT "/1\", \"a\"); f.write(\"end\\n\"); f.close()'; cat $T/1");
 	script("a\nb\nc\n", "printf 'c\\na\\nb\\n' > $T/1; sort -o $T/1 $T/1; cat $T/1");
 	for (int i = 0; i < 6; i++) {
 		static const char *const options[] = { "",	   "--inplace",
@@ -135,10 +123,11 @@ static void a_text_that_does_not_fit_is_not_lost(void **state)
 			    "/dev/null || echo refused");
 	assert_true(segment_has(id, 0, "the old text", 13));
 	must_fail(EEXIST,
-		  renameat2(AT_FDCWD, MNT "/temp", AT_FDCWD, MNT "/3148", RENAME_NOREPLACE));
-	must_fail(EXDEV, renameat2(AT_FDCWD, MNT "/temp", AT_FDCWD, MNT "/3148", RENAME_EXCHANGE));
-	must_fail(EXDEV, rename(MNT "/3148", MNT "/away"));
-	must_fail(EPERM, rename(MNT "/temp", MNT "/.by-id/77777"));
+		  renameat2(AT_FDCWD, TEXT "/temp", AT_FDCWD, TEXT "/3148", RENAME_NOREPLACE));
+	must_fail(EXDEV,
+		  renameat2(AT_FDCWD, TEXT "/temp", AT_FDCWD, TEXT "/3148", RENAME_EXCHANGE));
+	must_fail(EXDEV, rename(TEXT "/3148", TEXT "/away"));
+	must_fail(EXDEV, rename(TEXT "/temp", MNT "/.by-id/77777"));
 	segment_detach(memory);
 	script("", "mv $T/temp $T/3148; seq 2000 | cmp - $T/3148; test ! -e $T/temp");
 }
@@ -149,19 +138,19 @@ static void a_rename_asks_for_the_callers_rights(void **state)
 	int id = segment_create(KEY, PAGE, 0644);
 	segment_put(id, 0, "the old text", 13);
 	become(&ALICE);
-	file_write(MNT "/temp", O_CREAT, "Alice's", 7);
-	must_fail(EACCES, rename(MNT "/temp", MNT "/3148"));
-	must(rename(MNT "/temp", MNT "/1"));
-	file_write(MNT "/temp", O_CREAT, "Alice's", 7);
+	file_write(TEXT "/temp", O_CREAT, "Alice's", 7);
+	must_fail(EACCES, rename(TEXT "/temp", TEXT "/3148"));
+	must(rename(TEXT "/temp", TEXT "/1"));
+	file_write(TEXT "/temp", O_CREAT, "Alice's", 7);
 	become(&BOB);
-	must_fail(EXDEV, rename(MNT "/temp", MNT "/2"));
+	must_fail(EXDEV, rename(TEXT "/temp", TEXT "/2"));
 	become(&ROOT);
 	assert_true(segment_has(id, 0, "the old text", 13));
 	assert_int_equal(segment_stat(segment_find(1)).shm_perm.cuid, ALICE.uid);
 	assert_int_equal(segment_find(2), -1);
 	segment_chmod(id, 0666);
 	become(&ALICE);
-	must(rename(MNT "/temp", MNT "/3148"));
+	must(rename(TEXT "/temp", TEXT "/3148"));
 	become(&ROOT);
 	assert_true(segment_has(id, 0, "Alice's", 8));
 	assert_int_equal(segment_stat(id).shm_perm.uid, 0);
@@ -176,7 +165,6 @@ static void attributes_are_those_of_the_memory(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode & SHM_LOCKED, SHM_LOCKED);
 	script("payroll", "echo x > $T/frames; setfattr -n user.note -v payroll " NATIVE "/frames; "
 			  "getfattr --absolute-names --only-values -n user.note $T/frames");
-	script("1", "getfattr --absolute-names --only-values -n user.shmfs.segments $T");
 }
 
 /* --- an ordinary user's mount --- */
@@ -188,27 +176,27 @@ static int use_texts(void *arg)
 	char *memory = shmat(id, NULL, 0);
 	child_must(memory != (void *)-1);
 	memset(memory + 1, 'z', PAGE - 1);
-	child_must(system("echo hi >> " MNT "/3148 && test \"$(cat " MNT "/3148)\" = hi") == 0);
+	child_must(system("echo hi >> " TEXT "/3148 && test \"$(cat " TEXT "/3148)\" = hi") == 0);
 	child_must(strcmp(memory, "hi\n") == 0 && memory[4] == 'z');
-	child_must(system("sed -i s/hi/hello/ " MNT "/3148") == 0);
+	child_must(system("sed -i s/hi/hello/ " TEXT "/3148") == 0);
 	child_must(strcmp(memory, "hello\n") == 0 && memory[4000] == '\0');
-	child_must(truncate(MNT "/3148", 2) == 0 && strcmp(memory, "he") == 0);
-	child_must(truncate(MNT "/3148", 3) == -1 && errno == EINVAL);
-	child_must(file_stat(MNT "/3148").st_size == 2 && file_stat(MNT "/3148").st_nlink == 2);
+	child_must(truncate(TEXT "/3148", 2) == 0 && strcmp(memory, "he") == 0);
+	child_must(truncate(TEXT "/3148", 3) == -1 && errno == EINVAL);
+	child_must(file_stat(TEXT "/3148").st_size == 2 && file_stat(TEXT "/3148").st_nlink == 2);
 	child_must(shmdt(memory) == 0);
-	child_must(system("seq 5000 > " TMP "/all && cp " TMP "/all " MNT "/3148 && cmp " TMP
-			  "/all " MNT "/3148 && echo end >> " MNT "/3148") == 0);
+	child_must(system("seq 5000 > " TMP "/all && cp " TMP "/all " TEXT "/3148 && cmp " TMP
+			  "/all " TEXT "/3148 && echo end >> " TEXT "/3148") == 0);
 	struct shmid_ds data;
 	child_must(shmctl(shmget(KEY, 0, 0), IPC_STAT, &data) == 0);
 	child_must(data.shm_segsz == 23893 + 4 + 1);
-	child_must(system("echo frame > " MNT "/frames && echo 2 >> " MNT "/frames && sed -i "
-			  "s/2/3/ " MNT "/frames && printf 'frame\\n3\\n' | cmp - " MNT
+	child_must(system("echo frame > " TEXT "/frames && echo 2 >> " TEXT "/frames && sed -i "
+			  "s/2/3/ " TEXT "/frames && printf 'frame\\n3\\n' | cmp - " TEXT
 			  "/frames") == 0);
 	child_must(shmctl(shmget(KEY, 0, 0), IPC_STAT, &data) == 0 && data.shm_nattch == 0);
 	/* Others' segments: the size, or the text where one may read. */
-	child_must(file_stat(MNT "/1").st_size == PAGE);
-	child_must(file_stat(MNT "/2").st_size == 6);
-	child_must(open(MNT "/2", O_WRONLY) == -1 && errno == EACCES);
+	child_must(file_stat(TEXT "/1").st_size == PAGE);
+	child_must(file_stat(TEXT "/2").st_size == 6);
+	child_must(open(TEXT "/2", O_WRONLY) == -1 && errno == EACCES);
 	return 0;
 }
 
@@ -223,15 +211,15 @@ static void a_user_has_texts_as_well(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		mounted_with(echo_and_cat, "text"),
-		mounted_with(tee_dd_and_truncate, "text"),
-		mounted_with(cp_both_ways, "text"),
-		mounted_with(programs_that_write_in_place, "text"),
-		mounted_with(sed_in_place, "text"),
-		mounted_with(a_text_that_does_not_fit_is_not_lost, "text"),
-		mounted_with(a_rename_asks_for_the_callers_rights, "text"),
-		mounted_with(attributes_are_those_of_the_memory, "text"),
-		mounted_by_user_with(a_user_has_texts_as_well, "text"),
+		mounted(echo_and_cat),
+		mounted(tee_dd_and_truncate),
+		mounted(cp_both_ways),
+		mounted(programs_that_write_in_place),
+		mounted(sed_in_place),
+		mounted(a_text_that_does_not_fit_is_not_lost),
+		mounted(a_rename_asks_for_the_callers_rights),
+		mounted(attributes_are_those_of_the_memory),
+		mounted_by_user(a_user_has_texts_as_well),
 	};
 
 	harness_enter(SHMFS_BINARY);

@@ -102,7 +102,6 @@ static void a_mount_point_is_enough(void **state)
 	assert_int_equal(run.options.min_size, sysconf(_SC_PAGESIZE));
 	assert_int_equal(run.options.keys, SHMFS_KEYS_DEC);
 	assert_int_equal(run.options.target, 0);
-	assert_false(run.options.text);
 	assert_false(run.options.nopassthrough);
 	assert_false(run.options.allow_other);
 	assert_false(run.options.allow_root);
@@ -121,12 +120,11 @@ static void our_options_are_taken_out(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&run, "-o", "ro,min_size=64K,keys=hex", "/",
-			       "-onopassthrough,text,noatime,allow_other,target=2147483647"),
+			       "-onopassthrough,noatime,allow_other,target=2147483647"),
 			 0);
 	assert_int_equal(run.options.target, 2147483647);
 	assert_int_equal(run.options.min_size, 65536);
 	assert_int_equal(run.options.keys, SHMFS_KEYS_HEX);
-	assert_true(run.options.text);
 	assert_true(run.options.nopassthrough);
 	assert_true(run.options.allow_other);
 	assert_string_equal(run.options.mountpoint, "/");
@@ -233,7 +231,6 @@ static void the_help_has_every_option(void **state)
 		"-o min_size=",
 		"-o keys=dec|hex",
 		"-o target=PID",
-		"-o text",
 		"-o nopassthrough",
 		"-d ",
 		"-f ",
