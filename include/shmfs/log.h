@@ -5,6 +5,9 @@
 
 #include <syslog.h>
 
+/* Connect to syslog(3) already.  Messages still go to standard error. */
+void shmfs_log_open_syslog(void);
+
 /* Send all further messages to syslog instead of standard error. */
 void shmfs_log_to_syslog(void);
 

@@ -2,15 +2,9 @@
 /* Start and end: options, backends, mount, loop, and all of it back again. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fuse/internal.h"
@@ -18,8 +12,10 @@
 #include "shmfs/sigbus.h"
 #include "shmfs/log.h"
 #include "daemon/options.h"
+#include "daemon/mount.h"
 #include "shmfs/posix.h"
 #include "daemon/privilege.h"
+#include "daemon/process.h"
 #include "shmfs/sysv.h"
 #include "daemon/target.h"
 #include "shmfs/text.h"
@@ -29,8 +25,6 @@
 #define SHM_DIR "/dev/shm"
 #define PROC_DIR "/proc"
 #define USER_XATTR_DIR "/run/shmfs"
-#define FUSE_DEVICE "/dev/fuse"
-#define RESERVED_DESCRIPTORS 64
 
 /* --- messages --- */
 
@@ -195,150 +189,24 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	return 0;
 }
 
-/* What would fail in the middle of mounting, said before it begins. */
-static int check_mount(const char *mountpoint)
+static void set_mount_dev(const struct backends *backends, dev_t dev)
 {
-	struct stat st;
-
-	if (stat(mountpoint, &st) != 0) {
-		shmfs_log(LOG_ERR, "mount point %s: %s; %s", mountpoint, strerror(errno),
-			  errno == ENOTCONN ?
-				  "a shmfs that died is still mounted there: umount it first" :
-				  "make it with mkdir");
-		return -EINVAL;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		shmfs_log(LOG_ERR, "mount point %s is not a directory", mountpoint);
-		return -EINVAL;
-	}
-	if (access(FUSE_DEVICE, F_OK) != 0) {
-		shmfs_log(LOG_ERR, "%s: %s; try: modprobe fuse", FUSE_DEVICE, strerror(errno));
-		return -EINVAL;
-	}
-	return 0;
+	backends->sysv->mount_dev = dev;
+	backends->posix->mount_dev = dev;
+	shmfs_users_set_mount(backends->users, dev);
 }
 
-/* What may not be run from /dev/shm must not be run from here either. */
-static bool is_noexec(struct shmfs_backend *posix)
+/* The connection to syslog is made first, for then there may be no more sockets. */
+static int give_up_privileges(const struct shmfs_options *options)
 {
-	struct statvfs st = { 0 };
+	int err;
 
-	return posix->ops->statfs(posix, &st) == 0 && (st.f_flag & ST_NOEXEC);
-}
-
-/* Root's mount is everybody's, with the kernel checking modes; a user's is his own. */
-static int check_access(const struct shmfs_options *options)
-{
-	if (options->allow_other && getuid() != 0) {
-		shmfs_log(LOG_ERR, "allow_other is for root: a user's mount acts as that user, "
-				   "whoever asks");
-		return -EPERM;
-	}
-	if (options->allow_root && getuid() == 0) {
-		shmfs_log(LOG_ERR, "allow_root is for ordinary users: a mount by root is there for "
-				   "every user");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int add_mount_options(struct fuse_args *args, const struct shmfs_options *options,
-			     const struct shmfs_tree *tree)
-{
-	char common[128];
-	char of[32] = "";
-	int err = check_access(options);
-
-	if (err)
-		return err;
-	/* df(1) and findmnt(8) tell one mount from another by this. */
-	if (options->target)
-		snprintf(of, sizeof(of), ":target=%d", (int)options->target);
-	snprintf(common, sizeof(common), "-ofsname=shmfs%s,default_permissions", of);
-	/* First, so that what the user says of the same comes later and counts. */
-	if (fuse_opt_insert_arg(args, 1, common) != 0)
-		return -ENOMEM;
-	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
-		return -ENOMEM;
-	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
-		return -ENOMEM;
-	if (is_noexec(tree->views[SHMFS_VIEW_POSIX].backend) &&
-	    fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
-		return -ENOMEM;
-	/* Last, for mount.fuse3(8) says suid and dev as root, whoever asked for them. */
-	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;
-}
-
-/*
- * The device number that the mount has just got.  Nothing is to be fetched for
- * that: nobody would answer yet.
- */
-static void find_mount_dev(const struct backends *backends, const char *mountpoint)
-{
-	struct statx stx;
-
-	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &stx) != 0)
-		return;
-	backends->sysv->mount_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
-	backends->posix->mount_dev = backends->sysv->mount_dev;
-	shmfs_users_set_mount(backends->users, backends->sysv->mount_dev);
-}
-
-/*
- * Descriptors as they should be, whatever we were started with.  0, 1 and 2 are
- * there, or the next that we open would be taken for one of them.  And nothing
- * else is: what a shell has open, a lock perhaps, is not to stay so for as long
- * as we serve.
- */
-static int take_descriptors(void)
-{
-	int fd;
-
-	closefrom(STDERR_FILENO + 1);
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd < 0)
-		return -errno;
-	close(fd);
-	return 0;
-}
-
-/* Signals that end the daemon are read from a descriptor; see fuse_loop.c. */
-static int block_signals(void)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-		return -errno;
-	signal(SIGCHLD, SIG_DFL); /* ignored, no end of a child could be waited for */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* EFBIG is the writer's to hear of */
-	signal(SIGIO, SIG_IGN);	  /* a lease that is wanted back: sysv_segment.c */
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
-/*
- * Every open file of a mount is a descriptor here, and the soft limit is meant
- * for one program.  A few stay in reserve: the guardian of a resize may use
- * them (sysv_guardian.c).
- */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= RESERVED_DESCRIPTORS)
-		return;
-	if (limit.rlim_cur < limit.rlim_max - RESERVED_DESCRIPTORS) {
-		limit.rlim_cur = limit.rlim_max - RESERVED_DESCRIPTORS;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (!options->foreground)
+		shmfs_log_open_syslog();
+	err = shmfs_privilege_reduce();
+	if (!err && !options->foreground)
+		shmfs_log_to_syslog();
+	return err;
 }
 
 static int serve(struct fuse_session *session, const struct shmfs_options *options, int signal_fd)
@@ -352,70 +220,13 @@ static int serve(struct fuse_session *session, const struct shmfs_options *optio
 	return err;
 }
 
-/* Unmounted already?  The kernel says so on the device, and so libfuse asks it. */
-static bool is_unmounted(int device)
-{
-	struct pollfd poll_fd = { .fd = device };
-
-	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR);
-}
-
-static bool is_ours(int dir, dev_t mount_dev)
-{
-	struct statx stx;
-
-	return statx(dir, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &stx) == 0 &&
-	       makedev(stx.stx_dev_major, stx.stx_dev_minor) == mount_dev;
-}
-
-/*
- * Unmount what is on the path, if it is what we mounted.  Something else may be
- * mounted over it by now, and whoever owns a directory above can have put
- * another one in its place.
- */
-static int detach(const char *mountpoint, dev_t mount_dev)
-{
-	int dir = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	char path[32];
-	int err = -ENOENT;
-
-	if (dir < 0)
-		return -errno;
-	snprintf(path, sizeof(path), PROC_DIR "/self/fd/%d", dir);
-	if (is_ours(dir, mount_dev))
-		err = umount2(path, MNT_DETACH) == 0 ? 0 : -errno;
-	close(dir);
-	return err;
-}
-
-/*
- * libfuse may run umount(8) for it, 3.17.2 always and 3.14 where /etc/mtab is a
- * file, and root's daemon runs no programs any more.  So it is done here, and
- * the device gives way to a pipe that looks to libfuse as the device does after
- * that.
- */
-static void unmount(struct fuse_session *session, const char *mountpoint, dev_t mount_dev)
-{
-	const int device = fuse_session_fd(session);
-	int ends[2];
-
-	if (getuid() == 0 && !is_unmounted(device) && pipe2(ends, O_CLOEXEC) == 0) {
-		if (detach(mountpoint, mount_dev) != 0)
-			shmfs_log(LOG_WARNING, "%s is something else by now: not unmounted",
-				  mountpoint);
-		dup3(ends[1], device, O_CLOEXEC);
-		close(ends[0]);
-		close(ends[1]);
-	}
-	fuse_session_unmount(session);
-}
-
 static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 			   struct fuse_args *args, const struct shmfs_options *options,
 			   int signal_fd)
 {
 	struct fuse_session *session;
-	int err = check_mount(options->mountpoint);
+	dev_t dev = 0;
+	int err = shmfs_mount_check(options->mountpoint);
 
 	if (err)
 		return err;
@@ -424,19 +235,17 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct backends *backends,
 	if (!session)
 		return -EINVAL;
 	fs->session = session;
-	err = fuse_session_mount(session, options->mountpoint) == 0 ? 0 : -EIO;
+	err = shmfs_mount(session, options->mountpoint, &dev);
 	if (!err) {
-		find_mount_dev(backends, options->mountpoint);
+		set_mount_dev(backends, dev);
 		err = shmfs_reply_first(fs);
 		if (!err)
-			err = shmfs_privilege_reduce();
-		if (!err && !options->foreground)
-			shmfs_log_to_syslog();
+			err = give_up_privileges(options);
 		if (!err && fuse_daemonize(options->foreground) != 0)
 			err = -EIO;
 		if (!err)
 			err = serve(session, options, signal_fd);
-		unmount(session, options->mountpoint, backends->sysv->mount_dev);
+		shmfs_unmount(session, options->mountpoint, dev);
 	}
 	fuse_session_destroy(session);
 	return err;
@@ -447,14 +256,14 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	struct backends backends = { 0 };
 	struct shmfs_fs fs = { 0 };
 	/* Before mounting: a signal that comes then is seen as soon as we serve. */
-	int signal_fd = block_signals();
+	int signal_fd = shmfs_process_block_signals();
 	int err = fs_init(&fs, &backends, options);
 
 	if (!err && signal_fd < 0)
 		err = signal_fd;
-	raise_descriptor_limit();
+	shmfs_process_limit_descriptors();
 	if (!err)
-		err = add_mount_options(args, options, &fs.tree);
+		err = shmfs_mount_add_options(args, options, backends.posix);
 	if (!err)
 		err = mount_and_serve(&fs, &backends, args, options, signal_fd);
 	fs_clear(&fs, &backends);
@@ -469,7 +278,7 @@ int main(int argc, char **argv)
 	struct shmfs_options options;
 	int err;
 
-	if (take_descriptors() != 0)
+	if (shmfs_process_take_descriptors() != 0)
 		return EXIT_FAILURE; /* there is nowhere to say why */
 	fuse_set_log_func(on_libfuse_log);
 	umask(0);

@@ -35,9 +35,9 @@ struct raw_options {
 	}
 
 /*
- * Options that libfuse would take and that do nothing here, or worse: the first
- * three are for libfuse's loop, which is not ours, and of the last it wants to
- * hear from init() as well.
+ * Options that libfuse would accept and that do nothing here, or harm: all but max_read are for
+ * the loop of libfuse (io_uring: 3.18), which shmfs does not use.  libfuse wants max_read from
+ * init() as well.
  */
 enum { KEY_REFUSED };
 
@@ -61,6 +61,8 @@ static const struct fuse_opt option_table[] = {
 	REFUSED("max_threads="),
 	REFUSED("max_idle_threads="),
 	REFUSED("max_read="),
+	REFUSED("io_uring"),
+	REFUSED("io_uring_q_depth="),
 	FUSE_OPT_END,
 };
 

@@ -45,15 +45,16 @@ static const int refused[] = {
 	SCMP_SYS(fanotify_init),
 	SCMP_SYS(bpf),
 	SCMP_SYS(perf_event_open),
-	/* ways into the kernel that are often taken */
+	/* shmfs has no use for io_uring, and this filter does not see what a ring is told to do */
 	SCMP_SYS(io_uring_setup),
+	/* ways into the kernel that are often taken */
 	SCMP_SYS(userfaultfd),
 	SCMP_SYS(add_key),
 	SCMP_SYS(request_key),
 	SCMP_SYS(keyctl),
 };
 
-/* What clone(2) is not to make anew. */
+/* clone(2) may not make these. */
 static const unsigned long refused_namespaces[] = {
 	CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
 	CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
@@ -66,8 +67,8 @@ static const unsigned long refused_namespaces[] = {
 #endif
 
 /*
- * Threads and helping processes only.  The flags of clone3(2) are in memory,
- * where a filter cannot look: libc takes clone(2) where there is none.
+ * Threads and processes, but no namespaces.  The flags of clone3(2) are in memory, where a filter
+ * cannot look.  libc uses clone(2) where clone3(2) is ENOSYS.
  */
 static int restrict_clone(scmp_filter_ctx filter)
 {
@@ -86,25 +87,40 @@ static int restrict_clone(scmp_filter_ctx filter)
 	return err;
 }
 
+/*
+ * Of sockets, those of AF_UNIX: syslog(3) needs a new one when the other side was restarted.
+ * Where socketcall(2) exists (i386, s390x), the family is in memory, where a filter cannot look.
+ * libseccomp would refuse every socket there, so all remain.
+ */
+static int restrict_sockets(scmp_filter_ctx filter)
+{
+#ifdef __NR_socketcall
+	(void)filter;
+	return 0;
+#else
+	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+				      &not_unix);
+#endif
+}
+
 static int fill(scmp_filter_ctx filter)
 {
-	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
 	const struct scmp_arg_cmp not_fs = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = CLONE_FS };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
-	/* syslog(3) has to find its socket again when the other side was restarted. */
 	if (!err)
-		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-					     &not_unix);
-	/* A umask of a thread's own, for the caller's: that is no namespace. */
+		err = restrict_sockets(filter);
+	/* CLONE_FS gives a thread a umask of its own, for the caller's. */
 	if (!err)
 		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
 					     &not_fs);
 	if (!err)
 		err = restrict_clone(filter);
-	/* Who may install it is settled, see the header. */
+	/* libseccomp need not set no_new_privs: privilege.c has. */
 	if (!err)
 		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
 	return err;

@@ -147,9 +147,14 @@ remounts_what_can_be_changed() {
 	[ ! -s "$work/output" ] || fail "a warning about nothing"
 	expect 0 mount -t shmfs -o remount,suid,dev,exec shmfs /mnt/shm
 	is_mounted rw nosuid nodev noexec
-	expect 0 mount -t shmfs -o remount,rw,min_size=1M shmfs /mnt/shm
+	expect 32 mount -t shmfs -o remount,ro,keys=dec,min_size=1M shmfs /mnt/shm
 	is_mounted rw
-	grep -q 'cannot change: min_size=1M$' "$work/output" || fail "no word on min_size="
+	grep -q 'cannot change: keys=dec,min_size=1M;' "$work/output" || fail "no word on them"
+	fstab "shmfs /mnt/shm shmfs noauto,min_size=64K 0 0"
+	LIBMOUNT_FSTAB=$work/fstab expect 0 mount -o remount,ro /mnt/shm
+	is_mounted ro
+	LIBMOUNT_FSTAB=$work/fstab expect 0 mount -o remount,rw /mnt/shm
+	is_mounted rw
 	echo hi >/mnt/shm/3148
 	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "the size is another"
 	rm /mnt/shm/3148

@@ -139,19 +139,29 @@ static void ends_by(struct fixture *fixture, int signal)
 	assert_false(daemon_is_mounted());
 }
 
-static void control_c_ends_it(void **state)
+static void ends_by_signals(const int *signals, size_t count)
 {
-	ends_by(*state, SIGINT);
+	for (size_t i = 0; i < count; i++) {
+		struct fixture fixture = { .owner = &ROOT };
+		daemon_start(&fixture, NULL);
+		ends_by(&fixture, signals[i]);
+	}
 }
 
-static void sigterm_ends_it(void **state)
+static void signals_to_a_daemon_end_it(void **state)
 {
-	ends_by(*state, SIGTERM);
+	(void)state;
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	ends_by_signals(signals, array_size(signals));
 }
 
-static void sighup_ends_it(void **state)
+/* Nobody sends them on purpose, and they would leave a mount that answers nothing. */
+static void signals_to_other_programs_end_it_as_well(void **state)
 {
-	ends_by(*state, SIGHUP);
+	(void)state;
+	const int signals[] = { SIGQUIT, SIGALRM, SIGUSR1,   SIGUSR2,  SIGXCPU,
+				SIGPWR,	 SIGPROF, SIGVTALRM, SIGRTMIN, SIGRTMAX };
+	ends_by_signals(signals, array_size(signals));
 }
 
 static void umount_ends_it(void **state)
@@ -302,9 +312,8 @@ int main(void)
 		mounted(memory_that_was_written_in_large_blocks_goes_with_the_last_handle),
 		mounted(memory_of_a_segment_that_was_only_looked_at_goes_at_once),
 		mounted(memory_of_a_removed_object_goes_with_the_last_handle),
-		mounted(control_c_ends_it),
-		mounted(sigterm_ends_it),
-		mounted(sighup_ends_it),
+		bare(signals_to_a_daemon_end_it),
+		bare(signals_to_other_programs_end_it_as_well),
 		mounted(umount_ends_it),
 		mounted(fusermount_ends_it),
 		mounted(an_open_file_keeps_umount_waiting),

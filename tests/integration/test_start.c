@@ -3,6 +3,9 @@
 #include "harness.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096 };
@@ -81,12 +84,78 @@ static void a_signal_that_is_needed_may_be_blocked(void **state)
 
 #define started(test) cmocka_unit_test_setup_teardown(test, fixture_begin, end)
 
+/* A /dev of which the test may change what it likes: a few devices are enough. */
+static void enter_own_dev(void)
+{
+	static const char *const kept[] = { "fuse", "null", "shm" };
+	char from[64], to[64];
+	must(mkdir(TMP "/dev", 0755));
+	must(mount("tmpfs", TMP "/dev", "tmpfs", 0, "mode=0755"));
+	for (size_t i = 0; i < array_size(kept); i++) {
+		snprintf(from, sizeof(from), "/dev/%s", kept[i]);
+		snprintf(to, sizeof(to), TMP "/dev/%s", kept[i]);
+		if (strcmp(kept[i], "shm") == 0)
+			must(mkdir(to, 0755));
+		else
+			close(must(open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
+		must(mount(from, to, NULL, MS_BIND, NULL));
+	}
+	must(mount(TMP "/dev", "/dev", NULL, MS_BIND | MS_REC, NULL));
+}
+
+static int leave_own_dev(void **state)
+{
+	umount2(MNT, MNT_DETACH);
+	umount2("/dev", MNT_DETACH);
+	umount2(TMP "/dev", MNT_DETACH);
+	return fixture_end(state);
+}
+
+static int listen_to_syslog(void)
+{
+	const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+	const struct timeval patience = { .tv_sec = 10 };
+	int fd = must(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	unlink("/dev/log");
+	must(bind(fd, (const struct sockaddr *)&address, sizeof(address)));
+	must(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
+	return fd;
+}
+
+/* In the background syslog is all that it has, also after syslog was restarted. */
+static void syslog_is_reached_from_behind_the_filter(void **state)
+{
+	(void)state;
+	char line[1024] = "";
+	enter_own_dev();
+	for (int restarted = 0; restarted < 2; restarted++) {
+		int syslog = listen_to_syslog();
+		start("", "");
+		if (restarted) {
+			close(syslog);
+			syslog = listen_to_syslog();
+		}
+		must(mount("tmpfs", MNT, "tmpfs", 0, NULL));
+		assert_int_equal(shell(NULL, 0,
+				       "kill $(cat $(grep -lx shmfs /proc/[0-9]*/comm | "
+				       "sed 's/comm$/stat/') | cut -d ' ' -f 1)"),
+				 0);
+		must(recv(syslog, line, sizeof(line) - 1, 0));
+		assert_non_null(strstr(line, "something else is on " MNT));
+		close(syslog);
+		while (umount2(MNT, MNT_DETACH) == 0)
+			;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		started(standard_descriptors_may_be_closed),
 		started(the_end_of_children_may_be_ignored),
 		started(a_signal_that_is_needed_may_be_blocked),
+		cmocka_unit_test_setup_teardown(syslog_is_reached_from_behind_the_filter,
+						fixture_begin, leave_own_dev),
 	};
 
 	harness_enter(SHMFS_BINARY);

@@ -290,6 +290,7 @@ static const struct mistake mistakes[] = {
 	{ { "-omax_threads=3", "/", NULL }, "max_threads=3 is not supported" },
 	{ { "-oro,max_idle_threads=3", "/", NULL }, "max_idle_threads=3 is not supported" },
 	{ { "-omax_read=4096", "/", NULL }, "max_read=4096 is not supported" },
+	{ { "-oio_uring", "/", NULL }, "io_uring is not supported" },
 	/* The first of them is said, and that alone. */
 	{ { "-omin_size=x,keys=y", NULL }, "min_size=x is no size" },
 	{ { "shmfs", "/", "/tmp", NULL }, "/tmp" },
