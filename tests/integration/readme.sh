@@ -8,6 +8,9 @@
 # any text; how many blanks and empty lines there are does not matter, and NUL
 # bytes count for nothing, as on a terminal.
 #
+# A line "<!-- needs passthrough -->" right before a block says that it needs a kernel
+# that serves files itself; elsewhere it is skipped.
+#
 # A ```console block holds commands that install things: those are only
 # checked to name scripts that exist and parse.
 #
@@ -50,8 +53,11 @@ split_blocks() {
 			inside = 1
 			file = sprintf("%s/%03d.%s", directory, ++count, substr($0, 4))
 			printf "" > file
+			if (needs)
+				print needs > (file ".needs")
 			next
 		}
+		{ needs = /^<!-- needs .* -->$/ ? $3 : "" }
 		inside && /^```$/ { inside = 0; close(file); next }
 		inside { print > file }
 		END { if (inside) { print "a block has no end"; exit 1 } }
@@ -70,6 +76,24 @@ matches() {
 # What counts of an output.
 squeeze() {
 	tr -s ' \t\n' '  \n' | sed 's/ $//; /^$/d'
+}
+
+# can_run SCRIPT
+can_run() {
+	local needs=nothing
+	[ ! -e "$1.needs" ] || needs=$(cat -- "$1.needs")
+	case $needs in
+	nothing) return 0 ;;
+	passthrough) [ "$(getfattr -n user.shmfs.engine --only-values --absolute-names \
+		/mnt/shm)" = passthrough ] && return 0 ;;
+	*)
+		echo "FAILED: a block needs $needs, which is not known"
+		failures=$((failures + 1))
+		return 1
+		;;
+	esac
+	echo "skipped: a block needs $needs"
+	return 1
 }
 
 # run_block SCRIPT
@@ -135,8 +159,10 @@ count=0
 for block in "$work"/blocks/*; do
 	case $block in
 	*.sh)
-		run_block "$block"
-		count=$((count + 1))
+		if can_run "$block"; then
+			run_block "$block"
+			count=$((count + 1))
+		fi
 		;;
 	*.console) check_installer "$block" ;;
 	esac
