@@ -25,7 +25,8 @@
  * unmount and exit with status 0: each case proves that as well.  What the
  * daemon wrote to its standard error is shown at the end of the case.
  *
- * SHMFS_TEST_OPTIONS in the environment is appended to -o of every mount.
+ * SHMFS_TEST_OPTIONS in the environment is appended to -o of every mount;
+ * SHMFS_TEST_PATIENCE, a number, multiplies all time limits.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -70,6 +71,9 @@
  */
 void harness_enter(const char *binary);
 
+/* A time limit times SHMFS_TEST_PATIENCE of the environment, for slow machines. */
+int patience(int limit);
+
 /* Cases. */
 #define mounted(test) mounted_with(test, NULL)
 #define mounted_with(test, options) \
@@ -103,7 +107,7 @@ void harness_enter(const char *binary);
 /* Whether `condition` comes true in a time that only a fault exceeds. */
 #define eventually(condition) \
 	({ \
-		int tries_ = 5000; \
+		int tries_ = patience(5000); \
 		while (!(condition) && --tries_ > 0) \
 			usleep(1000); \
 		tries_ > 0; \

@@ -122,7 +122,7 @@ static void what_is_mounted_on_a_name_is_not_asked(void **state)
 	assert_true(eventually(file_exists(SECOND "/other")));
 	must(mount(SECOND "/other", NATIVE "/frames", NULL, MS_BIND, NULL));
 	kill(second, SIGSTOP);
-	alarm(20);
+	alarm((unsigned)patience(20));
 	must_fail(ENOENT, access(MNT "/frames", F_OK));
 	assert_false(directory_lists(MNT, "frames"));
 	must_fail(EEXIST, rename(MNT "/other", MNT "/frames"));

@@ -48,7 +48,7 @@ static void standard_descriptors_may_be_closed(void **state)
 static int lock_own_segment(void *arg)
 {
 	(void)arg;
-	alarm(10);
+	alarm((unsigned)patience(10));
 	child_must(setxattr(SEGMENT, "user.shm.locked", "1", 1, 0) == 0);
 	return 0;
 }
