@@ -33,7 +33,9 @@
 struct shmfs_backend {
 	const struct shmfs_backend_ops *ops;
 	struct shmfs_object_table objects; /* those in use; the backend makes and ends it */
-	dev_t mount_dev;		   /* st_dev of the mount that shows them; 0: not known */
+	/* Set by whoever shows the objects. */
+	dev_t mount_dev; /* st_dev of the mount; 0: not known */
+	unsigned number; /* 1 to 7: tells st_ino of its files from those of others */
 };
 
 /*
@@ -46,6 +48,7 @@ struct shmfs_view {
 	const struct shmfs_backend_ops *ops; /* borrowed */
 	struct shmfs_backend *backend;	     /* borrowed */
 	void *context;			     /* borrowed; for the slots of this view alone */
+	unsigned variant;		     /* 0 or 1; see object.h, inode numbers */
 	/* The view whose files its names lead to; NULL: this one. */
 	const struct shmfs_view *files;
 };
@@ -55,7 +58,10 @@ struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
 	/* See object.h; guarded by the table's lock. */
 	struct shmfs_object *next;
+	struct shmfs_object *next_number;
 	uint64_t identity; /* unique within the backend at one time */
+	uint64_t made_at;  /* a moment of the table; never changes */
+	uint32_t number;   /* never changes */
 	unsigned references;
 	bool retired;
 	/* What the layer above keeps of it, guarded by that layer's lock. */
@@ -91,8 +97,11 @@ struct shmfs_extent {
 	void *owner;			     /* the backend's own: what keeps the bytes there */
 };
 
-/* One entry of a listing.  Returns 0 to go on, anything else to stop. */
-typedef int shmfs_list_fn(const struct shmfs_name *name, ino_t ino, void *arg);
+/*
+ * One entry of a listing: a name, and the identity of the object that it leads
+ * to.  Returns 0 to go on, anything else to stop.
+ */
+typedef int shmfs_list_fn(const struct shmfs_name *name, uint64_t identity, void *arg);
 
 struct shmfs_backend_ops {
 	/* --- names: the view is the one that has the slot --------------------- */
@@ -155,7 +164,7 @@ struct shmfs_backend_ops {
 	void (*object_free)(struct shmfs_object *);
 
 	/*
-	 * -ESTALE when the object is gone and no handle keeps it.  The caller may
+	 * All but st_ino.  -ESTALE when the object is gone and no handle keeps it.  The caller may
 	 * be NULL, shmfs itself: what is shown can depend on who looks (text.h).
 	 */
 	int (*getattr)(struct shmfs_object *, const struct shmfs_caller *, struct stat *);

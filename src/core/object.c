@@ -8,12 +8,19 @@
 
 #define FIRST_BUCKETS 64
 
+#define SPARE_NUMBERS (UINT32_C(1) << 27)
+#define NUMBER_MASK (2 * SPARE_NUMBERS - 1)
+
 int shmfs_object_table_init(struct shmfs_object_table *table)
 {
 	*table = (struct shmfs_object_table){ .nbuckets = FIRST_BUCKETS };
 	table->buckets = calloc(FIRST_BUCKETS, sizeof(struct shmfs_object *));
-	if (!table->buckets)
+	table->numbers = calloc(FIRST_BUCKETS, sizeof(struct shmfs_object *));
+	if (!table->buckets || !table->numbers) {
+		free(table->buckets);
+		free(table->numbers);
 		return -ENOMEM;
+	}
 	pthread_mutex_init(&table->lock, NULL);
 	return 0;
 }
@@ -21,6 +28,7 @@ int shmfs_object_table_init(struct shmfs_object_table *table)
 void shmfs_object_table_destroy(struct shmfs_object_table *table)
 {
 	free(table->buckets);
+	free(table->numbers);
 	pthread_mutex_destroy(&table->lock);
 }
 
@@ -45,29 +53,67 @@ static struct shmfs_object **find_link(struct shmfs_object_table *table, uint64_
 	return link;
 }
 
-/* Twice the buckets.  Without memory for them the chains get longer. */
-static void grow(struct shmfs_object_table *table)
+/* Identities that differ above bit 32 may have one number: they are doors to one file. */
+static struct shmfs_object **number_link(struct shmfs_object_table *table, uint32_t number,
+					 uint64_t identity)
 {
-	size_t nbuckets = 2 * table->nbuckets;
-	struct shmfs_object **buckets = calloc(nbuckets, sizeof(*buckets));
+	struct shmfs_object **link = &table->numbers[bucket_of(number, table->nbuckets)];
 
-	if (!buckets)
-		return;
+	while (*link && ((*link)->number != number || ((*link)->identity ^ identity) >> 32 != 0))
+		link = &(*link)->next_number;
+	return link;
+}
+
+static void grow_identities(const struct shmfs_object_table *table, struct shmfs_object **buckets)
+{
 	for (size_t i = 0; i < table->nbuckets; i++) {
 		struct shmfs_object *object = table->buckets[i];
 
 		while (object) {
 			struct shmfs_object *next = object->next;
-			size_t to = bucket_of(object->identity, nbuckets);
+			size_t to = bucket_of(object->identity, 2 * table->nbuckets);
 
 			object->next = buckets[to];
 			buckets[to] = object;
 			object = next;
 		}
 	}
+}
+
+static void grow_numbers(const struct shmfs_object_table *table, struct shmfs_object **numbers)
+{
+	for (size_t i = 0; i < table->nbuckets; i++) {
+		struct shmfs_object *object = table->numbers[i];
+
+		while (object) {
+			struct shmfs_object *next = object->next_number;
+			size_t to = bucket_of(object->number, 2 * table->nbuckets);
+
+			object->next_number = numbers[to];
+			numbers[to] = object;
+			object = next;
+		}
+	}
+}
+
+/* Twice the buckets.  Without memory for them the chains get longer. */
+static void grow(struct shmfs_object_table *table)
+{
+	struct shmfs_object **buckets = calloc(2 * table->nbuckets, sizeof(*buckets));
+	struct shmfs_object **numbers = calloc(2 * table->nbuckets, sizeof(*numbers));
+
+	if (!buckets || !numbers) {
+		free(buckets);
+		free(numbers);
+		return;
+	}
+	grow_identities(table, buckets);
+	grow_numbers(table, numbers);
 	free(table->buckets);
+	free(table->numbers);
 	table->buckets = buckets;
-	table->nbuckets = nbuckets;
+	table->numbers = numbers;
+	table->nbuckets *= 2;
 }
 
 static void put_in(struct shmfs_object_table *table, struct shmfs_object *object)
@@ -102,6 +148,26 @@ static void retire(struct shmfs_object_table *table, struct shmfs_object *object
 	table->nretired++;
 }
 
+static uint32_t number_of(uint64_t identity)
+{
+	return (uint32_t)identity & (SPARE_NUMBERS - 1);
+}
+
+/* The identity's own number, or where that is taken the next that is free. */
+static void give_number(struct shmfs_object_table *table, struct shmfs_object *object)
+{
+	struct shmfs_object **link;
+
+	if (!object->number)
+		object->number = number_of(object->identity);
+	while (*(link = number_link(table, object->number, object->identity))) {
+		table->last_spare = number_of(table->last_spare + 1);
+		object->number = SPARE_NUMBERS | table->last_spare;
+	}
+	object->next_number = NULL;
+	*link = object;
+}
+
 int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_object_make_fn *make,
 		     struct shmfs_object **out)
 {
@@ -115,7 +181,9 @@ int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_obj
 		if (object) {
 			object->backend = backend;
 			object->identity = identity;
+			object->made_at = table->made++;
 			put_in(table, object);
+			give_number(table, object);
 		}
 	}
 	if (object)
@@ -156,8 +224,10 @@ void shmfs_object_put(struct shmfs_object *object)
 
 	pthread_mutex_lock(&table->lock);
 	last = --object->references == 0;
-	if (last)
+	if (last) {
 		take_out(table, object);
+		*number_link(table, object->number, object->identity) = object->next_number;
+	}
 	pthread_mutex_unlock(&table->lock);
 	if (!last)
 		return;
@@ -172,6 +242,28 @@ void shmfs_object_retire(struct shmfs_object *object)
 
 	pthread_mutex_lock(&table->lock);
 	retire(table, object);
+	pthread_mutex_unlock(&table->lock);
+}
+
+uint64_t shmfs_object_moment(struct shmfs_backend *backend)
+{
+	uint64_t moment;
+
+	pthread_mutex_lock(&backend->objects.lock);
+	moment = backend->objects.made;
+	pthread_mutex_unlock(&backend->objects.lock);
+	return moment;
+}
+
+void shmfs_object_retire_older(struct shmfs_backend *backend, uint64_t identity, uint64_t moment)
+{
+	struct shmfs_object_table *table = &backend->objects;
+	struct shmfs_object *object;
+
+	pthread_mutex_lock(&table->lock);
+	object = *find_link(table, identity);
+	if (object && object->made_at < moment)
+		retire(table, object);
 	pthread_mutex_unlock(&table->lock);
 }
 
@@ -192,4 +284,43 @@ void shmfs_object_rekey(struct shmfs_object *object, uint64_t identity)
 		put_in(table, object);
 	}
 	pthread_mutex_unlock(&table->lock);
+}
+
+static ino_t ino_of(const struct shmfs_backend *backend, unsigned variant, uint32_t number)
+{
+	return (ino_t)backend->number << 29 | (variant ? SHMFS_INO_VARIANT : 0) | number;
+}
+
+ino_t shmfs_object_ino(const struct shmfs_object *object, unsigned variant)
+{
+	return ino_of(object->backend, variant, object->number);
+}
+
+ino_t shmfs_identity_ino(struct shmfs_backend *backend, uint64_t identity, unsigned variant)
+{
+	struct shmfs_object_table *table = &backend->objects;
+	const struct shmfs_object *object;
+	uint32_t number = number_of(identity);
+
+	pthread_mutex_lock(&table->lock);
+	object = *find_link(table, identity);
+	if (object)
+		number = object->number;
+	pthread_mutex_unlock(&table->lock);
+	return ino_of(backend, variant, number);
+}
+
+struct shmfs_object *shmfs_object_by_ino(struct shmfs_backend *backend, ino_t ino)
+{
+	struct shmfs_object_table *table = &backend->objects;
+	struct shmfs_object *object;
+
+	if (ino >> 29 != backend->number)
+		return NULL;
+	pthread_mutex_lock(&table->lock);
+	object = *number_link(table, (uint32_t)ino & NUMBER_MASK, 0);
+	if (object)
+		object->references++;
+	pthread_mutex_unlock(&table->lock);
+	return object;
 }

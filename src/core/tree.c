@@ -172,7 +172,8 @@ struct lister {
 	const struct shmfs_tree *tree;
 	shmfs_dir dir;
 	struct shmfs_listing *listing;
-	unsigned row; /* of the sub-directories that are being listed */
+	unsigned row;		       /* of the directories that are being listed */
+	const struct shmfs_view *view; /* of the files that are */
 };
 
 /* Make room for `extra` more elements of `size` bytes. */
@@ -223,7 +224,7 @@ static bool is_shadowed(shmfs_dir dir, const char *text, enum shmfs_space space)
 	return row_at(dir)->parse(text, &read) != 0 || read.space != space;
 }
 
-static int list_file(const struct shmfs_name *name, ino_t ino, void *arg)
+static int list_file(const struct shmfs_name *name, uint64_t identity, void *arg)
 {
 	struct lister *lister = arg;
 	char text[NAME_MAX + 1];
@@ -231,7 +232,9 @@ static int list_file(const struct shmfs_name *name, ino_t ino, void *arg)
 	shmfs_name_format(name, lister->tree->keys, text);
 	if (is_shadowed(lister->dir, text, name->space))
 		return 0;
-	return add_entry(lister->listing, text, ino, false);
+	return add_entry(lister->listing, text,
+			 shmfs_identity_ino(lister->view->backend, identity, lister->view->variant),
+			 false);
 }
 
 static int list_number(uint32_t number, void *arg)
@@ -275,6 +278,7 @@ int shmfs_tree_list(const struct shmfs_tree *tree, shmfs_dir dir, const struct s
 	for (unsigned i = 0; i < row->nfiles && !err; i++) {
 		const struct shmfs_view *view = &tree->views[row->files[i].view];
 
+		lister.view = view;
 		err = view->ops->list(view, row->files[i].space, number_of(dir), caller, list_file,
 				      &lister);
 	}

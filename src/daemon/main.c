@@ -148,6 +148,11 @@ static struct shmfs_view view_of(struct shmfs_backend *backend)
 	return (struct shmfs_view){ .ops = backend->ops, .backend = backend };
 }
 
+static struct shmfs_view text_view_of(struct shmfs_backend *backend)
+{
+	return (struct shmfs_view){ .ops = backend->ops, .backend = backend, .variant = 1 };
+}
+
 static int texts_init(struct backends *backends)
 {
 	int err =
@@ -160,11 +165,13 @@ static int texts_init(struct backends *backends)
 
 static void views_init(struct shmfs_tree *tree, const struct backends *backends)
 {
+	backends->sysv->number = backends->sysv_text->number = 1;
+	backends->posix->number = backends->posix_text->number = 2;
 	tree->views[SHMFS_VIEW_SYSV] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_POSIX] = view_of(backends->posix);
-	tree->views[SHMFS_VIEW_SYSV_TEXT] = view_of(backends->sysv_text);
-	tree->views[SHMFS_VIEW_POSIX_TEXT] = view_of(backends->posix_text);
+	tree->views[SHMFS_VIEW_SYSV_TEXT] = text_view_of(backends->sysv_text);
+	tree->views[SHMFS_VIEW_POSIX_TEXT] = text_view_of(backends->posix_text);
 }
 
 static int fs_init(struct shmfs_fs *fs, struct backends *backends,

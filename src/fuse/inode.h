@@ -53,6 +53,12 @@ int shmfs_inode_get(struct shmfs_inode_table *, const struct shmfs_view *, struc
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
 void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);
 
+/* Its st_ino. */
+static inline ino_t ino_of(const struct shmfs_inode *inode)
+{
+	return shmfs_object_ino(inode->object, inode->view->variant);
+}
+
 static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_inode *inode)
 {
 	return inode->view->ops;

@@ -33,11 +33,14 @@ double attr_timeout(const struct shmfs_inode *inode)
 
 static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const struct stat *st)
 {
-	return (struct fuse_entry_param){
+	struct fuse_entry_param entry = {
 		.ino = (fuse_ino_t)(uintptr_t)inode,
 		.attr = *st,
 		.attr_timeout = attr_timeout(inode),
 	};
+
+	entry.attr.st_ino = ino_of(inode);
+	return entry;
 }
 
 /* A name, and what it leads to. */

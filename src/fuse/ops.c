@@ -91,6 +91,7 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 		AS_CALLER who = caller_of(req);
 
 		err = ops_of(inode)->getattr(inode->object, &who.caller, &st);
+		st.st_ino = ino_of(inode);
 		timeout = attr_timeout(inode);
 	}
 	if (err)

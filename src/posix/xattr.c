@@ -43,7 +43,7 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
 	const struct shmfs_users_query query = {
 		.files = { { be->dev, obj->base.identity },
-			   { be->base.mount_dev, obj->base.identity } },
+			   { be->base.mount_dev, shmfs_object_ino(&obj->base, 0) } },
 		.open = true,
 		.format = (enum shmfs_users_format)field,
 	};

@@ -126,7 +126,7 @@ static int list_row(const struct shmfs_sysv_row *row, void *arg)
 	} else {
 		name.number = (uint32_t)row->id;
 	}
-	return list->fn(&name, SYSV_INO(row->id), list->arg);
+	return list->fn(&name, (uint64_t)row->id, list->arg);
 }
 
 static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
@@ -212,11 +212,12 @@ static void sysv_object_free(struct shmfs_object *base)
 	free(obj);
 }
 
-/* What no call changes of a segment. */
+/* Is `a` what was seen as `b` before?  No call changes these, and time goes forward. */
 static bool is_same(const struct shmid_ds *a, const struct shmid_ds *b)
 {
-	return a->shm_perm.cuid == b->shm_perm.cuid && a->shm_perm.cgid == b->shm_perm.cgid &&
-	       a->shm_cpid == b->shm_cpid && a->shm_segsz == b->shm_segsz;
+	return a->shm_atime >= b->shm_atime && a->shm_perm.cuid == b->shm_perm.cuid &&
+	       a->shm_perm.cgid == b->shm_perm.cgid && a->shm_cpid == b->shm_cpid &&
+	       a->shm_segsz == b->shm_segsz;
 }
 
 int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
@@ -267,7 +268,6 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
 	bool dest = snapshot->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
 
 	*st = (struct stat){
-		.st_ino = SYSV_INO(snapshot->id),
 		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
 		.st_nlink = snapshot->others + (dest ? 0 : 1),
 		.st_uid = ds->shm_perm.uid,
@@ -284,9 +284,9 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
  * No more than there is: of huge pages the kernel's table tells too many times
  * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
  */
-static blkcnt_t usage_blocks(struct sysv_backend *be, const struct stat *st)
+static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat *st)
 {
-	uint64_t bytes = sysv_usage_of(&be->usage, (int)(st->st_ino & INT32_MAX));
+	uint64_t bytes = sysv_usage_of(&be->usage, id);
 	uint64_t page = (uint64_t)st->st_blksize;
 	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
 
@@ -332,7 +332,7 @@ int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, s
 	    fstat(snapshot.segment->fd, &file) == 0)
 		st->st_blocks = file.st_blocks;
 	else
-		st->st_blocks = usage_blocks(sysv_backend_of(obj), st);
+		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
 	/* Removed before anybody asked again, it is not what was last seen of it. */
 	if (snapshot.segment)
 		st->st_size = (off_t)snapshot.segment->size;

@@ -113,6 +113,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 		struct shmfs_handle **handle_out, struct stat *st)
 {
 	struct sysv_backend *be = (struct sysv_backend *)view->backend;
+	uint64_t before = shmfs_object_moment(view->backend);
 	struct sysv_segment *segment;
 	struct shmfs_object *obj;
 	struct sysv_handle *h;
@@ -126,6 +127,9 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 		return err;
 	h->created = true;
 	id = make_and_open(be, name->number, mode & ~caller->umask, caller, &segment);
+	/* The id can be one of a segment that was removed while it was open. */
+	if (id >= 0)
+		shmfs_object_retire_older(view->backend, (uint64_t)id, before);
 	err = id < 0 ? id : shmfs_object_get(view->backend, (uint64_t)id, sysv_object_make, &obj);
 	if (err) {
 		if (id >= 0)

@@ -46,12 +46,6 @@
 #define SYSV_MODE_LOCKED 02000
 
 /*
- * st_ino of a segment: its shmid, out of the way of the inode numbers of
- * /dev/shm.  tmpfs counts those from 1 in 32 bits (inode32, the default).
- */
-#define SYSV_INO(id) (((ino_t)1 << 32) | (ino_t)(id))
-
-/*
  * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
  * is a descriptor of the segment's inode, which is no attachment; without,
  * an attachment that nattch counts.  Immutable but for its references and its

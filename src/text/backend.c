@@ -83,6 +83,7 @@ static struct shmfs_object *object_make(struct shmfs_backend *base, uint64_t ide
 		return NULL;
 	obj->inner = (struct shmfs_object *)(uintptr_t)identity;
 	shmfs_object_ref(obj->inner);
+	obj->base.number = obj->inner->number;
 	pthread_rwlock_init(&obj->io, NULL);
 	pthread_mutex_init(&obj->lock, NULL);
 	return &obj->base;

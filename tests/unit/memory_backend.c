@@ -255,7 +255,6 @@ static void memory_object_free(struct shmfs_object *obj)
 static struct stat stat_of(const struct memory_file *file)
 {
 	return (struct stat){
-		.st_ino = file->identity,
 		.st_mode = S_IFREG | file->mode,
 		.st_nlink = file->linked,
 		.st_uid = file->uid,
@@ -489,13 +488,22 @@ struct shmfs_view memory_view(struct memory_backend *be)
 	return (struct shmfs_view){ .ops = be->base.ops, .backend = &be->base };
 }
 
+ino_t memory_ino(struct memory_backend *be, const struct memory_file *file)
+{
+	return shmfs_identity_ino(&be->base, file->identity, 0);
+}
+
 void memory_tree(struct shmfs_tree *tree, struct memory_backend *sysv, struct memory_backend *posix)
 {
+	sysv->base.number = 1;
+	posix->base.number = 2;
 	tree->views[SHMFS_VIEW_SYSV] = memory_view(sysv);
 	tree->views[SHMFS_VIEW_BY_ID] = memory_view(sysv);
 	tree->views[SHMFS_VIEW_POSIX] = memory_view(posix);
 	tree->views[SHMFS_VIEW_SYSV_TEXT] = memory_view(sysv);
 	tree->views[SHMFS_VIEW_POSIX_TEXT] = memory_view(posix);
+	tree->views[SHMFS_VIEW_SYSV_TEXT].variant = 1;
+	tree->views[SHMFS_VIEW_POSIX_TEXT].variant = 1;
 }
 
 void memory_fail(struct memory_backend *be, enum memory_slot slot, int err)

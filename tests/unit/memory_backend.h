@@ -149,6 +149,8 @@ struct memory_backend *memory_backend_new(enum memory_flavour);
 shmfs_object_make_fn memory_object_make;
 /* Shows it as it is. */
 struct shmfs_view memory_view(struct memory_backend *);
+/* The st_ino of a file, in a tree. */
+ino_t memory_ino(struct memory_backend *, const struct memory_file *);
 /* Has the tree show both, as the daemon does; its texts are as the memory is. */
 void memory_tree(struct shmfs_tree *, struct memory_backend *sysv, struct memory_backend *posix);
 /* Frees it with its files; false: objects, handles or extents were not given back. */

@@ -52,7 +52,7 @@ static void create_makes_and_opens(void **state)
 	assert_int_equal(k->sysv->seen.gid, 100);
 	assert_int_equal(entry.attr.mode, S_IFREG | 0640);
 	assert_int_equal(entry.attr.uid, 1000);
-	assert_int_equal(entry.attr.ino, k->sysv->last_identity);
+	assert_int_equal(entry.attr.ino, memory_ino(k->sysv, k->sysv->files));
 	assert_true(file.open_flags & FOPEN_DIRECT_IO);
 	assert_int_equal(file.backing_id, 0);
 	assert_int_equal(k->sysv->handles, 1);
@@ -182,7 +182,7 @@ static void a_taken_name_is_opened(void **state)
 	struct kernel_file file;
 
 	assert_int_equal(kernel_create(k, ROOT, "3148", O_RDWR, 0600, &entry, &file), 0);
-	assert_int_equal(entry.attr.ino, segment->identity);
+	assert_int_equal(entry.attr.ino, memory_ino(k->sysv, segment));
 	assert_int_equal(entry.attr_valid_nsec, 0);
 	assert_int_equal(segment->size, 5);
 	assert_int_equal(segment->nhandles, 1);

@@ -13,6 +13,7 @@
 #include "memory_backend.h"
 
 #define OBJECT_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MANY 10000u
 
 /* All that is counted is of the first; the other is there to be apart. */
@@ -42,6 +43,8 @@ static int setup(void **state)
 	no_memory = false;
 	f->sysv = memory_backend_new(MEMORY_SYSV);
 	f->posix = memory_backend_new(MEMORY_POSIX);
+	f->sysv->base.number = 1;
+	f->posix->base.number = 2;
 	f->table = &f->sysv->base.objects;
 	*state = f;
 	return 0;
@@ -313,6 +316,93 @@ static void many_can_have_new_identities(void **state)
 	free(objects);
 }
 
+static void an_older_object_is_another(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *old = get(f->sysv, 7);
+	uint64_t moment = shmfs_object_moment(&f->sysv->base);
+	struct shmfs_object *object;
+
+	shmfs_object_retire_older(&f->sysv->base, 7, moment - 1);
+	shmfs_object_retire_older(&f->sysv->base, 8, moment);
+	assert_false(old->retired);
+	shmfs_object_retire_older(&f->sysv->base, 7, moment);
+	assert_true(old->retired);
+	object = get(f->sysv, 7);
+	shmfs_object_retire_older(&f->sysv->base, 7, moment);
+	assert_false(object->retired);
+	put(old, 1);
+	put(object, 1);
+}
+
+/* --- inode numbers --- */
+
+static void a_number_stays_whatever_becomes_of_the_object(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 7);
+	ino_t ino = shmfs_object_ino(object, 0);
+
+	shmfs_object_rekey(object, 99);
+	assert_int_equal(shmfs_object_ino(object, 0), ino);
+	assert_int_equal(shmfs_identity_ino(&f->sysv->base, 99, 0), ino);
+	shmfs_object_retire(object);
+	assert_int_equal(shmfs_object_ino(object, 0), ino);
+	assert_ptr_equal(shmfs_object_by_ino(&f->sysv->base, ino), object);
+	put(object, 2);
+	assert_null(shmfs_object_by_ino(&f->sysv->base, ino));
+}
+
+static void a_number_in_use_is_not_given_again(void **state)
+{
+	static const uint64_t identities[] = { 7, 7 + (1 << 27), 7 + (1 << 28) };
+	struct fixture *f = *state;
+	struct shmfs_object *objects[COUNT(identities)];
+
+	for (size_t i = 0; i < COUNT(identities); i++)
+		objects[i] = get(f->sysv, identities[i]);
+	for (size_t i = 0; i < COUNT(identities); i++) {
+		ino_t ino = shmfs_object_ino(objects[i], 0);
+
+		assert_int_equal(shmfs_identity_ino(&f->sysv->base, identities[i], 0), ino);
+		assert_ptr_equal(shmfs_object_by_ino(&f->sysv->base, ino), objects[i]);
+		assert_in_range(ino, UINT64_C(1) << 29, (UINT64_C(1) << 29) + (1 << 28) - 1);
+		for (size_t j = 0; j < i; j++)
+			assert_int_not_equal(shmfs_object_ino(objects[j], 0), ino);
+	}
+	for (size_t i = 0; i < COUNT(identities); i++)
+		put(objects[i], 2);
+}
+
+static void a_listing_knows_a_number_before_the_object_is_in_use(void **state)
+{
+	struct fixture *f = *state;
+	ino_t ino = shmfs_identity_ino(&f->sysv->base, 65538, 0);
+	struct shmfs_object *object = get(f->sysv, 65538);
+
+	assert_int_equal(shmfs_object_ino(object, 0), ino);
+	put(object, 1);
+}
+
+static void backends_and_variants_have_numbers_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *here = get(f->sysv, 7);
+	struct shmfs_object *there = get(f->posix, 7);
+	ino_t inos[] = { shmfs_object_ino(here, 0), shmfs_object_ino(here, 1),
+			 shmfs_object_ino(there, 0), shmfs_object_ino(there, 1) };
+
+	for (size_t i = 0; i < COUNT(inos); i++) {
+		assert_true(inos[i] <= UINT32_MAX);
+		for (size_t j = 0; j < i; j++)
+			assert_int_not_equal(inos[i], inos[j]);
+	}
+	assert_ptr_equal(shmfs_object_by_ino(&f->sysv->base, inos[1]), here);
+	assert_null(shmfs_object_by_ino(&f->sysv->base, inos[3]));
+	put(here, 2);
+	put(there, 1);
+}
+
 static struct shmfs_object *no_object(struct shmfs_backend *backend, uint64_t identity)
 {
 	(void)backend, (void)identity;
@@ -439,6 +529,11 @@ int main(void)
 		OBJECT_TEST(a_new_identity_is_taken_from_another),
 		OBJECT_TEST(a_retired_object_can_have_a_new_identity),
 		OBJECT_TEST(many_can_have_new_identities),
+		OBJECT_TEST(an_older_object_is_another),
+		OBJECT_TEST(a_number_stays_whatever_becomes_of_the_object),
+		OBJECT_TEST(a_number_in_use_is_not_given_again),
+		OBJECT_TEST(a_listing_knows_a_number_before_the_object_is_in_use),
+		OBJECT_TEST(backends_and_variants_have_numbers_of_their_own),
 		OBJECT_TEST(an_object_that_cannot_be_made_is_none),
 		OBJECT_TEST(works_on_without_memory_to_grow),
 		cmocka_unit_test(no_table_without_memory),
