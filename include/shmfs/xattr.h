@@ -25,9 +25,8 @@ struct shmfs_xattr {
 	const char *name; /* whole, with its namespace */
 	/*
 	 * Write the value of now to `out`, at most XATTR_SIZE_MAX bytes.  Called
-	 * when it is asked for by name, never to list, so it may take its time
-	 * (after shmfs_loop_release_lead() or the like).  Returns 0 or a negative
-	 * errno; -ENODATA: just now it has none.
+	 * when it is asked for by name, never to list, so it may take its time.
+	 * Returns 0 or a negative errno; -ENODATA: just now it has none.
 	 */
 	int (*get)(void *context, int field, FILE *out, const struct shmfs_caller *);
 	/* NULL: for reading only */

@@ -101,7 +101,6 @@ static int users_init(struct backends *backends, int dir)
 {
 	struct shmfs_users_config config = {
 		.proc_dir = PROC_DIR,
-		.release_lead = shmfs_loop_release_lead,
 	};
 	struct stat st;
 
@@ -116,13 +115,11 @@ static int backends_init(struct backends *backends, const struct shmfs_options *
 	struct shmfs_posix_config posix = {
 		.dir = open_shm_dir(options),
 		.proc_dir = PROC_DIR,
-		.release_lead = shmfs_loop_release_lead,
 	};
 	struct shmfs_sysv_config sysv = {
 		.min_size = options->min_size,
 		.proc_dir = PROC_DIR,
 		.user_xattr_dir = USER_XATTR_DIR,
-		.release_lead = shmfs_loop_release_lead,
 	};
 	int err;
 
@@ -155,12 +152,9 @@ static struct shmfs_view text_view_of(struct shmfs_backend *backend)
 
 static int texts_init(struct backends *backends)
 {
-	int err =
-		shmfs_text_new(backends->sysv, true, shmfs_loop_release_lead, &backends->sysv_text);
+	int err = shmfs_text_new(backends->sysv, true, NULL, &backends->sysv_text);
 
-	return err ? err :
-		     shmfs_text_new(backends->posix, false, shmfs_loop_release_lead,
-				    &backends->posix_text);
+	return err ? err : shmfs_text_new(backends->posix, false, NULL, &backends->posix_text);
 }
 
 static void views_init(struct shmfs_tree *tree, const struct backends *backends)
@@ -269,6 +263,7 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	if (!err && signal_fd < 0)
 		err = signal_fd;
 	shmfs_process_limit_descriptors();
+	shmfs_process_raise_nice_limit();
 	if (!err)
 		err = shmfs_mount_add_options(args, options, backends.posix);
 	if (!err)

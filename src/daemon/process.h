@@ -24,4 +24,10 @@ int shmfs_process_block_signals(void);
  */
 void shmfs_process_limit_descriptors(void);
 
+/*
+ * Where root starts the daemon, let its threads return from SCHED_IDLE to normal
+ * scheduling: fuse/follow.h.
+ */
+void shmfs_process_raise_nice_limit(void);
+
 #endif

@@ -10,7 +10,11 @@
  *   fuse_passthrough.c  binding open files to descriptors that the kernel serves
  *   open_order.c        keeps replies to opens in order
  *   reply.c             replies that libfuse before 3.17 cannot make
- *   fuse_loop.c         how requests are handed to threads
+ *   loop.c              how requests are handed to threads; the main thread
+ *   worker.c            one thread: reads a request, has it served
+ *   threads.c           the threads: making, waking, which of them read
+ *   aside.c             requests that wait for their user's share of the threads
+ *   follow.c            a thread stays on its caller's processor
  */
 #ifndef SHMFS_FUSE_FS_H
 #define SHMFS_FUSE_FS_H
@@ -170,7 +174,7 @@ void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
 /* As close_files(), for directories. */
 void close_dirs(struct shmfs_fs *);
 
-/* --- fuse_loop.c --- */
+/* --- loop.c, worker.c --- */
 
 /*
  * Serve requests until the filesystem is unmounted or `signal_fd`, of
@@ -178,13 +182,6 @@ void close_dirs(struct shmfs_fs *);
  */
 int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
 
-/*
- * To be called before anything that may take long: lets another thread wait
- * for the next request meanwhile.
- */
-void shmfs_loop_release_lead(void);
-/* The same, but only if the next request is waiting. */
-void shmfs_loop_offer_lead(void);
 /* A buffer of the calling thread of the loop, or NULL: no memory. */
 char *shmfs_loop_scratch(size_t size);
 

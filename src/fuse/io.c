@@ -14,8 +14,8 @@
 #include "shmfs/sigbus.h"
 #include "shmfs/extent.h"
 
-/* Above this a request is worth asking whether another waits. */
-#define LONG_IO ((size_t)64 << 10)
+/* A step of a copy through a buffer. */
+#define COPY_STEP ((size_t)64 << 10)
 /* From here on splice(2) is faster than a copy through a buffer. */
 #define SPLICED_REPLY ((size_t)16 << 10)
 
@@ -83,8 +83,6 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		reply_error(req, -EINVAL);
 		return;
 	}
-	if (size > LONG_IO)
-		shmfs_loop_offer_lead();
 	err = ops->read_begin(file->handle, off, size, &extent);
 	if (err) {
 		reply_error(req, err);
@@ -118,8 +116,6 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 
 	(void)ino;
 	shmfs_open_order_acknowledge(file);
-	if (size > LONG_IO)
-		shmfs_loop_offer_lead();
 	n = ops->write_begin(file->handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
 	if (n == 0)
 		n = store(file, &extent, from);
@@ -136,7 +132,6 @@ void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, o
 	AS_CALLER who = caller_of(req);
 
 	(void)ino;
-	shmfs_loop_release_lead();
 	reply_error(req, ops_of(file->inode)->fallocate(file->handle, mode, off, len, &who.caller));
 }
 
@@ -158,7 +153,7 @@ void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 /* For what copy_file_range(2) does not do: files of different filesystems. */
 static ssize_t copy_through_buffer(const struct shmfs_extent *to, const struct shmfs_extent *from)
 {
-	size_t len = to->len < LONG_IO ? to->len : LONG_IO;
+	size_t len = to->len < COPY_STEP ? to->len : COPY_STEP;
 	char *buffer = shmfs_loop_scratch(len);
 	ssize_t n;
 
@@ -225,7 +220,6 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	ssize_t n = 0;
 
 	(void)in, (void)out, (void)flags;
-	shmfs_loop_release_lead();
 	while (done < len) {
 		n = copy_once(file_of(fi_out), off_out + (off_t)done, file_of(fi_in),
 			      off_in + (off_t)done, len - done, &who.caller);

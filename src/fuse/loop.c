@@ -2,322 +2,188 @@
 /*
  * How requests are handed to threads.
  *
- * Nearly every request is answered within a microsecond or two, and what it
- * costs its caller is the way there and back: two wake-ups, of a thread here
- * and of the caller, which take ten times as long.  So one thread, the
- * leader, waits for requests and answers them itself, in a row, with no
- * hand-over.  Only before something that may take long it gives up the lead
- * (shmfs_loop_release_lead()): another thread waits then, an idle one or a new
- * one, and the old leader queues up to lead again when it is done.
+ * Nearly every request is answered within a microsecond or two, but any can sleep: on an
+ * object's lock that a user holds, on memory, on a process that is looked at.  So one
+ * thread always waits in read(2) on the device while others serve: the next one reads as
+ * soon as a request is entered, and if no other thread is left, one more is made.  No
+ * piece of code has to say that it may take long.
  *
- * A caller that walks many files sends its next request as soon as it has the
- * answer to the last.  While requests come that fast the leader does not
- * sleep between them but asks again for a moment: that saves the first of the
- * two wake-ups, and halved the time of a stat(2) where it was measured.  With
- * a pause between requests it sleeps at once.
+ * One user cannot have all threads.  A request past its user's share is put aside and
+ * served when one of that user's is done.
+ *
+ * While one caller asks after the other, what it costs is the way there and back.  Then
+ * one thread alone reads and serves, beside the caller (follow.h), and the others sleep.
+ * That thread can be held up, by a request or by whatever else runs on its processor.  So
+ * the main thread looks every millisecond whether it gets on, and if not wakes the others.
  */
 #include "fuse/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <time.h>
 
+#include "fuse/threads.h"
+#include "fuse/worker.h"
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
-/* With a page for its header (fs/fuse/dev.c, fuse_dev_do_read()). */
-#define MAX_REQUEST (MAX_TRANSFER + 4096)
-/* Requests that are under way at once; the kernel queues more. */
-#define MAX_THREADS 10
-/* How long the leader asks again, and how close requests must come for that. */
-#define SPIN_NS 50000u
-/* How long a thread without a buffer waits for memory. */
-#define NO_MEMORY_MS 50
-/* A stream of requests without a pause must not hide a signal. */
-#define SIGNAL_CHECK_EVERY 256
+/* Threads at the start. */
+#define FEW_READERS 2
+/* How often the main thread looks, how often it finds no progress, and when it stops looking. */
+#define WATCH_MS 1
+#define MANY_LOOKS 2
+#define QUIET_NS 20000000u
+/* How often readers are woken to end. */
+#define WAKE_NS 10000000
 
-struct loop {
-	struct fuse_session *session; /* borrowed */
-	int fd;			      /* borrowed; /dev/fuse, non-blocking */
-	int signal_fd;		      /* borrowed */
-	int max_threads;
-	bool may_spin; /* on one processor it would keep the caller from it */
+/* --- the main thread --- */
 
-	pthread_mutex_t lock; /* protects all below; held for moments */
-	pthread_cond_t changed;
-	bool led;     /* some thread waits for requests */
-	bool stopped; /* no more of them */
-	int idle;     /* threads that wait to lead */
-	int threads;
-	int starving; /* those of them that wait for memory */
-	pthread_t ids[MAX_THREADS];
-	int error;
+static void on_wake_signal(int number)
+{
+	(void)number;
+}
+
+/* Without SA_RESTART: read(2) is to return. */
+static int catch_wake_signal(struct sigaction *before)
+{
+	const struct sigaction action = { .sa_handler = on_wake_signal };
+
+	return sigaction(SHMFS_WAKE_SIGNAL, &action, before) == 0 ? 0 : -errno;
+}
+
+/* How the one thread that reads gets on. */
+struct watch {
+	unsigned served;
+	unsigned looks; /* while there was a request, and nothing was served */
+	uint64_t moved; /* when something was; CLOCK_MONOTONIC, ns */
+	bool is_active; /* to be looked at again soon */
 };
 
-/* What a thread of the loop knows of itself. */
-static _Thread_local struct loop *leading;
-
-/* Its buffer for bytes that have to be copied on their way; owned. */
-static _Thread_local struct {
-	char *mem;
-	size_t size;
-} scratch;
-
-static void *work(void *arg);
-
-/* loop->lock is held. */
-static int add_thread(struct loop *loop)
+static void look_after(struct loop *loop, struct watch *watch)
 {
-	int err = pthread_create(&loop->ids[loop->threads], NULL, work, loop);
+	struct pollfd device = { .fd = loop->fd, .events = POLLIN };
+	struct worker *worker = &loop->workers[0];
+	const uint64_t now = shmfs_now_ns();
 
-	if (!err)
-		loop->threads++;
-	return -err;
-}
-
-void shmfs_loop_release_lead(void)
-{
-	struct loop *loop = leading;
-
-	if (!loop)
+	SHMFS_LOCKED(&loop->lock);
+	if (!loop->single) {
+		watch->is_active = false;
 		return;
-	pthread_mutex_lock(&loop->lock);
-	/* Somebody has to be there to lead; if nobody can, we go on as we are. */
-	if (loop->idle > 0 ||
-	    (loop->threads < loop->max_threads && loop->starving == 0 && add_thread(loop) == 0)) {
-		loop->led = false;
-		leading = NULL;
-		pthread_cond_signal(&loop->changed);
 	}
-	pthread_mutex_unlock(&loop->lock);
-}
-
-void shmfs_loop_offer_lead(void)
-{
-	struct loop *loop = leading;
-	struct pollfd next;
-
-	if (!loop)
-		return;
-	next = (struct pollfd){ .fd = loop->fd, .events = POLLIN };
-	if (poll(&next, 1, 0) > 0)
-		shmfs_loop_release_lead();
-}
-
-char *shmfs_loop_scratch(size_t size)
-{
-	if (scratch.size < size) {
-		char *mem = realloc(scratch.mem, size);
-
-		if (!mem)
-			return NULL;
-		scratch.mem = mem;
-		scratch.size = size;
+	if (loop->served != watch->served) {
+		watch->served = loop->served;
+		watch->moved = now;
+		watch->looks = 0;
+	} else if (worker->state == SERVING) {
+		if (++watch->looks > MANY_LOOKS)
+			shmfs_threads_end_single(loop);
+	} else if (poll(&device, 1, 0) > 0) {
+		if (++watch->looks > MANY_LOOKS && worker->beside)
+			shmfs_threads_take_break(loop);
+	} else {
+		watch->looks = 0;
 	}
-	return scratch.mem;
+	watch->is_active = watch->looks > 0 || now - watch->moved < QUIET_NS;
 }
 
-static void stop(struct loop *loop, int error)
+static bool reads_alone(struct loop *loop)
 {
-	pthread_mutex_lock(&loop->lock);
-	loop->stopped = true;
-	if (!loop->error)
-		loop->error = error;
-	pthread_cond_broadcast(&loop->changed);
-	pthread_mutex_unlock(&loop->lock);
+	SHMFS_LOCKED(&loop->lock);
+	return loop->single;
 }
 
-/* Wait for the lead.  False: there is nothing more to lead. */
-static bool lead(struct loop *loop)
+static bool is_stopped(struct loop *loop)
 {
-	bool ours;
-
-	pthread_mutex_lock(&loop->lock);
-	loop->idle++;
-	while (loop->led && !loop->stopped)
-		pthread_cond_wait(&loop->changed, &loop->lock);
-	loop->idle--;
-	ours = !loop->stopped;
-	if (ours)
-		loop->led = true;
-	pthread_mutex_unlock(&loop->lock);
-	leading = ours ? loop : NULL;
-	return ours;
+	SHMFS_LOCKED(&loop->lock);
+	return loop->stopped;
 }
 
-/* Wait until there is a request.  False: a signal came instead. */
-static bool wait_for_request(const struct loop *loop, int timeout_ms)
+/* Until a signal comes or a thread has stopped the loop. */
+static void watch(struct loop *loop, int signal_fd)
 {
 	struct pollfd fds[] = {
+		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = loop->event_fd, .events = POLLIN },
 		{ .fd = loop->fd, .events = POLLIN },
-		{ .fd = loop->signal_fd, .events = POLLIN },
 	};
+	struct watch watch = { 0 };
+	eventfd_t count;
 
-	while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR)
-		;
-	return fds[1].revents == 0;
-}
+	while (!is_stopped(loop)) {
+		bool asleep = reads_alone(loop) && !watch.is_active;
 
-/* When requests came and went, as far as the leader needs it. */
-struct pace {
-	uint64_t answered; /* when the last request was done with */
-	bool fast;	   /* it had come soon after the one before */
-	unsigned count;
-};
-
-/*
- * Read one request.  fuse_session_receive_buf() does the same, but takes
- * ECONNABORTED for an error and says so on standard error.
- */
-static int read_request(const struct loop *loop, struct fuse_buf *buf)
-{
-	ssize_t n;
-
-	if (!buf->mem)
-		buf->mem = malloc(MAX_REQUEST);
-	if (!buf->mem)
-		return -ENOMEM;
-	n = read(loop->fd, buf->mem, MAX_REQUEST);
-	if (n < 0)
-		return -errno;
-	buf->size = (size_t)n;
-	return (int)n;
-}
-
-/*
- * Did a request end before it could be read, so that the next one is to be read?
- * ENOENT: it was interrupted.  ECONNABORTED: it went with the mount, and so may the
- * next few until there is ENODEV (fs/fuse/dev.c, fuse_dev_do_read(), fuse_abort_conn()).
- */
-static bool is_lost(int err)
-{
-	return err == -EINTR || err == -ENOENT || err == -ECONNABORTED;
-}
-
-/*
- * Get one request.  Returns its size, 0 when there will be no more, or a
- * negative errno.
- */
-static int receive(const struct loop *loop, struct pace *pace, struct fuse_buf *buf)
-{
-	int size;
-
-	if (++pace->count % SIGNAL_CHECK_EVERY == 0 && !wait_for_request(loop, 0))
-		return 0;
-	for (;;) {
-		size = read_request(loop, buf);
-		if (is_lost(size))
-			continue;
-		if (size != -EAGAIN)
-			break;
-		if (loop->may_spin && pace->fast && shmfs_now_ns() - pace->answered < SPIN_NS)
-			continue;
-		if (!wait_for_request(loop, -1))
-			return 0;
+		poll(fds, asleep ? 3 : 2, watch.is_active ? WATCH_MS : -1);
+		if (fds[0].revents)
+			shmfs_threads_stop(loop, 0);
+		eventfd_read(loop->event_fd, &count);
+		look_after(loop, &watch);
 	}
-	pace->fast = shmfs_now_ns() - pace->answered < SPIN_NS;
-	return size == -ENODEV ? 0 : size; /* unmounted */
 }
 
-/*
- * There is no memory for this thread's buffer, and no request has been read
- * yet.  Threads that have theirs can serve: let one of them lead.
- * False: a signal came meanwhile.
- */
-static bool wait_for_memory(struct loop *loop)
+/* --- start and end --- */
+
+static int start(struct loop *loop)
 {
-	struct pollfd signal = { .fd = loop->signal_fd, .events = POLLIN };
-	bool signalled;
-
-	pthread_mutex_lock(&loop->lock);
-	loop->starving++;
-	if (loop->idle > 0) {
-		loop->led = false;
-		leading = NULL;
-		pthread_cond_signal(&loop->changed);
-	}
-	pthread_mutex_unlock(&loop->lock);
-	signalled = poll(&signal, 1, NO_MEMORY_MS) > 0;
-	pthread_mutex_lock(&loop->lock);
-	loop->starving--;
-	pthread_mutex_unlock(&loop->lock);
-	return !signalled;
+	SHMFS_LOCKED(&loop->lock);
+	if (loop->follow.useful)
+		shmfs_threads_add_single(loop);
+	for (int i = 0; i < FEW_READERS; i++)
+		shmfs_threads_add(loop);
+	return loop->readers > 0 ? 0 : -ENOMEM;
 }
 
-static void *work(void *arg)
+static bool wake_all(struct loop *loop)
 {
-	struct loop *loop = arg;
-	struct fuse_buf buf = { 0 };
-	struct pace pace = { 0 };
-
-	while (lead(loop)) {
-		while (leading) {
-			int size = receive(loop, &pace, &buf);
-
-			if (size == -ENOMEM && wait_for_memory(loop))
-				continue;
-			if (size <= 0) {
-				stop(loop, size == -ENOMEM ? 0 : size);
-				break;
-			}
-			fuse_session_process_buf(loop->session, &buf);
-			pace.answered = shmfs_now_ns();
-		}
-	}
-	free(buf.mem);
-	free(scratch.mem);
-	return NULL;
+	SHMFS_LOCKED(&loop->lock);
+	return shmfs_threads_wake_all(loop);
 }
 
-/* More than one, that we may run on? */
-static bool has_processors(void)
+static bool is_thread(struct loop *loop, const struct worker *worker)
 {
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+	SHMFS_LOCKED(&loop->lock);
+	return worker->state != FREE;
 }
 
-/* Threads are added by threads: the last of them is known when all ended. */
 static void join(struct loop *loop)
 {
-	for (int i = 0;; i++) {
-		pthread_t id;
-		bool more;
+	const struct timespec moment = { .tv_nsec = WAKE_NS };
 
-		pthread_mutex_lock(&loop->lock);
-		more = i < loop->threads;
-		if (more)
-			id = loop->ids[i];
-		pthread_mutex_unlock(&loop->lock);
-		if (!more)
-			break;
-		pthread_join(id, NULL);
-	}
+	while (wake_all(loop))
+		nanosleep(&moment, NULL);
+	for (int i = 0; i <= loop->max_threads; i++)
+		if (is_thread(loop, &loop->workers[i]))
+			pthread_join(loop->workers[i].id, NULL);
 }
 
 int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thread)
 {
 	struct loop loop = {
 		.session = session,
+		.work = shmfs_worker_run,
 		.fd = fuse_session_fd(session),
-		.signal_fd = signal_fd,
-		.max_threads = single_thread ? 1 : MAX_THREADS,
-		.may_spin = has_processors(),
+		.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.max_threads = single_thread ? 1 : SHMFS_MAX_THREADS,
+		.read_lock = PTHREAD_MUTEX_INITIALIZER,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
 	};
-	int err;
+	SHMFS_AUTO_FD int event_fd = loop.event_fd;
+	struct sigaction before;
+	int err = event_fd < 0 ? -errno : catch_wake_signal(&before);
 
-	if (fcntl(loop.fd, F_SETFL, O_NONBLOCK) != 0)
-		return -errno;
-	pthread_mutex_lock(&loop.lock);
-	err = add_thread(&loop);
-	pthread_mutex_unlock(&loop.lock);
 	if (err)
 		return err;
+	shmfs_follow_init(&loop.follow);
+	loop.follow.useful = loop.follow.useful && !single_thread;
+	err = start(&loop);
+	if (err)
+		shmfs_threads_stop(&loop, err);
+	else
+		watch(&loop, signal_fd);
 	join(&loop);
+	shmfs_follow_clear(&loop.follow);
+	sigaction(SHMFS_WAKE_SIGNAL, &before, NULL);
 	return loop.error;
 }

@@ -145,7 +145,6 @@ void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid
 		if (atomic_load(&inode->nunacknowledged) == 0)
 			break;
 		pthread_mutex_unlock(&inode->backing_lock);
-		shmfs_loop_release_lead();
 		nanosleep(&moment, NULL);
 		pthread_mutex_lock(&inode->backing_lock);
 	}

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "fuse/threads.h"
 #include "kernel.h"
 
 #define ROOT SHMFS_DIR_ROOT
@@ -158,15 +159,6 @@ static uint64_t post_fallocate(struct fixture *f)
 	return f->k->unique;
 }
 
-static uint64_t post_read(struct fixture *f, uint32_t size)
-{
-	const struct fuse_read_in in = { .fh = f->file.fh, .size = size, .lock_owner = 1 };
-	const struct kernel_part part = { &in, sizeof(in) };
-
-	kernel_post(f->k, FUSE_READ, f->file.node, &part, 1);
-	return f->k->unique;
-}
-
 /* The number of the request that is answered next; 0: none is for that long. */
 static uint64_t answered(const struct fixture *f, int timeout_ms)
 {
@@ -281,48 +273,59 @@ static void a_single_thread_serves_one_after_the_other(void **state)
 	stop(f);
 }
 
-static void a_long_read_lets_others_through(void **state)
+/*
+ * A user has half of the threads.  Requests past that wait for one of that user's, and
+ * others are served at once.
+ */
+static void one_user_leaves_threads_to_others(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t slow = post_read(f, 128 << 10);
-	uint64_t quick = post_getattr(f);
+	const int share = SHMFS_MAX_THREADS / 2;
+	const int count = share + 4;
+	uint64_t sum = 0;
+	uint64_t other;
 
-	start(f, MEMORY_READ_BEGIN);
-	assert_int_equal(answered(f, LONG_TIME), quick);
-	let_through(f, 1);
-	assert_int_equal(answered(f, LONG_TIME), slow);
+	start(f, MEMORY_FALLOCATE);
+	f->k->uid = 1001;
+	for (int i = 0; i < count; i++)
+		sum += post_fallocate(f);
+	for (int i = 0; i < share; i++)
+		sem_wait(&f->arrived);
+	sum += post_getattr(f);
+	f->k->uid = 1002;
+	other = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), other);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	assert_int_equal(sem_trywait(&f->arrived), -1);
+	let_through(f, count);
+	for (int i = 0; i < count + 1; i++)
+		sum -= answered(f, LONG_TIME);
+	assert_int_equal(sum, 0);
 	stop(f);
 }
 
-/* Handing over costs time, which a read that nobody waits behind need not take. */
-static void a_long_read_that_is_alone_keeps_the_lead(void **state)
+/* The second of two users who block what they can still leaves something to the third. */
+static void two_users_leave_threads_to_others(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t slow = post_read(f, 128 << 10);
-	uint64_t quick;
+	const int count = SHMFS_MAX_THREADS;
+	uint64_t sum = 0;
+	uint64_t other;
 
-	start(f, MEMORY_READ_BEGIN);
-	sem_wait(&f->arrived);
-	quick = post_getattr(f);
-	assert_int_equal(answered(f, A_WHILE), 0);
-	let_through(f, 1);
-	assert_int_equal(answered(f, LONG_TIME), slow);
-	assert_int_equal(answered(f, LONG_TIME), quick);
-	stop(f);
-}
-
-static void a_short_read_is_served_in_its_turn(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t slow = post_read(f, 4096);
-	uint64_t quick = post_getattr(f);
-
-	start(f, MEMORY_READ_BEGIN);
-	sem_wait(&f->arrived);
-	assert_int_equal(answered(f, A_WHILE), 0);
-	let_through(f, 1);
-	assert_int_equal(answered(f, LONG_TIME), slow);
-	assert_int_equal(answered(f, LONG_TIME), quick);
+	start(f, MEMORY_FALLOCATE);
+	for (int i = 0; i < 2 * count; i++) {
+		f->k->uid = 1001 + (uint32_t)i / (uint32_t)count;
+		sum += post_fallocate(f);
+	}
+	for (int i = 0; i < SHMFS_MAX_THREADS * 3 / 4; i++)
+		sem_wait(&f->arrived);
+	f->k->uid = 1003;
+	other = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), other);
+	let_through(f, 2 * count);
+	for (int i = 0; i < 2 * count; i++)
+		sum -= answered(f, LONG_TIME);
+	assert_int_equal(sum, 0);
 	stop(f);
 }
 
@@ -390,56 +393,44 @@ static void a_stream_of_requests_hides_no_signal(void **state)
 	assert_in_range(drain_device(f->k), 1, count);
 }
 
-static void who_has_no_memory_lets_others_lead(void **state)
+/* Threads that are there go on, though no more can be made. */
+static void goes_on_without_memory_for_more_threads(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t slow;
+	uint64_t sum = 0;
 	uint64_t quick;
 
 	start(f, MEMORY_FALLOCATE);
 	quick = post_getattr(f);
 	assert_int_equal(answered(f, LONG_TIME), quick);
+	atomic_store(&asked_without, 0);
 	atomic_store(&no_memory, true);
-	slow = post_fallocate(f);
+	sum += post_fallocate(f);
 	sem_wait(&f->arrived);
 	quick = post_getattr(f);
-	/* The thread that leads now has no buffer, the one that has is at the gate. */
-	assert_int_equal(answered(f, A_WHILE), 0);
-	let_through(f, 1);
-	assert_int_equal(answered(f, LONG_TIME), slow);
 	assert_int_equal(answered(f, LONG_TIME), quick);
-	quick = post_getattr(f);
-	assert_int_equal(answered(f, LONG_TIME), quick);
-	atomic_store(&no_memory, false);
-	stop(f);
-}
-
-static void without_memory_it_waits_for_some(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t request = post_getattr(f);
-
-	atomic_store(&no_memory, true);
-	start(f, MEMORY_SLOTS);
-	assert_int_equal(answered(f, A_WHILE), 0);
-	atomic_store(&no_memory, false);
-	assert_int_equal(answered(f, LONG_TIME), request);
-	stop(f);
-}
-
-static void without_memory_it_can_be_ended(void **state)
-{
-	struct fixture *f = *state;
-
-	atomic_store(&no_memory, true);
-	atomic_store(&asked_without, 0);
-	start(f, MEMORY_SLOTS);
+	for (int i = 0; i < 10; i++)
+		sum += post_fallocate(f);
 	while (atomic_load(&asked_without) == 0)
 		usleep(1000);
-	stop(f);
-	/* It did not spin meanwhile. */
-	assert_in_range(atomic_load(&asked_without), 1, 20);
+	let_through(f, 11);
+	for (int i = 0; i < 11; i++)
+		sum -= answered(f, LONG_TIME);
+	assert_int_equal(sum, 0);
 	atomic_store(&no_memory, false);
+	stop(f);
+}
+
+static void without_memory_it_does_not_begin(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&no_memory, true);
+	start(f, MEMORY_SLOTS);
+	assert_int_equal(pthread_join(f->thread, NULL), 0);
+	assert_int_equal(f->result, -ENOMEM);
+	atomic_store(&no_memory, false);
+	f->k->sysv->hook = NULL;
 }
 
 /* What an unmount looks like under load: some requests are gone, then the device is. */
@@ -463,14 +454,12 @@ int main(void)
 		LOOP_TEST(any_number_can_block),
 		LOOP_TEST(threads_come_back),
 		LOOP_TEST(a_single_thread_serves_one_after_the_other),
-		LOOP_TEST(a_long_read_lets_others_through),
-		LOOP_TEST(a_long_read_that_is_alone_keeps_the_lead),
-		LOOP_TEST(a_short_read_is_served_in_its_turn),
+		LOOP_TEST(one_user_leaves_threads_to_others),
+		LOOP_TEST(two_users_leave_threads_to_others),
 		LOOP_TEST(ends_when_the_last_request_is_done),
 		LOOP_TEST(a_stream_of_requests_hides_no_signal),
-		LOOP_TEST(who_has_no_memory_lets_others_lead),
-		LOOP_TEST(without_memory_it_waits_for_some),
-		LOOP_TEST(without_memory_it_can_be_ended),
+		LOOP_TEST(goes_on_without_memory_for_more_threads),
+		LOOP_TEST(without_memory_it_does_not_begin),
 		LOOP_TEST(requests_lost_at_an_unmount_are_no_error),
 	};
 
