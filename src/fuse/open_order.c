@@ -31,51 +31,31 @@
 /* How long an opener may need to take up its reply on a busy machine. */
 #define SETTLE_NS 200000000
 
+/* The numbers of these calls in programs of the other architecture that the kernel runs. */
+#if defined(__x86_64__) /* i386: open creat execve openat open_by_handle_at execveat */
+#define FOREIGN_OPENS 5, 8, 11, 295, 342, 358
+#elif defined(__i386__) /* x86-64, in the same order */
+#define FOREIGN_OPENS 2, 85, 59, 257, 304, 322
+#elif defined(__aarch64__) /* arm, in the same order */
+#define FOREIGN_OPENS 5, 8, 11, 322, 371, 387
+#elif defined(__arm__) /* arm64: execve openat open_by_handle_at execveat */
+#define FOREIGN_OPENS 221, 56, 265, 281
+#else
+#define FOREIGN_OPENS SYS_openat
+#endif
+
 /*
- * Calls that open files.  /proc/PID/syscall gives the number alone, which may be of
- * this architecture or of the other one that the kernel runs programs of.  A number
- * that is an open in either counts: an opener waited for in vain costs SETTLE_NS.
+ * Does a call open files?  /proc/PID/syscall gives its number and not whose number
+ * that is, so both count.  An opener that is waited for in vain costs SETTLE_NS.
  */
 static bool is_open_call(long number)
 {
 	static const long calls[] = {
-		SYS_openat2,
-		SYS_io_uring_enter, /* the same everywhere */
-		SYS_openat,
-		SYS_open_by_handle_at,
-		SYS_execve,
-		SYS_execveat,
 #ifdef SYS_open
-		SYS_open,
-		SYS_creat,
+		SYS_open,     SYS_creat,
 #endif
-#if defined(__x86_64__) /* i386: open creat execve openat open_by_handle_at execveat */
-		5,
-		8,
-		11,
-		295,
-		342,
-		358,
-#elif defined(__i386__)	   /* x86-64, in the same order */
-		2,
-		85,
-		59,
-		257,
-		304,
-		322,
-#elif defined(__aarch64__) /* arm */
-		5,
-		8,
-		11,
-		322,
-		371,
-		387,
-#elif defined(__arm__)	   /* arm64: execve openat open_by_handle_at execveat */
-		221,
-		56,
-		265,
-		281,
-#endif
+		SYS_openat,   SYS_openat2,	  SYS_open_by_handle_at, SYS_execve,
+		SYS_execveat, SYS_io_uring_enter, FOREIGN_OPENS,
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {

@@ -7,15 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -294,144 +290,6 @@ static void what_the_kernel_will_not_bind_is_served(void **state)
 	expect_backings(1, 0);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* A process that runs, or waits, until it is killed. */
-static pid_t start_process(bool runs)
-{
-	pid_t pid = fork();
-
-	assert_int_not_equal(pid, -1);
-	/* A case that fails does not get to end it. */
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (pid == 0) {
-		if (!runs)
-			pause();
-	}
-	return pid;
-}
-
-static void end_process(pid_t pid)
-{
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
-/* Does a process wait for something?  Until it is there, it runs. */
-static bool waits(pid_t pid)
-{
-	char path[64];
-	char text[512] = "";
-	const char *name_end;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_int_not_equal(fd, -1);
-	assert_true(read(fd, text, sizeof(text) - 1) > 0);
-	close(fd);
-	name_end = strrchr(text, ')');
-	return name_end && strncmp(name_end, ") S", 3) == 0;
-}
-
-/* How long process `second` has to wait with an open for that of `opener`. */
-static int64_t wait_for_served(struct kernel *k, pid_t opener, pid_t second, bool used)
-{
-	struct kernel_file served;
-	struct kernel_file bound;
-	uint32_t written;
-	int64_t before;
-
-	k->pid = (uint32_t)opener;
-	served = open_as(k, SHMFS_IO_DAEMON);
-	k->pid = (uint32_t)second;
-	if (used)
-		assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
-	before = now_ms();
-	bound = open_as(k, SHMFS_IO_PASSTHROUGH);
-	before = now_ms() - before;
-	k->pid = 0;
-	expect_flags(&bound, true, false, 5);
-	kernel_close(k, &served);
-	assert_int_equal(kernel_backing.opened, kernel_backing.closed + 1);
-	kernel_close(k, &bound);
-	assert_int_equal(kernel_backing.opened, kernel_backing.closed);
-	return before;
-}
-
-/* Who is held back is so each time; who is not may meet a busy machine, but not always. */
-static bool is_held_back(struct kernel *k, pid_t opener, pid_t second, bool used)
-{
-	for (int i = 0; i < 10; i++)
-		if (wait_for_served(k, opener, second, used) < 100)
-			return false;
-	return true;
-}
-
-/*
- * The kernel takes replies in any order, and would refuse the served open if
- * it saw the bound one first: that one is held back for a moment.
- */
-static void a_file_is_bound_a_moment_after_a_served_one(void **state)
-{
-	struct kernel *k = *state;
-	pid_t opener = start_process(true);
-
-	memory_add(k->posix, 0, name);
-	assert_true(wait_for_served(k, opener, 0, false) >= 100);
-	end_process(opener);
-}
-
-static void an_opener_that_waits_elsewhere_holds_nobody_back(void **state)
-{
-	struct kernel *k = *state;
-	pid_t opener = start_process(false);
-
-	memory_add(k->posix, 0, name);
-	while (!waits(opener))
-		usleep(1000);
-	assert_false(is_held_back(k, opener, 0, false));
-	end_process(opener);
-}
-
-static void an_opener_that_opens_again_is_not_held_back(void **state)
-{
-	struct kernel *k = *state;
-
-	pid_t opener = start_process(true);
-
-	memory_add(k->posix, 0, name);
-	assert_false(is_held_back(k, opener, opener, false));
-	end_process(opener);
-}
-
-/* Two that are not to be seen from here need not be the same. */
-static void an_opener_that_is_not_to_be_seen_is_waited_for(void **state)
-{
-	struct kernel *k = *state;
-
-	memory_add(k->posix, 0, name);
-	assert_true(wait_for_served(k, (pid_t)KERNEL_UNSEEN, (pid_t)KERNEL_UNSEEN, false) >= 100);
-}
-
-/* Whoever writes has been told that its file is open. */
-static void a_served_file_in_use_holds_nobody_back(void **state)
-{
-	struct kernel *k = *state;
-	pid_t opener = start_process(true);
-
-	memory_add(k->posix, 0, name);
-	assert_false(is_held_back(k, opener, 0, true));
-	end_process(opener);
-}
-
 static void a_new_file_can_be_bound(void **state)
 {
 	struct kernel *k = *state;
@@ -496,11 +354,6 @@ int main(void)
 		BOUND_TEST(open_files_of_an_inode_share_a_backing),
 		BOUND_TEST(inodes_have_backings_of_their_own),
 		BOUND_TEST(what_the_kernel_will_not_bind_is_served),
-		BOUND_TEST(a_file_is_bound_a_moment_after_a_served_one),
-		BOUND_TEST(an_opener_that_waits_elsewhere_holds_nobody_back),
-		BOUND_TEST(an_opener_that_opens_again_is_not_held_back),
-		BOUND_TEST(an_opener_that_is_not_to_be_seen_is_waited_for),
-		BOUND_TEST(a_served_file_in_use_holds_nobody_back),
 		BOUND_TEST(a_new_file_can_be_bound),
 		BOUND_TEST(an_interrupted_open_is_unbound),
 		KERNEL_TEST(nothing_is_bound_without_passthrough),

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* Which opens wait for which, so that the kernel takes their replies in order. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel.h"
+
+#define ROOT SHMFS_DIR_ROOT
+#define BACKING 5
+#define ORDER_TEST(function) cmocka_unit_test_setup_teardown(function, setup, kernel_teardown)
+
+static const char name[] = "frames";
+
+static int setup(void **state)
+{
+	struct kernel *k = kernel_start(true);
+	struct fuse_init_out out;
+
+	*state = k;
+	kernel_backing.next_id = BACKING;
+	return kernel_init(k, FUSE_INIT_EXT, KERNEL_INIT2_PASSTHROUGH, &out);
+}
+
+/* An open file of the object `name`, which the backend wants bound like this. */
+static struct kernel_file open_as(struct kernel *k, enum shmfs_io_mode binding)
+{
+	struct kernel_file file;
+
+	k->posix->binding = binding;
+	assert_int_equal(kernel_open(k, kernel_find(k, ROOT, name), O_RDWR, &file), 0);
+	return file;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* A process that runs, or waits, until it is killed. */
+static pid_t start_process(bool runs)
+{
+	pid_t pid = fork();
+
+	assert_int_not_equal(pid, -1);
+	/* A case that fails does not get to end it. */
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (pid == 0) {
+		if (!runs)
+			pause();
+	}
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Does a process wait for something?  Until it is there, it runs. */
+static bool waits(pid_t pid)
+{
+	char path[64];
+	char text[512] = "";
+	const char *name_end;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_not_equal(fd, -1);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	name_end = strrchr(text, ')');
+	return name_end && strncmp(name_end, ") S", 3) == 0;
+}
+
+/* How long process `second` has to wait with an open for that of `opener`. */
+static int64_t wait_for_served(struct kernel *k, pid_t opener, pid_t second, bool used)
+{
+	struct kernel_file served;
+	struct kernel_file bound;
+	uint32_t written;
+	int64_t before;
+
+	k->pid = (uint32_t)opener;
+	served = open_as(k, SHMFS_IO_DAEMON);
+	k->pid = (uint32_t)second;
+	if (used)
+		assert_int_equal(kernel_write(k, &served, O_RDWR, 0, "w", 1, &written), 0);
+	before = now_ms();
+	bound = open_as(k, SHMFS_IO_PASSTHROUGH);
+	before = now_ms() - before;
+	k->pid = 0;
+	assert_int_equal(bound.backing_id, BACKING);
+	kernel_close(k, &served);
+	assert_int_equal(kernel_backing.opened, kernel_backing.closed + 1);
+	kernel_close(k, &bound);
+	assert_int_equal(kernel_backing.opened, kernel_backing.closed);
+	return before;
+}
+
+/* Who is held back is so each time; who is not may meet a busy machine, but not always. */
+static bool is_held_back(struct kernel *k, pid_t opener, pid_t second, bool used)
+{
+	for (int i = 0; i < 10; i++)
+		if (wait_for_served(k, opener, second, used) < 100)
+			return false;
+	return true;
+}
+
+/*
+ * The kernel takes replies in any order, and would refuse the served open if
+ * it saw the bound one first: that one is held back for a moment.
+ */
+static void a_file_is_bound_a_moment_after_a_served_one(void **state)
+{
+	struct kernel *k = *state;
+	pid_t opener = start_process(true);
+
+	memory_add(k->posix, 0, name);
+	assert_true(wait_for_served(k, opener, 0, false) >= 100);
+	end_process(opener);
+}
+
+static void an_opener_that_waits_elsewhere_holds_nobody_back(void **state)
+{
+	struct kernel *k = *state;
+	pid_t opener = start_process(false);
+
+	memory_add(k->posix, 0, name);
+	while (!waits(opener))
+		usleep(1000);
+	assert_false(is_held_back(k, opener, 0, false));
+	end_process(opener);
+}
+
+#ifdef __x86_64__
+/* A process that waits in open(2) as programs of 32 bits call it; -1: it cannot be called. */
+static pid_t start_32_bit_opener(void)
+{
+	char *fifo = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	pid_t pid;
+
+	assert_true(fifo != MAP_FAILED);
+	strcpy(fifo, "/tmp/shmfs-XXXXXX");
+	assert_non_null(mkdtemp(fifo));
+	assert_int_equal(rmdir(fifo), 0);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	pid = fork();
+	if (pid == 0) {
+		long number = 5;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		__asm__ volatile("int $0x80" : "+a"(number) : "b"(fifo), "c"(O_RDONLY) : "memory");
+		_exit(1);
+	}
+	while (kill(pid, 0) == 0 && !waits(pid) && waitpid(pid, NULL, WNOHANG) == 0)
+		usleep(1000);
+	assert_int_equal(unlink(fifo), 0);
+	munmap(fifo, 4096);
+	return waitpid(pid, NULL, WNOHANG) == 0 ? pid : -1;
+}
+
+static void an_opener_of_32_bits_is_waited_for(void **state)
+{
+	struct kernel *k = *state;
+	pid_t opener = start_32_bit_opener();
+
+	if (opener == -1)
+		skip();
+	memory_add(k->posix, 0, name);
+	assert_true(wait_for_served(k, opener, 0, false) >= 100);
+	end_process(opener);
+}
+#endif
+
+static void an_opener_that_opens_again_is_not_held_back(void **state)
+{
+	struct kernel *k = *state;
+
+	pid_t opener = start_process(true);
+
+	memory_add(k->posix, 0, name);
+	assert_false(is_held_back(k, opener, opener, false));
+	end_process(opener);
+}
+
+/* Two that are not to be seen from here need not be the same. */
+static void an_opener_that_is_not_to_be_seen_is_waited_for(void **state)
+{
+	struct kernel *k = *state;
+
+	memory_add(k->posix, 0, name);
+	assert_true(wait_for_served(k, (pid_t)KERNEL_UNSEEN, (pid_t)KERNEL_UNSEEN, false) >= 100);
+}
+
+/* Whoever writes has been told that its file is open. */
+static void a_served_file_in_use_holds_nobody_back(void **state)
+{
+	struct kernel *k = *state;
+	pid_t opener = start_process(true);
+
+	memory_add(k->posix, 0, name);
+	assert_false(is_held_back(k, opener, 0, true));
+	end_process(opener);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ORDER_TEST(a_file_is_bound_a_moment_after_a_served_one),
+		ORDER_TEST(an_opener_that_waits_elsewhere_holds_nobody_back),
+		ORDER_TEST(an_opener_that_opens_again_is_not_held_back),
+		ORDER_TEST(an_opener_that_is_not_to_be_seen_is_waited_for),
+		ORDER_TEST(a_served_file_in_use_holds_nobody_back),
+#ifdef __x86_64__
+		ORDER_TEST(an_opener_of_32_bits_is_waited_for),
+#endif
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
