@@ -18,6 +18,7 @@
 #include <fuse_lowlevel.h>
 
 #include "daemon/options.h"
+#include "fuse/passthrough.h"
 #include "shmfs/backend.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/log.h"
@@ -48,11 +49,16 @@ int shmfs_mount_check(const char *mountpoint)
 	return 0;
 }
 
-/* A program that may not be run from /dev/shm may not be run from the mount either. */
-static bool is_noexec(struct shmfs_backend *posix)
+/*
+ * Programs may not be run from the mount where they may not be run from /dev/shm.  Nor where
+ * the daemon serves all files: the kernel maps a program, and has no pages to map then.
+ */
+static bool is_noexec(const struct shmfs_options *options, struct shmfs_backend *posix)
 {
 	struct statvfs st = { 0 };
 
+	if (options->nopassthrough || getuid() != 0 || !shmfs_passthrough_exists(FUSE_DEVICE))
+		return true;
 	return posix->ops->statfs(posix, &st) == 0 && (st.f_flag & ST_NOEXEC);
 }
 
@@ -92,7 +98,7 @@ int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *
 		return -ENOMEM;
 	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
 		return -ENOMEM;
-	if (is_noexec(posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
+	if (is_noexec(options, posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
 		return -ENOMEM;
 	/* Last, for mount.fuse3(8) as root passes suid and dev on its own. */
 	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;

@@ -15,7 +15,7 @@ int shmfs_mount_check(const char *mountpoint);
 
 /*
  * Add to *args the options of every mount: access, source and flags.  The mount is noexec where
- * the directory of the `posix` backend is.  Returns 0 or a negative errno.
+ * the directory of the `posix` backend is and where there is no passthrough.  Returns 0 or a negative errno.
  */
 int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *,
 			    struct shmfs_backend *posix);

@@ -15,6 +15,7 @@
 #include "fuse/passthrough.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -31,6 +32,20 @@ struct backing_map {
 };
 #define BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+/* A device that is not mounted refuses the ioctl(2), but knows it (fuse_dev_ioctl(), Linux 6.9). */
+bool shmfs_passthrough_exists(const char *device)
+{
+	struct backing_map map = { .fd = -1 };
+	int fd = open(device, O_RDWR | O_CLOEXEC);
+	bool unknown;
+
+	if (fd < 0)
+		return false;
+	unknown = ioctl(fd, BACKING_OPEN, &map) < 0 && (errno == ENOTTY || errno == EOPNOTSUPP);
+	close(fd);
+	return !unknown;
+}
 
 /* Register a descriptor as any open would, and take it back. */
 static int try_backing(int device)

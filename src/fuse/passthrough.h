@@ -24,6 +24,9 @@ struct shmfs_bound {
 	int backing_id; /* unless SHMFS_IO_DAEMON */
 };
 
+/* Has the kernel passthrough at all?  `device` is the path of /dev/fuse. */
+bool shmfs_passthrough_exists(const char *device);
+
 /*
  * Why the kernel does not serve the files that are opened now, in words for the
  * user.  NULL: it does.  Tries it out.

@@ -7,6 +7,8 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#include "engine.h"
+
 #define OBJECT MNT "/frames"
 #define SEGMENT MNT "/3148"
 
@@ -290,7 +292,7 @@ static void nothing_is_run_that_may_not_be_run_from_dev_shm(void **state)
 {
 	struct fixture *fixture = *state;
 	daemon_start(fixture, NULL);
-	assert_int_equal(flags_of(MNT), ST_NOSUID | ST_NODEV);
+	assert_int_equal(flags_of(MNT), engine_is_passthrough() ? ST_NOSUID | ST_NODEV : FLAGS);
 	daemon_stop(fixture);
 	must(mount(NULL, NATIVE, NULL, MS_REMOUNT | MS_BIND | MS_NOEXEC, NULL));
 	daemon_start(fixture, NULL);
@@ -304,6 +306,16 @@ static void nothing_is_run_that_may_not_be_run_from_dev_shm(void **state)
 	assert_int_equal(shell(NULL, 0, MNT "/script"), 0);
 	daemon_stop(fixture);
 	must(mount(NULL, NATIVE, NULL, MS_REMOUNT | MS_BIND, NULL));
+}
+
+/* The kernel maps a program.  Where it cannot, the shell says so and nothing dies of SIGBUS. */
+static void a_program_is_run_where_it_can_be_mapped(void **state)
+{
+	(void)state;
+	assert_int_equal(shell(NULL, 0, "cp /bin/true " MNT "/program"), 0);
+	must(chmod(MNT "/program", 0755));
+	assert_int_equal(shell(NULL, 0, MNT "/program 2> " TMP "/said"),
+			 engine_is_passthrough() ? 0 : 126);
 }
 
 /* --- set-user-ID --- */
@@ -461,6 +473,7 @@ int main(void)
 		mounted(the_daemons_descriptors_are_its_own),
 		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
 		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
+		mounted(a_program_is_run_where_it_can_be_mapped),
 		mounted(a_writer_takes_set_user_id_away),
 		mounted(a_reader_and_root_leave_set_user_id),
 		mounted(an_older_handle_clears_set_user_id_when_it_writes),
