@@ -109,7 +109,8 @@ struct shmfs_listing {
 
 struct shmfs_entry {
 	ino_t ino;
-	size_t name; /* offset in `names` */
+	size_t name;   /* offset in `names` */
+	uint32_t hash; /* for whoever sorts the entries */
 	bool is_dir;
 };
 

@@ -63,7 +63,7 @@ struct backends {
 
 static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 {
-	close_dirs(fs);
+	dirs_clear(&fs->dirs);
 	close_files(fs);
 	pthread_mutex_destroy(&fs->open_lock);
 	shmfs_inode_table_destroy(&fs->inodes);
@@ -175,6 +175,7 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 
 	pthread_mutex_init(&fs->open_lock, NULL);
 	shmfs_inode_table_init(&fs->inodes);
+	dirs_init(&fs->dirs);
 	err = backends_init(backends, options);
 	if (!err)
 		err = texts_init(backends);

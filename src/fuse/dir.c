@@ -2,9 +2,14 @@
 /*
  * Directories.
  *
- * An open directory is listed once, when it is read from its beginning, and
- * offsets count in that listing: what was there all the time is in it once,
- * whatever comes and goes while it is being read.
+ * An offset says where a name stands by a hash of it, so it means the same in
+ * every listing: whatever a stream has read so far, a name that is there all
+ * the time comes once, and a stream may begin where another one left off.
+ * Nothing is kept for an open directory.  A few listings are, for the next
+ * requests of those who read on, as long as some directory is open.
+ *
+ * Offsets have 31 bits, for the telldir(3) of 32-bit programs.  Names with the
+ * same hash are told in one reply.
  *
  * There is no readdirplus: it would hand out entries that may be used without
  * looking them up again, and names are never served stale.
@@ -13,134 +18,277 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 
-struct dir_handle {
-	struct dir_handle *next;  /* in fs->dirs; fs->open_lock */
-	struct dir_handle **link; /* what points here there */
+#include "shmfs/cleanup.h"
 
-	pthread_mutex_t lock; /* protects the listing */
+/* Offsets of the entries of every directory, and of the first after them. */
+static const char *const dots[] = { ".", ".." };
+#define FIRST_HASH 2
+#define HASHES ((UINT64_C(1) << 31) - FIRST_HASH - 1)
+
+/* A directory as it was at one moment, sorted by hash. */
+struct snapshot {
+	atomic_uint references;
+	shmfs_dir dir;
+	uid_t uid; /* who asked: what is listed can depend on that */
+	gid_t gid;
+	uint64_t moment; /* it is not older */
 	struct shmfs_listing listing;
 };
 
-/* Entries 0 and 1 of every directory. */
-static const char *const dots[] = { ".", ".." };
-
-static struct dir_handle *dir_handle(const struct fuse_file_info *fi)
+void dirs_init(struct shmfs_dirs *dirs)
 {
-	return (struct dir_handle *)(uintptr_t)fi->fh;
+	*dirs = (struct shmfs_dirs){ .lock = PTHREAD_MUTEX_INITIALIZER };
+	/* With a hash that users can foresee they could make many names stand at one place. */
+	if (getrandom(&dirs->seed, sizeof(dirs->seed), GRND_NONBLOCK) < 0)
+		dirs->seed = (uintptr_t)dirs;
 }
 
-static void enter_dir(struct shmfs_fs *fs, struct dir_handle *dir)
+static void snapshot_put(struct snapshot *snapshot)
 {
-	pthread_mutex_lock(&fs->open_lock);
-	dir->next = fs->dirs;
-	dir->link = &fs->dirs;
-	if (fs->dirs)
-		fs->dirs->link = &dir->next;
-	fs->dirs = dir;
-	pthread_mutex_unlock(&fs->open_lock);
+	if (!snapshot || atomic_fetch_sub(&snapshot->references, 1) > 1)
+		return;
+	shmfs_listing_clear(&snapshot->listing);
+	free(snapshot);
 }
 
-static void leave_dir(struct shmfs_fs *fs, struct dir_handle *dir)
+static void put_snapshot(struct snapshot **snapshot)
 {
-	pthread_mutex_lock(&fs->open_lock);
-	*dir->link = dir->next;
-	if (dir->next)
-		dir->next->link = dir->link;
-	pthread_mutex_unlock(&fs->open_lock);
-	shmfs_listing_clear(&dir->listing);
-	pthread_mutex_destroy(&dir->lock);
-	free(dir);
+	snapshot_put(*snapshot);
+}
+#define SNAPSHOT __attribute__((cleanup(put_snapshot))) struct snapshot *
+
+void dirs_clear(struct shmfs_dirs *dirs)
+{
+	SHMFS_LOCKED(&dirs->lock);
+
+	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
+		snapshot_put(dirs->kept[i]);
+		dirs->kept[i] = NULL;
+	}
 }
 
-void close_dirs(struct shmfs_fs *fs)
+/* --- listings --- */
+
+static uint32_t hash_of(uint64_t seed, const char *name)
 {
-	while (fs->dirs)
-		leave_dir(fs, fs->dirs);
+	uint64_t hash = seed;
+
+	for (; *name; name++) {
+		hash = (hash ^ (unsigned char)*name) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 29;
+	}
+	return FIRST_HASH + (uint32_t)(hash % HASHES);
 }
 
+static int compare(const void *a, const void *b)
+{
+	const struct shmfs_entry *x = a;
+	const struct shmfs_entry *y = b;
+
+	return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+static uint64_t next_moment(struct shmfs_dirs *dirs)
+{
+	SHMFS_LOCKED(&dirs->lock);
+	return ++dirs->moment;
+}
+
+static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct shmfs_caller *caller)
+{
+	return snapshot && snapshot->dir == dir && snapshot->uid == caller->uid &&
+	       snapshot->gid == caller->gid;
+}
+
+/* Keep the snapshot in the place of an older one: of the same, or of the oldest. */
+static void keep(struct shmfs_dirs *dirs, struct snapshot *snapshot,
+		 const struct shmfs_caller *caller)
+{
+	size_t oldest = 0;
+	SHMFS_LOCKED(&dirs->lock);
+
+	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
+		const struct snapshot *kept = dirs->kept[i];
+
+		if (!kept || is_of(kept, snapshot->dir, caller)) {
+			oldest = i;
+			break;
+		}
+		if (kept->moment < dirs->kept[oldest]->moment)
+			oldest = i;
+	}
+	if (is_of(dirs->kept[oldest], snapshot->dir, caller) &&
+	    dirs->kept[oldest]->moment > snapshot->moment)
+		return;
+	snapshot_put(dirs->kept[oldest]);
+	atomic_fetch_add(&snapshot->references, 1);
+	dirs->kept[oldest] = snapshot;
+}
+
+static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *caller,
+		struct snapshot **out)
+{
+	SNAPSHOT snapshot = calloc(1, sizeof(*snapshot));
+	struct shmfs_listing *listing;
+	int err;
+
+	if (!snapshot)
+		return -ENOMEM;
+	listing = &snapshot->listing;
+	atomic_init(&snapshot->references, 1);
+	snapshot->dir = dir;
+	snapshot->uid = caller->uid;
+	snapshot->gid = caller->gid;
+	snapshot->moment = next_moment(&fs->dirs);
+	err = shmfs_tree_list(&fs->tree, dir, caller, listing);
+	if (err)
+		return err;
+	for (size_t i = 0; i < listing->count; i++)
+		listing->entries[i].hash =
+			hash_of(fs->dirs.seed, listing->names + listing->entries[i].name);
+	if (listing->count > 0)
+		qsort(listing->entries, listing->count, sizeof(*listing->entries), compare);
+	keep(&fs->dirs, snapshot, caller);
+	*out = shmfs_steal_pointer(&snapshot);
+	return 0;
+}
+
+/* A kept one that is as new as the stream; NULL: there is none. */
+static struct snapshot *find_kept(struct shmfs_dirs *dirs, shmfs_dir dir, uint64_t moment,
+				  const struct shmfs_caller *caller)
+{
+	SHMFS_LOCKED(&dirs->lock);
+
+	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
+		struct snapshot *kept = dirs->kept[i];
+
+		if (!is_of(kept, dir, caller) || kept->moment < moment)
+			continue;
+		atomic_fetch_add(&kept->references, 1);
+		return kept;
+	}
+	return NULL;
+}
+
+/* --- requests --- */
+
+/* The handle of an open directory is the moment at which it was opened. */
 void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dir_handle *dir = calloc(1, sizeof(*dir));
-	struct shmfs_fs *fs = fs_of(req);
+	struct shmfs_dirs *dirs = &fs_of(req)->dirs;
 
 	(void)ino;
-	if (!dir) {
-		reply_error(req, -ENOMEM);
-		return;
-	}
-	pthread_mutex_init(&dir->lock, NULL);
-	enter_dir(fs, dir);
-	fi->fh = (uintptr_t)dir;
+	fi->fh = next_moment(dirs);
+	atomic_fetch_add(&dirs->nopen, 1);
 	if (fuse_reply_open(req, fi) != 0)
-		leave_dir(fs, dir);
+		atomic_fetch_sub(&dirs->nopen, 1);
 }
 
-static size_t add_entry(fuse_req_t req, const struct dir_handle *dir, fuse_ino_t ino, off_t pos,
-			char *buf, size_t room)
+void shmfs_fuse_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	size_t ndots = sizeof(dots) / sizeof(*dots);
-	struct stat st = { .st_ino = ino, .st_mode = S_IFDIR };
-	const char *name;
+	struct shmfs_dirs *dirs = &fs_of(req)->dirs;
 
-	if ((size_t)pos < ndots) {
-		name = dots[pos];
-		if (pos == 1)
-			st.st_ino = shmfs_tree_parent(dir_of(ino));
-	} else {
-		const struct shmfs_entry *entry = &dir->listing.entries[(size_t)pos - ndots];
-
-		name = dir->listing.names + entry->name;
-		st.st_ino = entry->ino;
-		st.st_mode = entry->is_dir ? S_IFDIR : S_IFREG;
-	}
-	return fuse_add_direntry(req, buf, room, name, &st, pos + 1);
+	(void)ino, (void)fi;
+	if (atomic_fetch_sub(&dirs->nopen, 1) == 1)
+		dirs_clear(dirs);
+	reply_error(req, 0);
 }
 
-/* Fill `buf` from position `pos` on; returns the bytes used. */
-static size_t fill(fuse_req_t req, const struct dir_handle *dir, fuse_ino_t ino, off_t pos,
-		   char *buf, size_t size)
+/* A reply as it is written. */
+struct reply {
+	fuse_req_t req;
+	char *buf;
+	size_t size;
+	size_t used;
+};
+
+/* `next` is the offset to read on from.  False: there is no more room. */
+static bool add(struct reply *reply, const char *name, ino_t ino, mode_t type, off_t next)
 {
-	off_t end = (off_t)(dir->listing.count + sizeof(dots) / sizeof(*dots));
-	size_t used = 0;
+	const struct stat st = { .st_ino = ino, .st_mode = type };
+	size_t left = reply->size - reply->used;
+	size_t need =
+		fuse_add_direntry(reply->req, reply->buf + reply->used, left, name, &st, next);
 
-	for (; pos < end; pos++) {
-		size_t need = add_entry(req, dir, ino, pos, buf + used, size - used);
+	if (need > left)
+		return false;
+	reply->used += need;
+	return true;
+}
 
-		if (need > size - used)
-			break;
-		used += need;
+static bool add_dots(struct reply *reply, shmfs_dir dir, off_t pos)
+{
+	for (; pos < FIRST_HASH; pos++) {
+		if (!add(reply, dots[pos], pos == 0 ? dir : shmfs_tree_parent(dir), S_IFDIR,
+			 pos + 1))
+			return false;
 	}
-	return used;
+	return true;
+}
+
+/* The first entry that stands at `pos` or behind it. */
+static size_t find_first(const struct shmfs_listing *listing, off_t pos)
+{
+	size_t first = 0;
+	size_t end = listing->count;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (listing->entries[middle].hash < pos)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
+
+static void add_entries(struct reply *reply, const struct shmfs_listing *listing, off_t pos)
+{
+	const size_t begin = reply->used;
+	size_t group = begin; /* where the entries of this hash begin */
+
+	for (size_t i = find_first(listing, pos); i < listing->count; i++) {
+		const struct shmfs_entry *entry = &listing->entries[i];
+
+		if (i > 0 && entry[-1].hash != entry->hash)
+			group = reply->used;
+		if (!add(reply, listing->names + entry->name, entry->ino,
+			 entry->is_dir ? S_IFDIR : S_IFREG, (off_t)entry->hash + 1)) {
+			/* Those of one hash come together, where a reply has room for them. */
+			if (group > begin)
+				reply->used = group;
+			return;
+		}
+	}
+}
+
+static int read_dir(struct shmfs_fs *fs, struct reply *reply, shmfs_dir dir, off_t pos,
+		    uint64_t moment, const struct shmfs_caller *caller)
+{
+	SNAPSHOT snapshot = pos > 0 ? find_kept(&fs->dirs, dir, moment, caller) : NULL;
+	int err = snapshot ? 0 : take(fs, dir, caller, &snapshot);
+
+	if (!err && add_dots(reply, dir, pos))
+		add_entries(reply, &snapshot->listing, pos);
+	return err;
 }
 
 void shmfs_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos,
 			struct fuse_file_info *fi)
 {
-	struct dir_handle *dir = dir_handle(fi);
+	struct reply reply = { .req = req, .buf = shmfs_loop_scratch(size), .size = size };
 	AS_CALLER who = caller_of(req);
-	char *buf = malloc(size);
-	size_t used = 0;
-	int err = buf ? 0 : -ENOMEM;
+	int err = reply.buf ? read_dir(fs_of(req), &reply, dir_of(ino), pos, fi->fh, &who.caller) :
+			      -ENOMEM;
 
-	pthread_mutex_lock(&dir->lock);
-	if (!err && pos == 0)
-		err = shmfs_tree_list(&fs_of(req)->tree, dir_of(ino), &who.caller, &dir->listing);
-	if (!err)
-		used = fill(req, dir, ino, pos, buf, size);
-	pthread_mutex_unlock(&dir->lock);
 	if (err)
 		reply_error(req, err);
 	else
-		fuse_reply_buf(req, buf, used);
-	free(buf);
-}
-
-void shmfs_fuse_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	leave_dir(fs_of(req), dir_handle(fi));
-	reply_error(req, 0);
+		fuse_reply_buf(req, reply.buf, reply.used);
 }
 
 void shmfs_fuse_statfs(fuse_req_t req, fuse_ino_t ino)

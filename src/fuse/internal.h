@@ -39,6 +39,17 @@
  */
 #define MAX_TRANSFER (512 << 10)
 
+/* Listings that are kept for those who read on; see dir.c. */
+#define SHMFS_DIRS_KEPT 4
+struct shmfs_dirs {
+	atomic_uint nopen; /* open directories */
+	uint64_t seed;	   /* of hashes of names */
+
+	pthread_mutex_t lock; /* guards all below */
+	uint64_t moment;      /* counts up */
+	struct snapshot *kept[SHMFS_DIRS_KEPT];
+};
+
 struct shmfs_fs {
 	struct shmfs_tree tree;
 	struct shmfs_inode_table inodes;
@@ -46,9 +57,10 @@ struct shmfs_fs {
 	struct fuse_session *session; /* borrowed */
 	pid_t target;		      /* `-o target=PID`; 0: none */
 
-	pthread_mutex_t open_lock; /* guards the lists of what is open */
+	struct shmfs_dirs dirs;
+
+	pthread_mutex_t open_lock; /* guards the list of open files */
 	struct shmfs_file *open;   /* owned */
-	struct dir_handle *dirs;   /* directories; owned */
 };
 
 /* An open file: a handle, and what is between the kernel and us about it. */
@@ -171,8 +183,8 @@ void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void shmfs_fuse_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
-/* As close_files(), for directories. */
-void close_dirs(struct shmfs_fs *);
+void dirs_init(struct shmfs_dirs *);
+void dirs_clear(struct shmfs_dirs *);
 
 /* --- loop.c, worker.c --- */
 

@@ -202,6 +202,80 @@ static void telldir_leads_back_to_the_same_entry(void **state)
 	closedir(directory);
 }
 
+/* NFS servers open a directory anew for each piece. */
+static void a_new_stream_goes_on_from_an_offset(void **state)
+{
+	(void)state;
+	_Alignas(struct entry) char buffer[256];
+	struct reader *reader = start_reading(MNT);
+	int64_t offset = 0;
+	long count;
+	create_segments(500);
+	do {
+		lseek(reader->fd, offset, SEEK_SET);
+		count = must(syscall(SYS_getdents64, reader->fd, buffer, sizeof(buffer)));
+		for (long at = 0; at < count;) {
+			const struct entry *entry = (const void *)(buffer + at);
+			long key = strtol(entry->name, NULL, 10);
+			if (key >= FIRST)
+				reader->met[key - FIRST]++;
+			offset = entry->offset;
+			at += entry->length;
+		}
+		close(reader->fd);
+		reader->fd = must(open(MNT, O_RDONLY | O_DIRECTORY));
+	} while (count > 0);
+	for (int i = 0; i < 500; i++)
+		assert_int_equal(reader->met[i], 1);
+	end_reading(reader);
+}
+
+/* A name that is replaced is there all the time. */
+static void a_replaced_name_is_met_once(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "%dx", FIRST + i);
+		object_create(name, 0);
+	}
+	struct reader *reader = start_reading(MNT "/.by-name");
+	for (bool more = true; more;) {
+		for (int i = 0; i < 100; i++) {
+			char to[64];
+			snprintf(to, sizeof(to), NATIVE "/%dx", FIRST + i);
+			file_write(NATIVE "/new", O_CREAT, "", 0);
+			must(rename(NATIVE "/new", to));
+		}
+		more = read_some(reader);
+	}
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(reader->met[i], 1);
+	end_reading(reader);
+}
+
+/* The least that a listing of these names could cost for each is 200 times 1.4 MB. */
+static void open_directories_cost_nothing(void **state)
+{
+	enum { NAMES = 20000, DIRECTORIES = 200 };
+	static struct reader *readers[DIRECTORIES];
+	struct fixture *fixture = *state;
+	for (int i = 0; i < NAMES; i++) {
+		char name[80];
+		snprintf(name, sizeof(name), "an-object-with-a-long-name-among-many-others-%08d",
+			 i);
+		object_create(name, 0);
+	}
+	for (int i = 0; i < DIRECTORIES; i++) {
+		readers[i] = start_reading(MNT);
+		read_some(readers[i]);
+	}
+	if (!SANITIZED)
+		assert_true(daemon_status(fixture, "VmRSS:") < 32 << 10);
+	for (int i = 0; i < DIRECTORIES; i++)
+		end_reading(readers[i]);
+}
+
 static void entries_tell_inode_and_type(void **state)
 {
 	(void)state;
@@ -273,6 +347,9 @@ int main(void)
 		mounted(objects_that_come_and_go_disturb_nothing),
 		mounted(rm_of_everything_leaves_nothing),
 		mounted(telldir_leads_back_to_the_same_entry),
+		mounted(a_new_stream_goes_on_from_an_offset),
+		mounted(a_replaced_name_is_met_once),
+		mounted(open_directories_cost_nothing),
 		mounted(entries_tell_inode_and_type),
 		mounted(the_daemon_stays_small),
 		mounted(a_lookup_costs_the_same_among_many),

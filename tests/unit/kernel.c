@@ -163,6 +163,7 @@ struct kernel *kernel_start(bool want_passthrough)
 	k->reply = malloc(KERNEL_REPLY_MAX);
 	assert_non_null(k->reply);
 	shmfs_inode_table_init(&k->fs.inodes);
+	dirs_init(&k->fs.dirs);
 	k->session = fuse_session_new(&args, &shmfs_fuse_operations, sizeof(shmfs_fuse_operations),
 				      &k->fs);
 	assert_non_null(k->session);
@@ -211,13 +212,14 @@ int kernel_init(struct kernel *k, uint32_t flags, uint32_t flags2, struct fuse_i
 void kernel_stop(struct kernel *k)
 {
 	const size_t inodes = k->fs.inodes.count;
-	const bool closed = !k->fs.open && !k->fs.dirs;
+	const bool closed = !k->fs.open && k->fs.dirs.nopen == 0;
 	bool clean;
 
 	kernel_expect_silence(k);
 	fuse_session_destroy(k->session);
 	device = -1;
 	close(k->device);
+	dirs_clear(&k->fs.dirs);
 	shmfs_inode_table_destroy(&k->fs.inodes);
 	pthread_mutex_destroy(&k->fs.open_lock);
 	clean = memory_backend_free(k->sysv);

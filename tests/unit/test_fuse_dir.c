@@ -212,7 +212,7 @@ static void thousands_of_entries_come_once_each(void **state)
 static void a_listing_stays_while_it_is_read(void **state)
 {
 	struct kernel *k = *state;
-	struct names *names = malloc(sizeof(*names));
+	struct names *names = malloc(2 * sizeof(*names));
 	uint64_t fh = open_dir(k, ROOT);
 	struct memory_file *file;
 
@@ -225,9 +225,14 @@ static void a_listing_stays_while_it_is_read(void **state)
 	assert_in_range(names->count, 5, 20);
 	memory_unlink(k->sysv, file);
 	memory_add(k->sysv, 51, NULL);
-	read_on(k, ROOT, fh, names->at[names->count - 1].next, 400, names);
-	assert_null(find(names, "51"));
-	assert_non_null(find(names, "1"));
+	read_on(k, ROOT, fh, names->at[names->count - 1].next, 400, &names[1]);
+	for (uint32_t key = 1; key <= 51; key++) {
+		char text[12];
+
+		snprintf(text, sizeof(text), "%u", key);
+		assert_int_equal((find(names, text) != NULL) + (find(&names[1], text) != NULL),
+				 key <= 50);
+	}
 
 	/* rewinddir(3) shows what is there now. */
 	read_on(k, ROOT, fh, 0, 400, names);
@@ -254,30 +259,10 @@ static void any_entry_can_be_returned_to(void **state)
 		assert_int_equal(names[1].count, names->count - i);
 		assert_string_equal(names[1].at[0].text, names->at[i].text);
 	}
-	read_on(k, ROOT, fh, 1000, 4096, &names[1]);
+	read_on(k, ROOT, fh, INT32_MAX, 4096, &names[1]);
 	assert_int_equal(names[1].count, 0);
 	free(names);
 	close_dir(k, ROOT, fh);
-}
-
-static void each_open_directory_has_its_own_listing(void **state)
-{
-	struct kernel *k = *state;
-	struct names *names = malloc(sizeof(*names));
-	uint64_t early = open_dir(k, ROOT);
-	uint64_t late = open_dir(k, ROOT);
-
-	assert_non_null(names);
-	assert_int_not_equal(early, late);
-	assert_int_equal(read_dir(k, ROOT, early, 0, 4096), 0);
-	memory_add(k->sysv, 1, NULL);
-	read_on(k, ROOT, late, 0, 4096, names);
-	assert_non_null(find(names, "1"));
-	read_on(k, ROOT, early, 2, 4096, names);
-	assert_int_equal(names->count, 0);
-	free(names);
-	close_dir(k, ROOT, early);
-	close_dir(k, ROOT, late);
 }
 
 static void listing_errors_pass_through(void **state)
@@ -306,18 +291,101 @@ static void an_interrupted_opendir_leaves_nothing(void **state)
 	kernel_expect_silence(k);
 }
 
-static void what_was_left_open_is_closed_at_the_end(void **state)
+/* What is listed is kept for those who read on, once, and until all have closed. */
+static void open_directories_share_a_listing(void **state)
 {
 	struct kernel *k = *state;
-	uint64_t fh[3];
+	uint64_t fh[100];
+	size_t kept = 0;
 
-	for (int i = 0; i < 3; i++)
+	for (uint32_t key = 1; key <= 100; key++)
+		memory_add(k->sysv, key, NULL);
+	for (int i = 0; i < 100; i++) {
 		fh[i] = open_dir(k, ROOT);
-	assert_int_equal(read_dir(k, ROOT, fh[0], 0, 4096), 0);
-	close_dir(k, ROOT, fh[1]);
-	assert_non_null(k->fs.dirs);
-	close_dirs(&k->fs);
-	assert_null(k->fs.dirs);
+		assert_int_equal(read_dir(k, ROOT, fh[i], 0, 400), 0);
+	}
+	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++)
+		kept += k->fs.dirs.kept[i] != NULL;
+	assert_int_equal(kept, 1);
+	for (int i = 0; i < 100; i++)
+		close_dir(k, ROOT, fh[i]);
+	assert_null(k->fs.dirs.kept[0]);
+}
+
+/* NFS servers open a directory anew for each piece. */
+static void a_new_stream_goes_on_from_an_offset(void **state)
+{
+	struct kernel *k = *state;
+	struct names *names = malloc(2 * sizeof(*names));
+	uint64_t fh;
+
+	assert_non_null(names);
+	for (uint32_t key = 1; key <= 100; key++)
+		memory_add(k->sysv, key, NULL);
+	names->count = 0;
+	for (size_t before = 1; names->count != before;) {
+		off_t off = names->count ? (off_t)names->at[names->count - 1].next : 0;
+
+		before = names->count;
+		fh = open_dir(k, ROOT);
+		assert_int_equal(read_dir(k, ROOT, fh, (uint64_t)off, 400), 0);
+		parse_reply(k, names);
+		close_dir(k, ROOT, fh);
+	}
+	assert_int_equal(names->count, 102);
+	for (uint32_t key = 1; key <= 100; key++) {
+		char text[12];
+
+		snprintf(text, sizeof(text), "%u", key);
+		assert_non_null(find(names, text));
+	}
+	free(names);
+}
+
+/* A stream that is opened sees what was made before, wherever it begins. */
+static void a_new_stream_is_not_served_an_old_listing(void **state)
+{
+	struct kernel *k = *state;
+	struct names *names = malloc(sizeof(*names));
+	uint64_t early = open_dir(k, ROOT);
+	uint64_t late;
+
+	assert_non_null(names);
+	assert_int_equal(read_dir(k, ROOT, early, 0, 4096), 0);
+	memory_add(k->sysv, 1, NULL);
+	late = open_dir(k, ROOT);
+	read_on(k, ROOT, late, 2, 4096, names);
+	assert_non_null(find(names, "1"));
+	free(names);
+	close_dir(k, ROOT, early);
+	close_dir(k, ROOT, late);
+}
+
+/* What is listed can depend on who asks. */
+static void each_user_has_a_listing(void **state)
+{
+	struct kernel *k = *state;
+	uint64_t fh = open_dir(k, ROOT);
+
+	assert_int_equal(read_dir(k, ROOT, fh, 0, 4096), 0);
+	k->uid = 1000;
+	assert_int_equal(read_dir(k, ROOT, fh, 2, 4096), 0);
+	assert_int_equal(k->sysv->calls[MEMORY_LIST], 2);
+	close_dir(k, ROOT, fh);
+}
+
+/* 32-bit programs have no more. */
+static void offsets_fit_into_31_bits(void **state)
+{
+	struct kernel *k = *state;
+	struct names *names;
+
+	for (uint32_t key = 1; key <= 200; key++)
+		memory_add(k->sysv, key, NULL);
+	names = list(k, ROOT);
+	for (size_t i = 0; i < names->count; i++)
+		assert_in_range(names->at[i].next, 1, INT32_MAX);
+	free(names);
 }
 
 /* --- statfs --- */
@@ -351,10 +419,13 @@ int main(void)
 		KERNEL_TEST(thousands_of_entries_come_once_each),
 		KERNEL_TEST(a_listing_stays_while_it_is_read),
 		KERNEL_TEST(any_entry_can_be_returned_to),
-		KERNEL_TEST(each_open_directory_has_its_own_listing),
 		KERNEL_TEST(listing_errors_pass_through),
 		KERNEL_TEST(an_interrupted_opendir_leaves_nothing),
-		KERNEL_TEST(what_was_left_open_is_closed_at_the_end),
+		KERNEL_TEST(open_directories_share_a_listing),
+		KERNEL_TEST(a_new_stream_goes_on_from_an_offset),
+		KERNEL_TEST(a_new_stream_is_not_served_an_old_listing),
+		KERNEL_TEST(each_user_has_a_listing),
+		KERNEL_TEST(offsets_fit_into_31_bits),
 		KERNEL_TEST(statfs_tells_blocks_and_segments),
 	};
 
