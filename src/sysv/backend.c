@@ -44,7 +44,7 @@ struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
 
 int sysv_gone(int err)
 {
-	return err == -EINVAL || err == -EIDRM ? -ESTALE : err;
+	return sysv_error(SYSV_BY_ID, err);
 }
 
 void sysv_release_lead(const struct sysv_backend *be)
@@ -151,7 +151,7 @@ static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *n
 		return err;
 	err = shmctl(id, IPC_RMID, NULL) == 0 ? 0 : -errno;
 	shmfs_caller_drop();
-	return err == -EINVAL || err == -EIDRM ? -ENOENT : err;
+	return sysv_error(SYSV_REMOVE, err);
 }
 
 static int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *from,
@@ -212,20 +212,12 @@ static void sysv_object_free(struct shmfs_object *base)
 	free(obj);
 }
 
-/* Is `a` what was seen as `b` before?  No call changes these, and time goes forward. */
-static bool is_same(const struct shmid_ds *a, const struct shmid_ds *b)
-{
-	return a->shm_atime >= b->shm_atime && a->shm_perm.cuid == b->shm_perm.cuid &&
-	       a->shm_perm.cgid == b->shm_perm.cgid && a->shm_cpid == b->shm_cpid &&
-	       a->shm_segsz == b->shm_segsz;
-}
-
 int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 {
 	struct shmid_ds ds;
 	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, others);
 
-	if (!err && obj->known && !is_same(&ds, &obj->last))
+	if (!err && obj->known && !sysv_is_same(&ds, &obj->last))
 		err = -ESTALE;
 	if (!err) {
 		obj->last = ds;
@@ -452,28 +444,12 @@ static const struct shmfs_backend_ops sysv_ops = {
 	.seek = sysv_seek,
 };
 
-/*
- * With kernel.shm_rmid_forced a segment goes with the last that has it attached
- * (proc(5)), and so it would with us, who attach each for a moment.
- */
-static bool detaching_removes(const char *proc_dir)
+static int open_rmid_forced(const struct sysv_backend *be)
 {
 	char path[128];
-	char value = '0';
-	int fd;
 
-	snprintf(path, sizeof(path), "%s/sys/kernel/shm_rmid_forced", proc_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	if (read(fd, &value, 1) != 1)
-		value = '0';
-	close(fd);
-	if (value == '0')
-		return false;
-	shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has attached "
-			       "are shown, but neither opened nor made");
-	return true;
+	snprintf(path, sizeof(path), "%s/sys/kernel/shm_rmid_forced", be->config.proc_dir);
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
@@ -487,15 +463,19 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->config = *config;
 	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
-	be->detaching_removes = detaching_removes(config->proc_dir);
+	be->rmid_forced = open_rmid_forced(be);
+	if (sysv_detaching_removes(be))
+		shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has "
+				       "attached are shown, but neither opened nor made");
 	err = shmfs_object_table_init(&be->base.objects);
-	if (err) {
-		free(be);
-		return err;
+	if (!err) {
+		err = sysv_usage_init(&be->usage, config->proc_dir);
+		if (err)
+			shmfs_object_table_destroy(&be->base.objects);
 	}
-	err = sysv_usage_init(&be->usage, config->proc_dir);
 	if (err) {
-		shmfs_object_table_destroy(&be->base.objects);
+		if (be->rmid_forced >= 0)
+			close(be->rmid_forced);
 		free(be);
 		return err;
 	}
@@ -513,6 +493,8 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 
 	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
+	if (be->rmid_forced >= 0)
+		close(be->rmid_forced);
 	pthread_mutex_destroy(&be->attach_lock);
 	pthread_cond_destroy(&be->replaced);
 	pthread_mutex_destroy(&be->lock);

@@ -16,10 +16,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
 static struct sysv_object *object(struct shmfs_object *base)
 {
 	return (struct sysv_object *)base;
@@ -59,7 +55,7 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 		id = shmget((key_t)key, be->config.min_size,
 			    IPC_CREAT | IPC_EXCL | (int)(first & 0777));
 		if (id < 0)
-			id = errno == EINVAL ? -EFBIG : -errno;
+			id = sysv_error(SYSV_MAKE, -errno);
 	}
 	pthread_mutex_unlock(&be->lock);
 	shmfs_caller_drop();
@@ -95,8 +91,10 @@ static int make_and_open(struct sysv_backend *be, uint32_t key, mode_t mode,
 
 	if (id < 0)
 		return id;
-	err = sysv_gone(sysv_segment_open(be, id, be->config.min_size, true, segment));
-	if (!err && !be->by_descriptor && sysv_segment_stat(be, id, &ds, NULL) == 0) {
+	err = sysv_segment_stat(be, id, &ds, NULL);
+	if (!err)
+		err = sysv_gone(sysv_segment_open(be, id, &ds, true, NULL, segment));
+	if (!err && !be->by_descriptor) {
 		err = sysv_set_perm(id, &ds, mode);
 		if (err)
 			sysv_segment_put(*segment);
@@ -150,7 +148,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 }
 
 /* Make sure that the object has its segment's memory.  obj->lock is held. */
-static int need_segment(struct sysv_object *obj, bool writable)
+static int need_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
 {
 	struct sysv_segment *segment;
 	int err;
@@ -159,8 +157,8 @@ static int need_segment(struct sysv_object *obj, bool writable)
 		return 0;
 	err = sysv_object_stat(obj, NULL);
 	if (!err)
-		err = sysv_segment_open(sysv_backend_of(obj), obj->id, obj->last.shm_segsz,
-					writable, &segment);
+		err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, writable, caller,
+					&segment);
 	if (err)
 		return sysv_gone(err);
 	sysv_segment_put(obj->segment);
@@ -221,14 +219,14 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	err = sysv_check_rights(obj, writable, caller);
 	pthread_mutex_lock(&obj->lock);
 	if (!err)
-		err = need_segment(obj, writable);
+		err = need_segment(obj, writable, caller);
 	if (!err)
 		obj->handles++;
 	pthread_mutex_unlock(&obj->lock);
 	sysv_unlock_by_name(obj);
 	if (!err && (flags & O_TRUNC)) {
 		h->cleared = true;
-		err = sysv_clear(obj);
+		err = sysv_clear(obj, caller);
 		if (err)
 			drop_handle(obj, false);
 	}
@@ -434,19 +432,6 @@ ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, s
 	return (ssize_t)written;
 }
 
-/* Have the pages of a range that is inside the segment. */
-static int allocate(struct sysv_segment *segment, uint64_t off, uint64_t len)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t start = off / page * page;
-
-	if (segment->fd >= 0)
-		return fallocate(segment->fd, 0, (off_t)off, (off_t)len) == 0 ? 0 : -errno;
-	if (madvise(segment->map + start, off + len - start, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	return errno == EINVAL ? -EOPNOTSUPP : -ENOMEM;
-}
-
 int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 		   const struct shmfs_caller *caller)
 {
@@ -465,7 +450,7 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	if (!err) {
 		segment = current_segment(obj);
 		err = punch ? sysv_segment_punch(segment, (uint64_t)off, (uint64_t)len) :
-			      allocate(segment, (uint64_t)off, (uint64_t)len);
+			      sysv_segment_populate(segment, (uint64_t)off, (uint64_t)len);
 		sysv_segment_put(segment);
 		atomic_store(&handle(base)->wrote, true);
 	}

@@ -32,6 +32,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 
 #include "shmfs/sysv.h"
@@ -64,21 +65,6 @@ struct sysv_segment {
 	struct shmfs_write_mapping mapping;
 };
 
-/* Memory of no use, all of it there, until a copy takes its place. */
-struct sysv_reserve {
-	char *mem; /* owned */
-	size_t size;
-	size_t used;	/* by the copy, so far */
-	size_t yielded; /* from the beginning on: that and what is left of a huge page */
-};
-
-/* A copy under way, in memory that is shared with who ends it if need be. */
-struct sysv_copy {
-	struct sysv_reserve reserve; /* owned; of what it takes */
-	bool moves;		     /* what has been copied leaves the source */
-	_Atomic uint64_t moved;	     /* up to here it may have */
-};
-
 /* Bytes of one segment. */
 struct sysv_usage_row {
 	int id;
@@ -96,6 +82,14 @@ struct sysv_usage {
 	size_t capacity;
 };
 
+/* In whose name a segment is locked. */
+struct sysv_locker {
+	int id;
+	uid_t uid;	     /* on whose account */
+	bool is_limited;     /* else the daemon's own rights count */
+	struct rlimit limit; /* of locked memory */
+};
+
 /* Where the attributes that users give segments are kept. */
 struct sysv_user_xattrs {
 	const char *dir;		  /* borrowed; NULL: segments can have none */
@@ -111,7 +105,7 @@ struct sysv_backend {
 	struct sysv_usage usage;
 	struct sysv_user_xattrs user_xattrs;
 	bool by_descriptor;	      /* segments are reached through descriptors */
-	bool detaching_removes;	      /* the last detach does (kernel.shm_rmid_forced) */
+	int rmid_forced;	      /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 	atomic_size_t mapping_budget; /* for the windows of all segments */
 
 	/*
@@ -186,12 +180,18 @@ struct sysv_handle {
 /* --- sysv_segment.c --- */
 
 /*
- * Get at the memory of segment `id`.  `size` is its shm_segsz.
- * -EACCES, -EIDRM / -EINVAL (gone), -ENOMEM, -EMFILE ...  -EPERM where that
- * would be its end, for nobody has it attached.
+ * Open the memory of segment `id`, which was like *seen.  `caller` must have the
+ * right to read it, and to write it if `writable`; NULL: nobody is asked.
+ * -EACCES, -ESTALE when the id is another segment's, -EIDRM / -EINVAL (gone),
+ * -ENOMEM, -EMFILE ...  -EPERM where that would be its end, for nobody has it
+ * attached.
  */
-int sysv_segment_open(struct sysv_backend *, int id, uint64_t size, bool writable,
-		      struct sysv_segment **);
+int sysv_segment_open(struct sysv_backend *, int id, const struct shmid_ds *seen, bool writable,
+		      const struct shmfs_caller *caller, struct sysv_segment **);
+/* Is it the same segment, as far as can be told? */
+bool sysv_is_same(const struct shmid_ds *, const struct shmid_ds *);
+/* Does a segment that nobody has attached go when it is detached? */
+bool sysv_detaching_removes(const struct sysv_backend *);
 /*
  * The same in two steps for the replacer of a resize, which may outlive the
  * daemon's other threads and whatever they had locked: fill() neither
@@ -206,12 +206,10 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *);
 void sysv_segment_put(struct sysv_segment *);
 /* Zero [off, off + len) and give the whole pages in it back. */
 int sysv_segment_punch(struct sysv_segment *, uint64_t off, uint64_t len);
-/*
- * Copy the first `len` bytes, holes left as holes, with what the reserve gives
- * back.  Neither allocates nor locks.
- */
-int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
-		      struct sysv_copy *);
+/* Have the pages of [off, off + len).  -EOPNOTSUPP: an attachment before Linux 5.14. */
+int sysv_segment_populate(struct sysv_segment *, uint64_t off, uint64_t len);
+/* Map a segment that has a descriptor.  Neither allocates nor locks. */
+int sysv_segment_map(struct sysv_segment *);
 /* Does anything but us have the inode open or mapped?  False if it cannot be told. */
 bool sysv_segment_is_shared(struct sysv_segment *);
 /*
@@ -222,7 +220,7 @@ int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t
 /* IPC_SET: owner and group as in `like`, and a mode. */
 int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 /* shmat(2) and shmdt(2) with our own attachments counted. */
-int sysv_attach(struct sysv_backend *, int id, int flags, char **map);
+int sysv_attach(struct sysv_backend *, int id, uint64_t size, int flags, char **map);
 void sysv_detach(struct sysv_backend *, int id, char *map);
 /* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
 bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
@@ -241,21 +239,12 @@ uint64_t sysv_usage_of(struct sysv_usage *, int id);
 int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
 /* Does that take long enough to let others have the lead? */
 bool sysv_usage_is_slow(struct sysv_usage *);
+/* The same of a segment that is open, as it is now. */
+uint64_t sysv_segment_resident(struct sysv_segment *);
 /* Forget what was read: memory was just touched through us. */
 void sysv_usage_stale(struct sysv_usage *);
 /* One pass over the table as it is now. */
 int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
-
-/* --- sysv_reserve.c --- */
-
-/*
- * Have as much memory as copying the segment takes, `most` bytes at the most.
- * -ENOMEM; or the kernel ends the daemon, for a limit, and nothing has changed.
- */
-int sysv_reserve_take(struct sysv_reserve *, struct sysv_segment *, uint64_t most);
-/* Give back what the next `bytes` of a copy will take.  Neither allocates nor locks. */
-void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
-void sysv_reserve_free(struct sysv_reserve *);
 
 /* --- sysv_resize.c --- */
 
@@ -290,8 +279,8 @@ int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size
 /* The same with `object->io` held for writing already, and never to 0. */
 int sysv_set_size(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
 		  const struct shmfs_caller *);
-/* Zero every byte; `object->io` is held, and the caller may write. */
-int sysv_clear(struct sysv_object *);
+/* Zero every byte; `object->io` is held.  -EACCES where the caller may not write. */
+int sysv_clear(struct sysv_object *, const struct shmfs_caller *);
 /* Make room for a write that ends at `end`; `object->io` is held for writing. */
 int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
 	      const struct shmfs_caller *);
@@ -362,13 +351,32 @@ int sysv_user_xattr_carry(const struct sysv_backend *, int from, const struct sh
 			  int to, const struct shmid_ds *to_ds);
 void sysv_user_xattr_drop(const struct sysv_backend *, int id, const struct shmid_ds *ds);
 
-/* --- sysv_lock.c --- */
+/* --- memlock.c --- */
 
 /*
  * SHM_LOCK or SHM_UNLOCK segment `id` as the caller: with his rights, at his
  * limit and on his account.  -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
  */
 int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
+/*
+ * In whose name a locked segment is locked again that becomes `size` bytes:
+ * within the caller's limit if it grows.  -ENOMEM when that is over the limit.
+ */
+int sysv_locker_for(struct sysv_backend *, const struct shmid_ds *, uint64_t size,
+		    const struct shmfs_caller *, struct sysv_locker *);
+/* SHM_LOCK, by a process of its own. */
+int sysv_lock_as(const struct sysv_locker *);
+
+/* --- errors.c --- */
+
+enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE, SYSV_CLONE };
+/* A negative errno of the kernel's call as that of a file's. */
+int sysv_error(enum sysv_call, int err);
+
+static inline uint64_t sysv_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 /* --- sysv.c --- */
 

@@ -22,33 +22,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/raw_setid.h"
 #include "sysv/clone.h"
 
 #define STACK ((size_t)64 << 10)
 
-struct locker {
-	int id;
-	uid_t uid;
-	struct rlimit limit;
-	int err; /* what came of it */
+/* What the process has and tells. */
+struct locking {
+	const struct sysv_locker *locker;
+	int err;
 };
 
 /*
- * The process' whole life.  It has the thread-local memory of who waits for
- * it, `errno` included, who leaves that alone meanwhile.
+ * The process' whole life.  It has the thread-local memory of the thread that
+ * waits for it, `errno` included.
  */
 static int be_locker(void *arg)
 {
-	struct locker *locker = arg;
+	struct locking *locking = arg;
+	const struct sysv_locker *locker = locking->locker;
+	const uid_t effective = locker->is_limited ? locker->uid : (uid_t)-1;
 
-	/* Of this process alone: not libc's setresuid(), which is for all threads. */
-	if (setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0 ||
-	    syscall(SET_UID, locker->uid, locker->uid, locker->uid) != 0 ||
+	/*
+	 * Of this process alone: not libc's setresuid(), which is for all threads.
+	 * The account goes by the real uid, the right to pass the limit by the
+	 * effective one.
+	 */
+	if ((locker->is_limited && setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0) ||
+	    (getuid() == 0 && syscall(SET_UID, locker->uid, effective, effective) != 0) ||
 	    shmctl(locker->id, SHM_LOCK, NULL) != 0)
-		locker->err = -errno;
+		locking->err = -errno;
 	else
-		locker->err = 0;
+		locking->err = 0;
 	return 0;
 }
 
@@ -63,25 +69,25 @@ static void wait_for_end(pid_t pid)
 	}
 }
 
-static int run_locker(struct locker *locker)
+int sysv_lock_as(const struct sysv_locker *locker)
 {
+	struct locking locking = { .locker = locker, .err = -EBUSY /* if it does not say */ };
 	char *stack = malloc(STACK);
 	sigset_t all, before;
 	pid_t pid;
 
 	if (!stack)
 		return -ENOMEM;
-	locker->err = -EBUSY; /* if it does not come to say otherwise */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, locker);
+	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &locking);
 	if (pid < 0)
-		locker->err = -errno;
+		locking.err = sysv_error(SYSV_CLONE, -errno);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (pid > 0)
 		wait_for_end(pid);
 	free(stack);
-	return locker->err;
+	return locking.err;
 }
 
 /*
@@ -115,37 +121,60 @@ static int read_limit(const char *proc_dir, pid_t pid, rlim_t *limit)
 	return err;
 }
 
-static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
+/* The caller with his limit.  A caller that cannot be seen from here has an unknown one. */
+static int find_locker(struct sysv_backend *be, const struct shmfs_caller *caller,
+		       struct sysv_locker *locker)
 {
-	struct locker locker = { .id = id, .uid = caller->uid };
 	rlim_t limit;
-	/* Who cannot be seen from here has a limit that is not known. */
 	int err = caller->pid ? read_limit(be->config.proc_dir, caller->pid, &limit) : -EPERM;
 
 	if (err)
 		return err;
-	if (limit == 0)
-		return -EPERM;
-	if (getrlimit(RLIMIT_MEMLOCK, &locker.limit) != 0)
+	if (getrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0)
 		return -errno;
 	/* Lowering is for all; more than ours takes CAP_SYS_RESOURCE. */
-	if (limit < locker.limit.rlim_max)
-		locker.limit.rlim_max = limit;
-	locker.limit.rlim_cur = locker.limit.rlim_max;
+	if (limit < locker->limit.rlim_max)
+		locker->limit.rlim_max = limit;
+	locker->limit.rlim_cur = locker->limit.rlim_max;
+	locker->uid = caller->uid;
+	locker->is_limited = true;
+	return 0;
+}
+
+int sysv_locker_for(struct sysv_backend *be, const struct shmid_ds *ds, uint64_t size,
+		    const struct shmfs_caller *caller, struct sysv_locker *locker)
+{
+	int err;
+
+	*locker = (struct sysv_locker){ .uid = ds->shm_perm.uid };
+	if (caller->uid == 0 || size <= ds->shm_segsz)
+		return 0;
+	err = find_locker(be, caller, locker);
+	return !err && size > locker->limit.rlim_cur ? -ENOMEM : err;
+}
+
+static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
+{
+	struct sysv_locker locker = { .id = id };
+	int err = find_locker(be, caller, &locker);
+
+	if (err)
+		return err;
+	/* As shmctl(2) says it. */
+	if (locker.limit.rlim_cur == 0)
+		return -EPERM;
 	sysv_release_lead(be);
-	return run_locker(&locker);
+	return sysv_lock_as(&locker);
 }
 
 int sysv_lock(struct sysv_backend *be, int id, bool on, const struct shmfs_caller *caller)
 {
-	int err;
-
 	if (on && caller->uid != 0)
 		return lock_for(be, id, caller);
-	err = shmfs_caller_assume(caller);
+
+	SHMFS_AS_CALLER(err, caller);
+
 	if (err)
 		return err;
-	err = shmctl(id, on ? SHM_LOCK : SHM_UNLOCK, NULL) == 0 ? 0 : -errno;
-	shmfs_caller_drop();
-	return err;
+	return shmctl(id, on ? SHM_LOCK : SHM_UNLOCK, NULL) == 0 ? 0 : -errno;
 }

@@ -25,14 +25,26 @@
 
 #include "shmfs/sigbus.h"
 
-/* A step of a copy through mappings; it is on the stack of the copier. */
-#define COPY_STEP ((size_t)16 << 10)
-/* A step of a copy by the kernel. */
-#define COPY_PIECE (4 << 20)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 static size_t round_up(size_t size, size_t unit)
 {
 	return (size + unit - 1) / unit * unit;
+}
+
+/* The page sizes that a segment may have on any architecture, 0 for the usual one. */
+static const uint64_t page_sizes[] = { 0,	 64 << 10,  1 << 20, 2 << 20,	 16 << 20,
+				       32 << 20, 512 << 20, 1 << 30, 16ull << 30 };
+#define PAGE_SIZES (sizeof(page_sizes) / sizeof(*page_sizes))
+
+/* The length of an attachment with the n-th page size. */
+static size_t length_of_map(uint64_t size, size_t n)
+{
+	uint64_t page = page_sizes[n] ? page_sizes[n] : (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return (size_t)((size + page - 1) / page * page);
 }
 
 /*
@@ -40,25 +52,15 @@ static size_t round_up(size_t size, size_t unit)
  * the mapping, which is rounded up to the page size of the segment; only the
  * one that is right exists.
  */
-static int open_map_file(const char *proc_dir, const char *map, size_t size)
+static int open_map_file(const char *proc_dir, const char *map, uint64_t size)
 {
-	const size_t page_sizes[] = { (size_t)sysconf(_SC_PAGESIZE),
-				      (size_t)64 << 10,
-				      (size_t)1 << 20,
-				      (size_t)2 << 20,
-				      (size_t)16 << 20,
-				      (size_t)32 << 20,
-				      (size_t)512 << 20,
-				      (size_t)1 << 30,
-				      (size_t)16 << 30 };
 	char path[128];
 
-	for (size_t i = 0; i < sizeof(page_sizes) / sizeof(*page_sizes); i++) {
-		size_t end = (size_t)map + round_up(size, page_sizes[i]);
+	for (size_t n = 0; n < PAGE_SIZES; n++) {
 		int fd;
 
 		snprintf(path, sizeof(path), "%s/self/map_files/%zx-%zx", proc_dir, (size_t)map,
-			 end);
+			 (size_t)map + length_of_map(size, n));
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
@@ -68,25 +70,46 @@ static int open_map_file(const char *proc_dir, const char *map, size_t size)
 	return -ENOENT;
 }
 
-/* Huge pages have no write(2): such a segment is written through a mapping. */
-static int map_huge(struct sysv_segment *segment)
+/* shmat(2).  A child would have the attachment as well: no attachment goes to one. */
+static int attach(int id, uint64_t size, int flags, char **out)
 {
-	struct statfs fs;
-	size_t size;
-	void *map;
+	char *map = shmat(id, NULL, flags);
 
-	if (fstatfs(segment->fd, &fs) != 0)
+	if (map == (void *)-1)
 		return -errno;
-	if (fs.f_type != HUGETLBFS_MAGIC)
-		return 0;
-	segment->huge = (size_t)fs.f_bsize;
-	size = round_up(segment->size, segment->huge);
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
+	*out = map;
+	for (size_t n = 0; n < PAGE_SIZES; n++) {
+		/* EINVAL: a part of a huge page. */
+		if (madvise(map, length_of_map(size, n), MADV_DONTFORK) == 0 || errno != EINVAL)
+			break;
+	}
+	return 0;
+}
+
+int sysv_segment_map(struct sysv_segment *segment)
+{
+	size_t page = segment->huge ? segment->huge : (size_t)sysconf(_SC_PAGESIZE);
+	size_t size = round_up((size_t)segment->size, page);
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
+
 	if (map == MAP_FAILED)
 		return -errno;
 	segment->map = map;
 	segment->map_size = size;
 	return 0;
+}
+
+/* Huge pages have no write(2): such a segment is written through a mapping. */
+static int map_huge(struct sysv_segment *segment)
+{
+	struct statfs fs;
+
+	if (fstatfs(segment->fd, &fs) != 0)
+		return -errno;
+	if ((unsigned long)fs.f_type != HUGETLBFS_MAGIC)
+		return 0;
+	segment->huge = (size_t)fs.f_bsize;
+	return sysv_segment_map(segment);
 }
 
 bool sysv_descriptors_work(const char *proc_dir)
@@ -128,22 +151,17 @@ static void count_attachment(struct sysv_backend *be, int id, struct sysv_attach
 	(*link)->count++;
 }
 
-int sysv_attach(struct sysv_backend *be, int id, int flags, char **map)
+int sysv_attach(struct sysv_backend *be, int id, uint64_t size, int flags, char **map)
 {
 	struct sysv_attachment *spare = calloc(1, sizeof(*spare));
-	int err = 0;
-	char *at;
+	int err;
 
 	if (!spare)
 		return -ENOMEM;
 	pthread_mutex_lock(&be->attach_lock);
-	at = shmat(id, NULL, flags);
-	if (at == (void *)-1) {
-		err = -errno;
-	} else {
+	err = attach(id, size, flags, map);
+	if (!err)
 		count_attachment(be, id, &spare);
-		*map = at;
-	}
 	pthread_mutex_unlock(&be->attach_lock);
 	free(spare);
 	return err;
@@ -245,29 +263,72 @@ struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
 	return segment;
 }
 
-int sysv_segment_open(struct sysv_backend *be, int id, uint64_t size, bool writable,
-		      struct sysv_segment **out)
+/*
+ * With kernel.shm_rmid_forced a segment goes with the last process that has it
+ * attached (proc(5)), and we attach each for a moment.  Setting it removes what
+ * nobody has attached by then, so it is read before each attachment.
+ */
+bool sysv_detaching_removes(const struct sysv_backend *be)
+{
+	char value = '0';
+
+	return be->rmid_forced >= 0 && pread(be->rmid_forced, &value, 1, 0) == 1 && value != '0';
+}
+
+/* Is `a` what was seen as `b` before?  No call changes these, and time goes forward. */
+bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
+{
+	return a->shm_atime >= b->shm_atime && a->shm_perm.cuid == b->shm_perm.cuid &&
+	       a->shm_perm.cgid == b->shm_perm.cgid && a->shm_cpid == b->shm_cpid &&
+	       a->shm_segsz == b->shm_segsz;
+}
+
+/*
+ * Attached, a segment keeps its id.  So what the kernel says of the id now is
+ * said of the segment that was attached, which may be another than was seen.
+ */
+static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds *seen,
+			  bool writable, const struct shmfs_caller *caller)
+{
+	struct shmid_ds now;
+	int err = sysv_segment_stat(be, id, &now, NULL);
+
+	if (err)
+		return err;
+	if (!sysv_is_same(&now, seen))
+		return -ESTALE;
+	/* As shmat(2): writing requires permission to read. */
+	return !caller || sysv_may(&now, writable ? 06 : 04, caller) ? 0 : -EACCES;
+}
+
+int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *seen, bool writable,
+		      const struct shmfs_caller *caller, struct sysv_segment **out)
 {
 	struct sysv_segment *segment;
 	struct shmid_ds ds;
 	char *map;
 	int err;
 
-	if (be->detaching_removes && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
+	if (sysv_detaching_removes(be) && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
 	    ds.shm_nattch == 0)
 		return -EPERM;
 	segment = sysv_segment_new(be);
 	if (!segment)
 		return -ENOMEM;
 	segment->id = id;
-	segment->size = size;
-	err = sysv_attach(be, id, be->by_descriptor || !writable ? SHM_RDONLY : 0, &map);
-	if (!err && be->by_descriptor) {
-		err = open_descriptor(segment, map);
-		sysv_detach(be, id, map);
-	} else if (!err) {
-		segment->map = map;
-		segment->writable = writable;
+	segment->size = seen->shm_segsz;
+	err = sysv_attach(be, id, segment->size, be->by_descriptor || !writable ? SHM_RDONLY : 0,
+			  &map);
+	if (!err) {
+		err = check_attached(be, id, seen, writable, caller);
+		if (!err && be->by_descriptor)
+			err = open_descriptor(segment, map);
+		if (err || be->by_descriptor) {
+			sysv_detach(be, id, map);
+		} else {
+			segment->map = map;
+			segment->writable = writable;
+		}
 	}
 	if (err) {
 		sysv_segment_put(segment);
@@ -280,20 +341,24 @@ int sysv_segment_open(struct sysv_backend *be, int id, uint64_t size, bool writa
 int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
 {
 	bool by_descriptor = segment->backend->by_descriptor;
-	char *map = shmat(id, NULL, by_descriptor ? SHM_RDONLY : 0);
-	int err;
+	/* Noted at once, for whoever ends what a process that is killed has begun. */
+	int err = attach(id, size, by_descriptor ? SHM_RDONLY : 0, &segment->map);
+	char *map = segment->map;
 
-	if (map == (void *)-1)
-		return -errno;
+	if (err)
+		return err;
 	segment->id = id;
 	segment->size = size;
 	segment->writable = true;
-	if (!by_descriptor) {
-		segment->map = map;
+	if (!by_descriptor)
 		return 0;
-	}
-	err = open_descriptor(segment, map);
+	segment->fd = open_map_file(segment->backend->config.proc_dir, map, size);
+	segment->map = NULL;
 	shmdt(map);
+	if (segment->fd >= 0)
+		return map_huge(segment);
+	err = segment->fd;
+	segment->fd = -1;
 	return err;
 }
 
@@ -361,78 +426,16 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 	return 0;
 }
 
-/* The source needs it no more: its memory is for what is copied next. */
-static void leave(int from, off_t start, off_t end, struct sysv_copy *copy)
+int sysv_segment_populate(struct sysv_segment *segment, uint64_t off, uint64_t len)
 {
-	atomic_store(&copy->moved, (uint64_t)end);
-	fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, end - start);
-}
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t start = (size_t)off / page * page;
 
-/* The kernel copies page by page in itself: no faults, holes stay holes. */
-static int copy_descriptors(int to, int from, off_t len, struct sysv_copy *copy)
-{
-	off_t pos = 0;
-
-	while (pos < len) {
-		off_t data = lseek(from, pos, SEEK_DATA);
-		off_t hole;
-
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		hole = lseek(from, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		if (hole > len)
-			hole = len;
-		for (pos = data; pos < hole;) {
-			off_t start = pos;
-			off_t out = pos;
-			size_t step = hole - pos < COPY_PIECE ? (size_t)(hole - pos) : COPY_PIECE;
-			ssize_t n;
-
-			sysv_reserve_yield(&copy->reserve, step);
-			n = copy_file_range(from, &pos, to, &out, step, 0);
-			if (n < 0)
-				return -errno;
-			if (n == 0)
-				return -EIO;
-			if (copy->moves)
-				leave(from, start, pos, copy);
-		}
-	}
-	return 0;
-}
-
-static bool is_zero(const char *bytes, size_t len)
-{
-	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
-}
-
-/* Zeros are not written, so that the copy is no larger in memory than need be. */
-static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_copy *copy)
-{
-	char buffer[COPY_STEP];
-	int err = 0;
-
-	for (uint64_t pos = 0; !err && pos < len;) {
-		size_t step = len - pos < COPY_STEP ? (size_t)(len - pos) : COPY_STEP;
-
-		err = shmfs_copy_nofault(buffer, from + pos, step);
-		if (!err && !is_zero(buffer, step)) {
-			sysv_reserve_yield(&copy->reserve, step);
-			err = shmfs_copy_nofault(to + pos, buffer, step);
-		}
-		pos += step;
-	}
-	return err == -EFAULT ? -ENOMEM : err;
-}
-
-int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
-		      struct sysv_copy *copy)
-{
-	if (to->map && from->map)
-		return copy_mappings(to->map, from->map, len, copy);
-	return copy_descriptors(to->fd, from->fd, (off_t)len, copy);
+	if (segment->fd >= 0)
+		return fallocate(segment->fd, 0, (off_t)off, (off_t)len) == 0 ? 0 : -errno;
+	if (madvise(segment->map + start, (size_t)(off + len) - start, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return errno == EINVAL ? -EOPNOTSUPP : -ENOMEM;
 }
 
 /*

@@ -20,7 +20,8 @@
 #define LONGEST_TRIM_PAUSE 32000000 /* nanoseconds */
 
 /* The object's segment, or one opened for the purpose.  Put it back. */
-static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
+static int borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
+			  struct sysv_segment **out)
 {
 	int err = 0;
 
@@ -30,18 +31,18 @@ static int borrow_segment(struct sysv_object *obj, struct sysv_segment **out)
 	} else {
 		err = sysv_object_stat(obj, NULL);
 		if (!err)
-			err = sysv_segment_open(sysv_backend_of(obj), obj->id, obj->last.shm_segsz,
-						true, out);
+			err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, true,
+						caller, out);
 	}
 	pthread_mutex_unlock(&obj->lock);
 	return sysv_gone(err);
 }
 
 /* Rule 2: clearing keeps the segment. */
-int sysv_clear(struct sysv_object *obj)
+int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 {
 	struct sysv_segment *segment;
-	int err = borrow_segment(obj, &segment);
+	int err = borrow_segment(obj, caller, &segment);
 
 	if (err)
 		return err;
@@ -92,7 +93,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 	err = h ? 0 : sysv_check_rights(obj, true, caller);
 	if (!err && size == 0) {
 		sysv_lock_by_name(obj);
-		err = sysv_clear(obj);
+		err = sysv_clear(obj, caller);
 		sysv_unlock_by_name(obj);
 	} else if (!err) {
 		err = sysv_set_size(obj, h, (uint64_t)size, caller);

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shmfs/clock.h"
@@ -160,6 +161,17 @@ uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 	struct sysv_usage_row row;
 
 	return find(usage, id, BLOCKS_AGE, &row) == 0 ? row.resident + row.swapped : 0;
+}
+
+uint64_t sysv_segment_resident(struct sysv_segment *segment)
+{
+	struct sysv_usage *usage = &segment->backend->usage;
+	struct stat st;
+
+	if (segment->fd >= 0)
+		return fstat(segment->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+	sysv_usage_stale(usage);
+	return sysv_usage_of(usage, segment->id);
 }
 
 void sysv_usage_stale(struct sysv_usage *usage)

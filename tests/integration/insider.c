@@ -87,7 +87,7 @@ int shmctl(int id, int command, struct shmid_ds *data)
 {
 	shmctl_fn *real = (shmctl_fn *)dlsym(RTLD_NEXT, "shmctl");
 
-	if (command == SHM_LOCK && getuid() != 0)
+	if (command == SHM_LOCK && geteuid() != 0)
 		kill(getpid(), SIGSTOP);
 	return real(id, command, data);
 }

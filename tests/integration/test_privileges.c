@@ -92,7 +92,8 @@ static bool a_locked_segment_is_resized_over_the_limit(struct fixture *fixture)
 	const struct rlimit limit = { PAGE, PAGE };
 	must(prlimit(fixture->daemon, RLIMIT_MEMLOCK, &limit, NULL));
 	must(shmctl(segment_find(KEY), SHM_LOCK, NULL));
-	return truncate(SEGMENT, 4L * PAGE) == 0;
+	must(truncate(SEGMENT, 4L * PAGE));
+	return segment_stat(segment_find(KEY)).shm_perm.mode & SHM_LOCKED;
 }
 
 static int lock_segment(int number)

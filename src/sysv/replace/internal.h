@@ -1,42 +1,110 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between sysv_resize.c, which decides that a segment is replaced, and
- * sysv_guardian.c, which does it.
+ * Replacing a segment by one of another size under the same key:
+ *
+ *   resize.c    whether a segment may be replaced, and what becomes of its object
+ *   replacer.c  the process that replaces it
+ *   reserve.c   what that process has in hand before it removes the old segment
+ *   copy.c      the bytes
+ *
+ * What runs in the replacer allocates nothing and takes no lock: see replacer.c.
  */
 #ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
 #define SHMFS_SYSV_REPLACE_INTERNAL_H
 
 #include "sysv/internal.h"
 
+/* Where a replacement is, and where it ended. */
+enum replace_phase {
+	REPLACE_PREPARING, /* the old segment is as it was */
+	REPLACE_CLOSING,   /* its mode is taken, or about to be */
+	REPLACE_REMOVED,   /* it has lost its key */
+	REPLACE_COMPLETE,  /* the key leads to `made` */
+	REPLACE_RESCUED,   /* the content is in `rescue` */
+	REPLACE_TORN,	   /* the first bytes are in `filling`, the others in the old segment */
+};
+
+/* A copy under way, in memory that is shared with the process that ends it if need be. */
+struct sysv_copy {
+	bool moves;		/* what has been copied leaves the source */
+	_Atomic uint64_t moved; /* up to here it may have */
+};
+
+/* Slots in the kernel's table of segments that are kept free for the new one. */
+#define SYSV_BALLAST 2
+
+/* Had before the old segment is removed, so that its content can be brought back. */
+struct sysv_reserve {
+	struct sysv_segment *rescue; /* owned; empty, as large as the old one, and open */
+	int ballast[SYSV_BALLAST];   /* segments, or -1; the first is as large as the new one */
+	uint64_t size;		     /* bytes of memory in `rescue`, from its beginning */
+	uint64_t used;		     /* of them by the copy, so far */
+	uint64_t yielded;	     /* of them given back: `used` and the rest of a piece */
+};
+
 /* One replacement, shared by the thread that asks and its replacer. */
 struct replacement {
 	struct sysv_backend *backend;
-	struct sysv_segment *old; /* borrowed; kept attached or open throughout */
-	struct shmid_ds ds;	  /* of the old one, as it was */
-	uint64_t size;		  /* wanted */
-	unsigned long own;	  /* attachments of ours that the old one has */
+	struct sysv_segment *old;  /* borrowed; kept attached or open throughout */
+	struct shmid_ds ds;	   /* of the old one, as it was */
+	uint64_t size;		   /* wanted */
+	unsigned long own;	   /* attachments of ours that the old one has */
+	bool needs_no_memory;	   /* what the copy takes is what the old one gives back */
+	struct sysv_locker locker; /* in whose name the new one is locked */
 
-	int err;		       /* 0: made as wanted */
-	pid_t replacer;		       /* who did it */
-	bool ended;		       /* and lived to the end */
-	int probed;		       /* a segment that was made to see whether it can be, or -1 */
-	bool closing;		       /* the old one's mode was taken, or is about to be */
-	bool removed;		       /* the old one has lost its key */
-	bool complete;		       /* the key leads to `made` */
-	bool safe;		       /* the content is in `rescued` */
+	enum replace_phase phase;
+	int err;	/* why it is not as wanted, or 0 */
+	int xattr_err;	/* why users' attributes stayed behind, or 0 */
+	int lock_err;	/* why it is not locked as the old one was, or 0 */
+	pid_t replacer; /* the process that did it */
+	struct sysv_reserve reserve;
 	struct sysv_segment *made;     /* owned */
-	struct sysv_segment *rescued;  /* owned */
 	struct sysv_attachment *spare; /* owned; to count what `made` attached */
-	int xattr_err;		       /* why users' attributes stayed behind, or 0 */
 	struct sysv_copy copy;	       /* from the old one */
-	struct sysv_segment *filling;  /* what it goes to: `made` or `rescued` */
+	struct sysv_segment *filling;  /* where it goes: `made` or `reserve.rescue` */
 };
 
+/* --- replacer.c --- */
+
 /*
- * Replace the old segment: all that can be checked is, all memory is there.
- * What came of it is in *r.  Returns 0, or a negative errno when nothing was
- * begun.
+ * Replace the old segment.  What came of it is in *r.  Returns 0, or a negative
+ * errno when nothing was begun.
  */
 int sysv_replacement_run(struct replacement *r);
+/* Log what did not go as it should; keep the old segment where it alone has the content. */
+void sysv_replacement_report(struct replacement *r);
+
+/* --- reserve.c --- */
+
+/*
+ * Make the ballast and the rescue, and populate as much of that as a copy takes.
+ * -EFBIG, -ENOSPC, -ENOMEM, -EMFILE ...: what was made so far is for
+ * sysv_reserve_drop().
+ */
+int sysv_reserve_take(struct replacement *r);
+/* One slot less of ballast.  False when there is none left. */
+bool sysv_reserve_free_slot(struct replacement *r);
+/* Give back the memory that the next `bytes` of a copy take. */
+void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
+/* Remove what is left, but not a rescue that is needed. */
+void sysv_reserve_drop(struct replacement *r);
+/*
+ * Put on the creator's credentials, so that the new segment has the same creator.
+ * True: shmfs_caller_drop() takes them off.
+ */
+bool sysv_assume_creator(const struct replacement *r);
+/* Make a segment that is closed to others.  Its id, or an error of a file. */
+int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags);
+/* SHM_HUGETLB and the size of its pages, as the segment has them. */
+int sysv_huge_flags(const struct sysv_segment *);
+
+/* --- copy.c --- */
+
+/*
+ * Copy the first `len` bytes, holes left as holes, with what the reserve gives
+ * back; NULL: without.
+ */
+int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
+		      struct sysv_copy *, struct sysv_reserve *);
 
 #endif

@@ -3,125 +3,57 @@
  * Replacing a segment by one of another size under the same key.
  *
  * The size of a segment is fixed when it is made, a key leads to one segment
- * at a time, and no call moves a key from one to another: the old one has to
- * go before the new one can come.  Between the two its content belongs to no
- * key and would be lost with the process that still holds it attached, were
- * that killed.  So the change is made by a process of its own, the replacer,
- * that shares the daemon's memory and descriptors (CLONE_VM, CLONE_FILES) but
- * not its process id: a SIGKILL to the daemon leaves the replacer running until
- * the key is whole again, and one to the replacer leaves the daemon to send a
- * second.  (Who kills both at once, as a cgroup's end does, can lose the key.
- * So would the kernel where memory runs out, for the two share theirs: that is
- * got beforehand, sysv_reserve.c.)
- * The calling thread is stopped until then (CLONE_VFORK), for the two share its
- * thread-local memory, and the other threads run on.  What the replacer does
- * must not depend on them: it takes no lock and allocates nothing, for a lock
- * may be held for ever by a thread that was killed.
+ * at a time, and no call moves a key from one to another.  So the old segment
+ * has to go before the new one can come.  Between the two its content belongs to
+ * no key, and would be lost with the process that still has it attached.
  *
- * While the new segment is being filled nobody may see half of it: its mode
- * is 0 until it is complete, and so is the old one's from the moment when it
- * is known to be unused to its removal, so that nobody attaches in between.
- * (A process with CAP_IPC_OWNER is not kept out by a mode.)
+ * A process of its own makes the change, the replacer.  It shares the daemon's
+ * memory and descriptors (CLONE_VM, CLONE_FILES) but not its process id.  A
+ * SIGKILL to the daemon leaves the replacer running until the key is whole
+ * again.  A SIGKILL to the replacer leaves the daemon to send a second one.
+ * (Whoever kills both at once, as the end of a cgroup does, can lose the key.)
+ * The calling thread waits for the replacer's end (CLONE_VFORK), for both use
+ * that thread's local memory.  The other threads run on.  The replacer takes no
+ * lock and allocates nothing, for a thread that was killed keeps its locks.
  *
- * Where nobody can read the old one meanwhile its content does not stay there:
- * each piece makes room for the next, so a file that was just written is cut to
- * size in the memory that it has, which is warm, too.
+ * While the new segment is filled nobody may see half of it.  Its mode is 0
+ * until it is complete.  The old segment's mode is 0 from the moment when it is
+ * known to be unused, so that nobody attaches it any more.  (A mode does not
+ * keep out a process with CAP_IPC_OWNER.)
  *
- * Where the new one cannot be made the old content goes back under its key,
- * and where another process took the key, under an id of its own.
+ * Another process can take the key between its removal and its making, which
+ * are two calls with nothing in between.  The content is then in the rescue
+ * (reserve.c), under an id that the log names.  It is there as well when the new
+ * segment cannot be made for any other reason, and the old size neither.
+ *
+ * Where nobody can read the old segment meanwhile, its pages move: each step of
+ * the copy gives back what it has copied, and that is warm memory for the next.
  */
 #include "sysv/replace/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shmfs/log.h"
 #include "sysv/clone.h"
 
 #define REPLACER_STACK ((size_t)256 << 10)
-#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* shmget(2)'s errors as those of a file that grows. */
-static int size_error(int err)
-{
-	return err == EINVAL ? -EFBIG : -err;
-}
-
-/* SHM_HUGETLB and the size of its pages, as the old one has them. */
-static int huge_flags(const struct sysv_segment *segment)
-{
-	int log2 = 0;
-
-	if (!segment->huge)
-		return 0;
-	while (((size_t)1 << log2) < segment->huge)
-		log2++;
-	return SHM_HUGETLB | (log2 << HUGE_SHIFT);
-}
-
-/*
- * Would the kernel make such a segment?  Asked before anything is touched; the
- * old one is still there then, as it will be when the new one is made.
- */
-static int probe(struct replacement *r)
-{
-	r->probed = shmget(IPC_PRIVATE, r->size, IPC_CREAT | huge_flags(r->old));
-	if (r->probed < 0)
-		return size_error(errno);
-	shmctl(r->probed, IPC_RMID, NULL);
-	r->probed = -1;
-	return 0;
-}
-
-/* shmget(2) as the creator of the old segment, so that the new one has the same. */
-static int get_as_creator(const struct replacement *r, key_t key, uint64_t size)
-{
-	struct shmfs_caller creator = { .uid = r->ds.shm_perm.cuid, .gid = r->ds.shm_perm.cgid };
-	int flags = IPC_CREAT | IPC_EXCL | huge_flags(r->old);
-	bool assumed = !r->old->huge && shmfs_caller_assume(&creator) == 0;
-	int id;
-
-	/* Mode 0 keeps all out; as an ordinary user we need in ourselves. */
-	if (!r->backend->by_descriptor)
-		flags |= 0600;
-	id = shmget(key, size, flags);
-	if (id < 0)
-		id = -errno;
-	if (assumed)
-		shmfs_caller_drop();
-	return id;
-}
+/* How long copying back may stand still: this many pauses. */
+#define MOST_PAUSES 300
+#define PAUSE_NS 10000000
 
 static bool was_removed(int id)
 {
 	struct shmid_ds ds;
 
 	return shmctl(id, SHM_STAT_ANY, &ds) != id || (ds.shm_perm.mode & SYSV_MODE_DEST);
-}
-
-/*
- * Lock the new one as the old one was; the two together may be over the limit.
- * What is brought back counts for more than that it stays in memory.
- */
-static int move_lock(const struct replacement *r, int id)
-{
-	if (!(r->ds.shm_perm.mode & SYSV_MODE_LOCKED))
-		return 0;
-	shmctl(r->old->id, SHM_UNLOCK, NULL);
-	if (shmctl(id, SHM_LOCK, NULL) == 0 || r->err)
-		return 0;
-	return -errno;
 }
 
 /*
@@ -145,80 +77,112 @@ static int set_final_perm(const struct replacement *r, int id, const struct shmi
 }
 
 /*
- * What has moved comes back to the old one, before the new one goes.  Each page
- * of it makes room for itself; if somebody is faster (ENOMEM, or ENOSPC with
- * SHM_NORESERVE), there is nothing to do but wait.  What came back already,
- * before we took over from a replacer that was killed, is a hole by now and
- * stays as it is.
+ * Bring what has moved back to the old segment.  Each step makes room for the
+ * next.  If others are faster (ENOMEM, or ENOSPC with SHM_NORESERVE) it waits
+ * for them, but not for ever.  What came back before this process took over from
+ * a replacer that was killed is a hole by now, and is left alone.
  */
-static void take_back(struct replacement *r)
+static int take_back(struct replacement *r)
 {
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	uint64_t len = atomic_load(&r->copy.moved);
-	const struct timespec pause = { .tv_nsec = 10000000 };
 	struct sysv_copy back = { .moves = true };
+	uint64_t done = 0;
+	int err = 0;
 
 	/* Without a descriptor it was removed by others, and nothing is to come back. */
-	while (len > 0 && r->filling->fd >= 0 &&
-	       sysv_segment_copy(r->old, r->filling, len, &back) != 0)
-		nanosleep(&pause, NULL);
-	atomic_store(&r->copy.moved, 0);
-}
-
-/*
- * Make a segment, fill it from the old one, and only then open it to others.
- * -EIDRM when somebody removed it before it was complete: then that is what
- * becomes of the key.
- */
-static int make(struct replacement *r, key_t key, uint64_t size, struct sysv_segment *out)
-{
-	int id = get_as_creator(r, key, size);
-	struct shmid_ds first;
-	int err;
-
-	if (id < 0)
-		return size_error(-id);
-	err = shmctl(id, SHM_STAT_ANY, &first) == id ? 0 : -EIDRM;
-	if (!err)
-		err = sysv_segment_fill(out, id, size);
-	r->filling = out;
-	if (!err)
-		err = sysv_segment_copy(out, r->old, min_u64(size, r->old->size), &r->copy);
-	/* Attributes that stay behind are no reason to lose the content. */
-	if (!err)
-		r->xattr_err = sysv_user_xattr_carry(r->backend, r->old->id, &r->ds, id, &first);
-	if (!err)
-		err = move_lock(r, id);
-	if (!err)
-		err = set_final_perm(r, id, &first);
-	if (!err)
+	if (len == 0 || r->filling->fd < 0)
 		return 0;
-	if (was_removed(id)) {
-		err = -EIDRM;
-	} else {
-		take_back(r);
-		shmctl(id, IPC_RMID, NULL);
+	sysv_reserve_yield(&r->reserve, r->reserve.size);
+	for (int pauses = 0; pauses < MOST_PAUSES; pauses++) {
+		err = sysv_segment_copy(r->old, r->filling, len, &back, NULL);
+		if (!err)
+			break;
+		if (atomic_load(&back.moved) != done)
+			pauses = 0;
+		done = atomic_load(&back.moved);
+		nanosleep(&pause, NULL);
 	}
-	sysv_segment_empty(out);
+	if (!err)
+		atomic_store(&r->copy.moved, 0);
 	return err;
 }
 
-/* The new one could not be made: bring the old content to where it is found. */
+/* Fill a segment from the old one, and only then open it to others. */
+static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t size,
+		struct sysv_reserve *reserve)
+{
+	struct shmid_ds first;
+	int err;
+
+	if (shmctl(segment->id, SHM_STAT_ANY, &first) != segment->id)
+		return -EIDRM;
+	r->filling = segment;
+	err = segment == r->made ? sysv_segment_fill(segment, segment->id, size) : 0;
+	if (!err)
+		err = sysv_segment_copy(segment, r->old, sysv_min(size, r->old->size), &r->copy,
+					reserve);
+	if (err)
+		return err;
+	/* Attributes that stay behind are no reason to lose the content. */
+	r->xattr_err = sysv_user_xattr_carry(r->backend, r->old->id, &r->ds, segment->id, &first);
+	return set_final_perm(r, segment->id, &first);
+}
+
+/*
+ * Fill the segment that has the key now.  -EIDRM when somebody removed it before
+ * it was complete: then that is what becomes of the key.
+ */
+static int complete(struct replacement *r, int id, uint64_t size)
+{
+	int err;
+
+	if (id < 0)
+		return id;
+	r->made->id = id;
+	err = fill(r, r->made, size, &r->reserve);
+	if (!err) {
+		r->phase = REPLACE_COMPLETE;
+		return 0;
+	}
+	if (was_removed(id)) {
+		err = -EIDRM;
+	} else if (take_back(r) != 0) {
+		r->phase = REPLACE_TORN;
+		sysv_set_perm(id, &r->ds, r->ds.shm_perm.mode);
+	} else {
+		shmctl(id, IPC_RMID, NULL);
+	}
+	sysv_segment_empty(r->made);
+	return err;
+}
+
+/* Bring the old content to where it is found: under its key, or in the rescue. */
 static void restore(struct replacement *r)
 {
 	int err = -EEXIST;
 
-	sysv_reserve_yield(&r->copy.reserve, r->copy.reserve.size);
-	if (r->err != -EEXIST)
-		err = make(r, r->ds.shm_perm.__key, r->old->size, r->made);
-	if (!err)
-		r->complete = true;
-	else if (err == -EEXIST || err == -EIDRM)
+	if (r->err != -EEXIST) {
+		bool assumed = sysv_assume_creator(r);
+		int id = sysv_get_new(r, r->ds.shm_perm.__key, r->old->size,
+				      sysv_huge_flags(r->old));
+
+		if (assumed)
+			shmfs_caller_drop();
+		err = complete(r, id, r->old->size);
+	}
+	if (err == -EEXIST || err == -EIDRM)
 		r->err = err;
-	if (err && err != -EIDRM)
-		r->safe = make(r, IPC_PRIVATE, r->old->size, r->rescued) == 0;
+	if (!err || err == -EIDRM || r->phase == REPLACE_TORN)
+		return;
+	sysv_reserve_yield(&r->reserve, r->reserve.size);
+	if (fill(r, r->reserve.rescue, r->old->size, NULL) == 0)
+		r->phase = REPLACE_RESCUED;
+	else if (take_back(r) != 0)
+		r->phase = REPLACE_TORN;
 }
 
-/* Nobody else attached, counted while nobody can attach. */
+/* Let nobody attach the old segment any more, if nobody has it attached. */
 static int close_off(struct replacement *r)
 {
 	struct shmid_ds ds;
@@ -230,40 +194,64 @@ static int close_off(struct replacement *r)
 	if (ds.shm_perm.mode & SYSV_MODE_DEST)
 		return -EIDRM;
 	r->ds.shm_perm = ds.shm_perm;
-	r->closing = true;
+	r->phase = REPLACE_CLOSING;
 	err = sysv_set_perm(r->old->id, &r->ds, 0);
 	if (err)
-		return sysv_gone(err);
+		return sysv_error(SYSV_BY_ID, err);
 	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
 		return -ESTALE;
 	if (ds.shm_perm.mode & SYSV_MODE_DEST)
-		err = -EIDRM;
-	else if (ds.shm_nattch > r->own)
-		err = -EBUSY;
-	else if (shmctl(r->old->id, IPC_RMID, NULL) != 0)
-		err = sysv_gone(-errno);
-	if (err)
-		sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
-	return err;
+		return -EIDRM;
+	return ds.shm_nattch > r->own ? -EBUSY : 0;
+}
+
+/*
+ * Give the key to a new segment: its id.  The calls between the ballast's end
+ * and the making are the moment in which others can take the slot or the key.
+ */
+static int swap(struct replacement *r)
+{
+	bool assumed = sysv_assume_creator(r);
+	int id;
+
+	sysv_reserve_free_slot(r);
+	if (shmctl(r->old->id, IPC_RMID, NULL) != 0) {
+		id = sysv_error(SYSV_BY_ID, -errno);
+	} else {
+		id = sysv_get_new(r, r->ds.shm_perm.__key, r->size, sysv_huge_flags(r->old));
+		r->phase = REPLACE_REMOVED;
+		while (id == -ENOSPC && sysv_reserve_free_slot(r))
+			id = sysv_get_new(r, r->ds.shm_perm.__key, r->size,
+					  sysv_huge_flags(r->old));
+	}
+	if (assumed)
+		shmfs_caller_drop();
+	return id;
+}
+
+static void finish(struct replacement *r)
+{
+	restore(r);
+	sysv_reserve_drop(r);
 }
 
 /* The replacer's whole life. */
 static void replace(struct replacement *r)
 {
-	int err = probe(r);
+	int err = sysv_reserve_take(r);
 
 	if (!err)
 		err = close_off(r);
-	if (err) {
-		r->err = err;
-		return;
+	if (!err)
+		err = complete(r, swap(r), r->size);
+	r->err = err;
+	if (r->phase == REPLACE_CLOSING) {
+		sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
+		r->phase = REPLACE_PREPARING;
 	}
-	r->removed = true;
-	r->err = 0; /* make() looks at it: nothing has failed yet */
-	r->err = make(r, r->ds.shm_perm.__key, r->size, r->made);
-	r->complete = !r->err;
-	if (r->err && r->err != -EIDRM)
+	if (r->phase == REPLACE_REMOVED && err != -EIDRM)
 		restore(r);
+	sysv_reserve_drop(r);
 }
 
 struct replacer {
@@ -279,43 +267,42 @@ static int be_replacer(void *arg)
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
 	setsid();
 	prctl(PR_SET_NAME, "shmfs-replace");
-	/* The daemon stays below its hard limit so that there is some room here. */
+	/* The daemon stays below its hard limit, so that there is some room here. */
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	replacer->run(replacer->replacement);
-	replacer->replacement->ended = true;
 	return 0;
 }
 
 /*
  * Run a function in a process of its own that no signal to the daemon ends.
- * SIGBUS is its own affair: guard.h.
+ * SIGBUS is its own affair: sigbus.h.  1 when the process was killed.
  */
 static int run_replacer(void (*run)(struct replacement *), struct replacement *r)
 {
 	struct replacer replacer = { .run = run, .replacement = r };
 	char *stack = malloc(REPLACER_STACK);
 	sigset_t all, before;
+	int status = 0;
 	int err = 0;
 
 	if (!stack)
 		return -ENOMEM;
-	r->ended = false;
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r->replacer = clone(be_replacer, stack + REPLACER_STACK,
 			    CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &replacer);
 	if (r->replacer < 0)
-		err = -errno;
+		err = sysv_error(SYSV_CLONE, -errno);
 	else
-		while (waitpid(r->replacer, NULL, 0) < 0 && errno == EINTR)
+		while (waitpid(r->replacer, &status, 0) < 0 && errno == EINTR)
 			;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	free(stack);
-	return err;
+	return err ? err : WIFSIGNALED(status);
 }
 
 /* Remove what the replacer had made under the key and not completed. */
@@ -329,38 +316,93 @@ static void remove_half_made(const struct replacement *r)
 }
 
 /*
- * The replacer itself was killed.  Between what it did and what it noted of it
- * the kernel knows better; a second one brings back what was.
+ * The replacer was killed.  Between what it did and what it noted of it the
+ * kernel knows better.  A second one brings back what was.
  */
 static void recover(struct replacement *r)
 {
 	struct shmid_ds ds;
 
-	if (!r->ended && r->probed >= 0)
-		shmctl(r->probed, IPC_RMID, NULL);
-	if (r->ended || !r->closing)
-		return;
-	r->err = -EIO;
-	if (!r->removed && shmctl(r->old->id, SHM_STAT_ANY, &ds) == r->old->id) {
-		r->removed = ds.shm_perm.mode & SYSV_MODE_DEST;
-		if (!r->removed)
+	if (r->phase != REPLACE_COMPLETE)
+		r->err = -EIO;
+	if (r->phase == REPLACE_CLOSING && shmctl(r->old->id, SHM_STAT_ANY, &ds) == r->old->id) {
+		if (ds.shm_perm.mode & SYSV_MODE_DEST)
+			r->phase = REPLACE_REMOVED;
+		else
 			sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	}
-	if (!r->removed || r->complete || r->safe)
+	if (r->phase == REPLACE_REMOVED && take_back(r) == 0) {
+		remove_half_made(r);
+		sysv_segment_empty(r->made);
+		run_replacer(finish, r);
+	}
+	sysv_reserve_drop(r);
+}
+
+/*
+ * The lock of the old segment goes to the new one.  The user on whose account it
+ * is could stop the process that does it, so that is not the replacer.
+ */
+static void move_lock(struct replacement *r)
+{
+	if (!(r->ds.shm_perm.mode & SYSV_MODE_LOCKED) ||
+	    (r->phase != REPLACE_COMPLETE && r->phase != REPLACE_RESCUED))
 		return;
-	take_back(r);
-	remove_half_made(r);
-	sysv_segment_empty(r->made);
-	run_replacer(restore, r);
+	shmctl(r->old->id, SHM_UNLOCK, NULL);
+	r->locker.id = r->phase == REPLACE_RESCUED ? r->reserve.rescue->id : r->made->id;
+	r->lock_err = sysv_lock_as(&r->locker);
+}
+
+/*
+ * The memory that a copy takes, and a rescue where the old one must stay as it
+ * is.  The kernel keeps huge pages ready by itself.
+ */
+static uint64_t wanted_memory(struct replacement *r)
+{
+	uint64_t bytes = sysv_min(sysv_segment_resident(r->old), r->old->size);
+
+	return r->needs_no_memory ? 0 : r->copy.moves ? sysv_min(bytes, r->size) : bytes;
 }
 
 int sysv_replacement_run(struct replacement *r)
 {
 	int err;
 
+	r->reserve.size = wanted_memory(r);
 	r->err = -EIO; /* what it is when the replacer is killed before it began */
 	err = run_replacer(replace, r);
-	if (!err)
+	if (err == 1)
 		recover(r);
-	return err;
+	move_lock(r);
+	return err < 0 ? err : 0;
+}
+
+void sysv_replacement_report(struct replacement *r)
+{
+	unsigned key = (unsigned)r->ds.shm_perm.__key;
+	char *map;
+
+	if (r->xattr_err)
+		shmfs_log(LOG_ERR, "the user.* attributes of key 0x%08x are lost: %s", key,
+			  strerror(-r->xattr_err));
+	if (r->lock_err)
+		shmfs_log(LOG_WARNING, "key 0x%08x is no longer locked in memory: %s", key,
+			  strerror(-r->lock_err));
+	if (r->phase == REPLACE_RESCUED)
+		shmfs_log(LOG_ERR,
+			  "key 0x%08x was taken while its segment was resized; its content is "
+			  "kept under shmid %d",
+			  key, r->reserve.rescue->id);
+	if ((r->phase != REPLACE_REMOVED && r->phase != REPLACE_TORN) || r->err == -EIDRM)
+		return;
+	/* The old segment is kept as long as the daemon lives. */
+	if (sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map) != 0)
+		sysv_segment_get(r->old);
+	if (r->phase == REPLACE_TORN)
+		shmfs_log(LOG_CRIT, "memory ran out: the first bytes of shmid %d are in shmid %d",
+			  r->old->id, r->filling->id);
+	shmfs_log(LOG_CRIT,
+		  "key 0x%08x was lost while its segment was resized, and no other could be made; "
+		  "copy .by-id/%d before unmounting",
+		  key, r->old->id);
 }

@@ -1,88 +1,231 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory kept ready for a copy.
+ * What the replacer has in hand before it removes the old segment.
  *
- * Replacing a segment takes its memory once more, or at least lets it count for
- * us and not for those who filled it, at a time when its content belongs to no
- * key.  Where that is more than there is, the kernel ends who asks for it: the
- * daemon, and whatever shares its memory.  So as much is asked for while nothing
- * has been touched, and given back piece by piece just before the copy takes it.
+ * After the removal others can take what the new segment needs: the key, the
+ * last slot of SHMMNI, the pages of SHMALL, memory, descriptors.  So two things
+ * are made first.  The rescue is a segment without a key, open, and as large as
+ * the old one: whatever happens, the content can go there.  The ballast holds
+ * the slots and the size of the new segment until the very moment when that is
+ * made.
+ *
+ * The rescue holds the memory of the copy as well, and gives it back piece by
+ * piece to the segment that is filled.  Where there is less memory than that,
+ * the kernel ends a process.  So a child populates the rescue: one with a memory
+ * of its own, which is ended before any other (proc(5), oom_score_adj).  Its
+ * death is ENOMEM.
  */
-#include "sysv/internal.h"
+#include "sysv/replace/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
+#include "shmfs/sigbus.h"
 
+#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
 /* Given back at once: as much as a huge page may have. */
-#define PIECE ((size_t)2 << 20)
+#define PIECE ((uint64_t)2 << 20)
+/* So little any request may take: not worth a process. */
+#define LITTLE ((uint64_t)1 << 20)
 
-/* What copying a segment takes; a huge page is kept for it by the kernel. */
-static uint64_t bytes_of(struct sysv_segment *segment)
+/* --- segments --- */
+
+int sysv_huge_flags(const struct sysv_segment *segment)
 {
-	struct stat st;
+	int log2 = 0;
 
-	if (segment->huge)
+	if (!segment->huge)
 		return 0;
-	if (segment->fd >= 0)
-		return fstat(segment->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-	sysv_usage_stale(&segment->backend->usage);
-	return sysv_usage_of(&segment->backend->usage, segment->id);
+	while (((size_t)1 << log2) < segment->huge)
+		log2++;
+	return SHM_HUGETLB | (log2 << HUGE_SHIFT);
 }
 
-int sysv_reserve_take(struct sysv_reserve *reserve, struct sysv_segment *segment, uint64_t most)
+bool sysv_assume_creator(const struct replacement *r)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t bytes = bytes_of(segment);
-	size_t size;
-	char *mem;
+	const struct shmfs_caller creator = { .uid = r->ds.shm_perm.cuid,
+					      .gid = r->ds.shm_perm.cgid };
 
-	if (bytes > most)
-		bytes = most;
-	if (bytes == 0)
-		return 0;
-	size = ((size_t)bytes + page - 1) / page * page;
-	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		   -1, 0);
-	if (mem == MAP_FAILED)
-		return -ENOMEM;
-	madvise(mem, size, MADV_HUGEPAGE); /* a tenth of the time, where there are any */
-	if (madvise(mem, size, MADV_POPULATE_WRITE) != 0) {
-		if (errno != EINVAL) {
-			munmap(mem, size);
-			return -ENOMEM;
-		}
-		memset(mem, 1, size); /* an older kernel */
-	}
-	reserve->mem = mem;
-	reserve->size = size;
+	/* Huge pages take CAP_IPC_LOCK. */
+	return !r->old->huge && shmfs_caller_assume(&creator) == 0;
+}
+
+int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
+{
+	/* Mode 0 keeps all out; as an ordinary user we need in ourselves. */
+	int mode = r->backend->by_descriptor ? 0 : 0600;
+	int id = shmget(key, (size_t)size, IPC_CREAT | IPC_EXCL | mode | flags);
+
+	return id < 0 ? sysv_error(SYSV_MAKE, -errno) : id;
+}
+
+static int make_ballast(struct replacement *r)
+{
+	int id = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
+
+	if (id < 0)
+		return id;
+	r->reserve.ballast[0] = id;
+	for (size_t i = 1; i < SYSV_BALLAST; i++)
+		r->reserve.ballast[i] = sysv_get_new(r, IPC_PRIVATE, 1, 0);
 	return 0;
+}
+
+/*
+ * Of huge pages if there are any left, for the kernel keeps these.  Else its
+ * memory counts as it is populated, and not all at once.
+ */
+static int make_rescue(struct replacement *r)
+{
+	int id = -1;
+
+	if (r->old->huge)
+		id = sysv_get_new(r, IPC_PRIVATE, r->old->size, sysv_huge_flags(r->old));
+	if (id < 0)
+		id = sysv_get_new(r, IPC_PRIVATE, r->old->size, SHM_NORESERVE);
+	if (id < 0)
+		return id;
+	r->reserve.rescue->id = id;
+	return 0;
+}
+
+bool sysv_reserve_free_slot(struct replacement *r)
+{
+	for (size_t i = 0; i < SYSV_BALLAST; i++) {
+		if (r->reserve.ballast[i] < 0)
+			continue;
+		shmctl(r->reserve.ballast[i], IPC_RMID, NULL);
+		r->reserve.ballast[i] = -1;
+		return true;
+	}
+	return false;
+}
+
+/* --- memory --- */
+
+/* The kernel's estimate of what can be had without harm to others, and swap space. */
+static bool is_available(const char *proc_dir, uint64_t bytes)
+{
+	static const char *const labels[] = { "MemAvailable:", "SwapFree:" };
+	char path[128], text[4096];
+	uint64_t kib = 0;
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/meminfo", proc_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[len < 0 ? 0 : len] = '\0';
+	for (size_t i = 0; i < 2; i++) {
+		const char *line = strstr(text, labels[i]);
+
+		if (line)
+			kib += strtoull(line + strlen(labels[i]), NULL, 10);
+	}
+	return len <= 0 || bytes / 1024 < kib;
+}
+
+static int populate(struct sysv_segment *segment, uint64_t bytes)
+{
+	int err = sysv_segment_populate(segment, 0, bytes);
+
+	/* Before Linux 5.14 a mapping is populated by touching it. */
+	if (err == -EOPNOTSUPP)
+		err = shmfs_zero_nofault(segment->map, (size_t)bytes);
+	return err ? -ENOMEM : 0;
+}
+
+/*
+ * The child's whole life.  Its memory is a copy of the daemon's, with locks in
+ * it that nobody releases any more.
+ */
+static void be_populator(const struct replacement *r)
+{
+	struct sysv_segment *rescue = r->reserve.rescue;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/self/oom_score_adj", r->backend->config.proc_dir);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!write(fd, "1000", 4);
+	/* It has none of the daemon's attachments. */
+	if (rescue->fd < 0)
+		rescue->map = shmat(rescue->id, NULL, 0);
+	_exit(rescue->map == (void *)-1 || populate(rescue, r->reserve.size) != 0);
+}
+
+static int populate_in_child(const struct replacement *r)
+{
+	int status = 0;
+	pid_t child;
+
+	if (!is_available(r->backend->config.proc_dir, r->reserve.size))
+		return -ENOMEM;
+	/* Not fork(): that takes libc's locks. */
+	child = _Fork();
+	if (child == 0)
+		be_populator(r);
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOMEM;
+}
+
+int sysv_reserve_take(struct replacement *r)
+{
+	struct sysv_segment *rescue = r->reserve.rescue;
+	bool assumed = sysv_assume_creator(r);
+	int err = make_ballast(r);
+
+	if (!err)
+		err = make_rescue(r);
+	if (assumed)
+		shmfs_caller_drop();
+	if (!err)
+		err = sysv_segment_fill(rescue, rescue->id, r->old->size);
+	/* Huge pages are copied through mappings. */
+	if (!err && r->old->huge && !rescue->huge)
+		err = sysv_segment_map(rescue);
+	if (rescue->huge)
+		r->reserve.size = 0;
+	if (err || r->reserve.size == 0)
+		return err;
+	return r->reserve.size <= LITTLE ? populate(rescue, r->reserve.size) : populate_in_child(r);
 }
 
 void sysv_reserve_yield(struct sysv_reserve *reserve, uint64_t bytes)
 {
-	size_t end;
+	uint64_t end;
 
-	if (bytes > reserve->size - reserve->used)
-		bytes = reserve->size - reserve->used;
-	reserve->used += bytes;
+	if (!reserve)
+		return;
+	reserve->used += sysv_min(bytes, reserve->size - reserve->used);
 	if (reserve->used <= reserve->yielded)
 		return;
-	end = (reserve->used + PIECE - 1) / PIECE * PIECE;
-	if (end > reserve->size)
-		end = reserve->size;
-	madvise(reserve->mem + reserve->yielded, end - reserve->yielded, MADV_DONTNEED);
+	end = sysv_min((reserve->used + PIECE - 1) / PIECE * PIECE, reserve->size);
+	sysv_segment_punch(reserve->rescue, reserve->yielded, end - reserve->yielded);
 	reserve->yielded = end;
 }
 
-void sysv_reserve_free(struct sysv_reserve *reserve)
+void sysv_reserve_drop(struct replacement *r)
 {
-	if (reserve->mem)
-		munmap(reserve->mem, reserve->size);
+	struct sysv_segment *rescue = r->reserve.rescue;
+	bool is_needed =
+		r->phase == REPLACE_RESCUED || (r->phase == REPLACE_TORN && r->filling == rescue);
+
+	while (sysv_reserve_free_slot(r))
+		;
+	if (!is_needed && rescue->id >= 0) {
+		shmctl(rescue->id, IPC_RMID, NULL);
+		rescue->id = -1;
+	}
 }

@@ -12,9 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "shmfs/log.h"
 
 /* --- segments that are being replaced --- */
 
@@ -145,7 +142,7 @@ static void end(struct sysv_object *obj, struct replacement *r)
 	pthread_mutex_lock(&be->lock);
 	pthread_mutex_lock(&obj->lock);
 	obj->replacing = false;
-	if (r->complete)
+	if (r->phase == REPLACE_COMPLETE)
 		adopt(obj, r);
 	pthread_mutex_unlock(&obj->lock);
 	atomic_fetch_add(&be->nreplaced, 1);
@@ -155,30 +152,6 @@ static void end(struct sysv_object *obj, struct replacement *r)
 	atomic_fetch_sub(&be->nreplacing, 1);
 	pthread_cond_broadcast(&be->replaced);
 	pthread_mutex_unlock(&be->lock);
-}
-
-/*
- * The key is lost.  Say where the content is; when that is the old segment
- * alone, keep it as long as we live.
- */
-static void report_loss(struct replacement *r)
-{
-	unsigned key = (unsigned)r->ds.shm_perm.__key;
-	char *map;
-
-	if (r->safe) {
-		shmfs_log(LOG_ERR,
-			  "key 0x%08x was taken while its segment was resized; its content is "
-			  "kept under shmid %d",
-			  key, r->rescued->id);
-		return;
-	}
-	if (sysv_attach(r->backend, r->old->id, SHM_RDONLY, &map) != 0)
-		sysv_segment_get(r->old);
-	shmfs_log(LOG_CRIT,
-		  "key 0x%08x was lost while its segment was resized, and no other could be made; "
-		  "copy .by-id/%d before unmounting",
-		  key, r->old->id);
 }
 
 /*
@@ -195,7 +168,7 @@ static int check_again(struct sysv_object *obj, struct replacement *r,
 	if (sysv_segment_is_shared(r->old))
 		return -EAGAIN;
 	/* Attached, the old one has an id until the new one is complete. */
-	err = sysv_attach(r->backend, r->old->id, SHM_RDONLY, map);
+	err = sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, map);
 	if (err)
 		return sysv_gone(err);
 	err = sysv_object_stat_now(obj, &r->ds, &others);
@@ -220,8 +193,7 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 	if (!err)
 		err = r->err;
 	end(obj, r);
-	if (r->removed && err != -EIDRM && !r->complete)
-		report_loss(r);
+	sysv_replacement_report(r);
 	if (map)
 		sysv_detach(r->backend, r->old->id, map);
 	return err;
@@ -231,13 +203,16 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 static int prepare(struct sysv_object *obj, struct replacement *r)
 {
 	r->made = sysv_segment_new(r->backend);
-	r->rescued = sysv_segment_new(r->backend);
+	r->reserve.rescue = sysv_segment_new(r->backend);
 	r->spare = calloc(1, sizeof(*r->spare));
-	if (!r->made || !r->rescued || !r->spare)
+	if (!r->made || !r->reserve.rescue || !r->spare)
 		return -ENOMEM;
+	r->reserve.rescue->id = -1;
+	for (size_t i = 0; i < SYSV_BALLAST; i++)
+		r->reserve.ballast[i] = -1;
 	if (!obj->segment)
 		return sysv_gone(
-			sysv_segment_open(r->backend, obj->id, r->ds.shm_segsz, true, &r->old));
+			sysv_segment_open(r->backend, obj->id, &r->ds, true, NULL, &r->old));
 	r->old = sysv_segment_get(obj->segment);
 	return 0;
 }
@@ -254,33 +229,35 @@ static bool is_unread(const struct shmfs_handle *handle)
 int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t size,
 		const struct shmfs_caller *caller)
 {
-	struct replacement r = { .backend = sysv_backend_of(obj), .size = size, .probed = -1 };
+	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
 	uint64_t others;
 	int err = sysv_object_stat_now(obj, &r.ds, &others);
 
 	if (err)
 		return err;
+	if (size > SIZE_MAX)
+		return -EFBIG;
+	/* The new one would go before it is complete. */
+	if (sysv_detaching_removes(r.backend))
+		return -EPERM;
 	sysv_release_lead(r.backend);
 	err = prepare(obj, &r);
 	if (!err)
 		err = check(obj, handle, &r, others, caller);
-	/* What was written through us is ours already, and to move it takes no more. */
 	r.copy.moves = is_unread(handle);
-	if (!err && !(r.copy.moves && obj->is_new))
-		err = sysv_reserve_take(&r.copy.reserve, r.old, size);
+	/* What was written through us is ours already, and to move it takes no more. */
+	r.needs_no_memory = r.copy.moves && obj->is_new;
+	if (!err && (r.ds.shm_perm.mode & SYSV_MODE_LOCKED))
+		err = sysv_locker_for(r.backend, &r.ds, size, caller, &r.locker);
 	if (!err)
 		err = commit(obj, &r, caller);
-	sysv_reserve_free(&r.copy.reserve);
-	if (r.xattr_err)
-		shmfs_log(LOG_ERR, "the user.* attributes of key 0x%08x are lost: %s",
-			  (unsigned)r.ds.shm_perm.__key, strerror(-r.xattr_err));
-	if (r.complete || r.safe)
+	if (r.phase == REPLACE_COMPLETE || r.phase == REPLACE_RESCUED)
 		sysv_user_xattr_drop(r.backend, r.old->id, &r.ds);
 	free(r.spare);
 	sysv_segment_put(r.old);
-	if (r.rescued)
-		sysv_segment_empty(r.rescued); /* its attachment was never counted */
-	sysv_segment_put(r.rescued);
+	if (r.reserve.rescue)
+		sysv_segment_empty(r.reserve.rescue); /* its attachment was never counted */
+	sysv_segment_put(r.reserve.rescue);
 	sysv_segment_put(r.made);
 	return err;
 }
