@@ -289,6 +289,8 @@ static long compare(struct program *program, unsigned long steps)
 		done++;
 	}
 	for (int i = 0; i < WORKERS; i++) {
+		/* The other workers have a duplicate of it. */
+		shutdown(channels[i], SHUT_WR);
 		close(channels[i]);
 		waitpid(pids[i], NULL, 0);
 	}
