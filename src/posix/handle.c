@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/xattr.h>
 #include <stdlib.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+/* Opening races with others that open the next object of the same name. */
+#define OPEN_TRIES 10
 
 static struct posix_object *object(struct shmfs_object *base)
 {
@@ -21,9 +25,9 @@ static struct posix_handle *handle(struct shmfs_handle *base)
 /*
  * May the caller open it, by the rights that are set at this moment?  The
  * kernel has looked at those that it knew.  Where the mode is not the whole
- * answer, it is asked again: as the caller, on the object itself.
+ * answer the kernel is asked again, as the caller.
  */
-static int check_rights(struct posix_object *obj, int fd, int flags,
+static int check_rights(const struct posix_backend *be, int fd, const struct stat *st, int flags,
 			const struct shmfs_caller *caller)
 {
 	/* O_ACCMODE, for ioctl(2) alone, takes the rights of both (open(2)). */
@@ -33,69 +37,49 @@ static int check_rights(struct posix_object *obj, int fd, int flags,
 		[O_RDWR] = 06,
 		[O_ACCMODE] = 06,
 	};
-	const struct posix_backend *be = (struct posix_backend *)obj->base.backend;
-	struct shmfs_rights rights;
-	struct stat st;
-	int again;
+	const struct shmfs_rights rights = {
+		.owner = st->st_uid,
+		.creator = st->st_uid,
+		.group = st->st_gid,
+		.creators_group = st->st_gid,
+		.mode = st->st_mode,
+	};
+	SHMFS_AUTO_FD int again = -1;
+	int err;
 
 	if (shmfs_caller_is_self(caller))
 		return 0;
-	if (fstat(fd, &st) != 0)
-		return -errno;
-	if (posix_dir_is_closed(be) || fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0) {
-		again = posix_open_object(obj, flags & O_ACCMODE, caller);
-		if (again >= 0)
-			close(again);
-		return again < 0 ? again : 0;
-	}
-	rights = (struct shmfs_rights){
-		.owner = st.st_uid,
-		.creator = st.st_uid,
-		.group = st.st_gid,
-		.creators_group = st.st_gid,
-		.mode = st.st_mode,
-	};
-	return shmfs_caller_may(caller, &rights, wants[flags & O_ACCMODE]) ? 0 : -EACCES;
+	if (!posix_dir_is_closed(be) && fgetxattr(fd, XATTR_NAME_POSIX_ACL_ACCESS, NULL, 0) <= 0)
+		return shmfs_caller_may(caller, &rights, wants[flags]) ? 0 : -EACCES;
+	err = posix_dir_check_search(be, caller);
+	if (err)
+		return err;
+	SHMFS_AS_CALLER(refused, caller);
+
+	if (refused)
+		return refused;
+	again = posix_reopen(fd, flags);
+	return again < 0 ? again : 0;
 }
 
-static int resize(struct shmfs_backend *base, int fd, off_t size, const struct shmfs_caller *caller)
+/* Of an open file. */
+static int resize(int fd, off_t size, const struct shmfs_caller *caller)
 {
-	posix_release_lead((struct posix_backend *)base);
 	posix_drop_setid(fd, caller);
 	return ftruncate(fd, size) == 0 ? 0 : -errno;
+}
+
+static ssize_t call_truncate(const char *path, const void *size)
+{
+	return truncate(path, *(const off_t *)size);
 }
 
 int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 		   const struct shmfs_caller *caller)
 {
-	SHMFS_AUTO_FD int opened = h ? -1 : posix_open_object(object(base), O_WRONLY, NULL);
-	int fd = h ? handle(h)->fd : opened;
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = h ? 0 : check_rights(object(base), fd, O_WRONLY, caller);
-	return err ? err : resize(base->backend, fd, size, caller);
-}
-
-static void add_handle(struct posix_object *obj, struct posix_handle *h)
-{
-	h->base.object = &obj->base;
-	pthread_mutex_lock(&obj->lock);
-	h->next = obj->handles;
-	obj->handles = h;
-	pthread_mutex_unlock(&obj->lock);
-}
-
-static void remove_handle(struct posix_object *obj, struct posix_handle *h)
-{
-	struct posix_handle **link = &obj->handles;
-
-	pthread_mutex_lock(&obj->lock);
-	while (*link != h)
-		link = &(*link)->next;
-	*link = h->next;
-	pthread_mutex_unlock(&obj->lock);
+	if (h)
+		return resize(handle(h)->fd, size, caller);
+	return (int)posix_call(object(base), caller, call_truncate, &size);
 }
 
 static struct posix_handle *new_handle(struct shmfs_backend *base, int flags)
@@ -120,11 +104,11 @@ static int open_flags(int flags)
 	return (flags & O_ACCMODE) | O_CLOEXEC | O_NOFOLLOW;
 }
 
-/* As the caller, who is assumed already. */
 static int make_object(const struct posix_backend *be, const struct shmfs_name *name, int flags,
 		       mode_t mode, const struct shmfs_caller *caller, int *fd)
 {
-	int err = shmfs_caller_mask(caller);
+	SHMFS_AS_CALLER(refused, caller);
+	int err = refused ? refused : shmfs_caller_mask(caller);
 
 	if (err)
 		return err;
@@ -133,63 +117,82 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 	return *fd < 0 ? -errno : 0;
 }
 
+static void free_handle(struct posix_handle *h)
+{
+	if (h->fd >= 0)
+		close(h->fd);
+	free(h);
+}
+
 int posix_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
 		 mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
 		 struct shmfs_handle **handle_out, struct stat *st)
 {
+	const struct posix_backend *be = (struct posix_backend *)view->backend;
 	struct posix_handle *h = new_handle(view->backend, flags);
+	struct shmfs_object *obj;
 	struct stat now;
 	int err;
 
 	if (!h)
 		return -ENOMEM;
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		err = make_object((struct posix_backend *)view->backend, name, flags, mode, caller,
-				  &h->fd);
-		shmfs_caller_drop();
-	}
+	err = make_object(be, name, flags, mode, caller, &h->fd);
 	if (!err && fstat(h->fd, &now) != 0)
 		err = -errno;
 	if (!err)
-		err = posix_object_get(view->backend, now.st_ino, name->text, out);
+		err = posix_object_get(view->backend, now.st_ino, name->text, &obj);
 	if (err) {
-		if (h->fd >= 0)
-			close(h->fd);
-		free(h);
+		free_handle(h);
 		return err;
 	}
-	add_handle(object(*out), h);
+	posix_object_add_handle(object(obj), h, now.st_ino);
+	*out = obj;
 	*handle_out = &h->base;
 	*st = now;
 	return 0;
 }
 
+/* -ESTALE: others have opened another object by the same record meanwhile. */
+static int open_handle(struct posix_object *obj, struct posix_handle *h, int flags,
+		       const struct shmfs_caller *caller)
+{
+	/* Truncating takes a descriptor that may write, whatever the file was opened for. */
+	int mode = flags & O_ACCMODE;
+	struct stat st;
+	ino_t ino;
+	int err;
+
+	if (mode == O_RDONLY && (flags & O_TRUNC))
+		mode = O_RDWR;
+	h->fd = posix_object_open(obj, mode, &ino);
+	if (h->fd < 0)
+		return h->fd;
+	if (fstat(h->fd, &st) != 0)
+		return -errno;
+	err = check_rights((struct posix_backend *)obj->base.backend, h->fd, &st, mode, caller);
+	if (!err && (flags & O_TRUNC))
+		err = resize(h->fd, 0, caller);
+	return err ? err : posix_object_add_handle(obj, h, ino);
+}
+
 int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	       struct shmfs_handle **out)
 {
-	struct posix_object *obj = object(base);
-	/* Truncating takes a descriptor that may write, whatever the file was opened for. */
-	int mode =
-		(flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) ? O_RDWR : flags & O_ACCMODE;
 	struct posix_handle *h = new_handle(base->backend, flags);
 	int err;
 
 	if (!h)
 		return -ENOMEM;
-	h->fd = posix_open_object(obj, open_flags(mode), NULL);
-	err = h->fd < 0 ? h->fd : check_rights(obj, h->fd, mode, caller);
-	if (!err && (flags & O_TRUNC))
-		err = resize(base->backend, h->fd, 0, caller);
-	if (err) {
-		if (h->fd >= 0)
-			close(h->fd);
-		free(h);
-		return err;
+	err = open_handle(object(base), h, flags, caller);
+	for (int i = 0; i < OPEN_TRIES && err == -ESTALE; i++) {
+		close(h->fd);
+		err = open_handle(object(base), h, flags, caller);
 	}
-	add_handle(obj, h);
-	*out = &h->base;
-	return 0;
+	if (err)
+		free_handle(h);
+	else
+		*out = &h->base;
+	return err;
 }
 
 int posix_flush(struct shmfs_handle *h, bool by_opener, const struct shmfs_caller *caller)
@@ -202,10 +205,9 @@ void posix_release(struct shmfs_handle *base)
 {
 	struct posix_handle *h = handle(base);
 
-	remove_handle(object(base->object), h);
+	posix_object_remove_handle(object(base->object), h);
 	shmfs_write_mapping_close(&h->mapping);
-	close(h->fd);
-	free(h);
+	free_handle(h);
 }
 
 /*
@@ -267,9 +269,6 @@ int posix_allocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 
 off_t posix_seek(struct shmfs_handle *base, off_t off, int whence)
 {
-	off_t pos;
-
-	posix_release_lead((struct posix_backend *)base->object->backend);
-	pos = lseek(handle(base)->fd, off, whence);
+	off_t pos = lseek(handle(base)->fd, off, whence);
 	return pos < 0 ? -errno : pos;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the POSIX backend share:
+ * What the files of the POSIX backend share, from the bottom up:
  *
- *   posix.c         names and attributes
- *   posix_handle.c  open files: create, open, close, the bytes
- *   posix_xattr.c   extended attributes
+ *   mounts.c   whether something is mounted in the directory
+ *   dir.c      the directory
+ *   object.c   the record of an object, ways to it, its attributes
+ *   names.c, handle.c, xattr.c   slots of the interface
+ *   backend.c  their table
  */
 #ifndef SHMFS_POSIX_INTERNAL_H
 #define SHMFS_POSIX_INTERNAL_H
@@ -29,7 +31,8 @@ struct posix_backend {
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
 	struct posix_mounts mounts;
-	atomic_size_t mapping_budget; /* for the windows of all handles */
+	atomic_uint nkept;	      /* objects with a kept descriptor */
+	atomic_size_t mapping_budget; /* of all handles */
 };
 
 struct posix_handle {
@@ -41,38 +44,71 @@ struct posix_handle {
 
 struct posix_object {
 	struct shmfs_object base;
-	pthread_mutex_t lock; /* protects all below */
-	char *name;	      /* owned; the last that led here */
-	struct posix_handle *handles;
+	pthread_mutex_t lock;	      /* guards all below */
+	char *name;		      /* owned; the last that led here */
+	struct posix_handle *handles; /* all that are open */
+	int kept;		      /* owned; O_PATH, see posix_object_keep(); -1: none */
 };
 
 /* Room for a path that posix_proc_path() writes. */
 #define POSIX_PROC_PATH 32
 
-/* --- posix.c --- */
+/* --- dir.c --- */
+
+/*
+ * Attributes of the object that has the name.  -ENOENT for whatever else is
+ * there: no regular file, or something that is mounted.
+ */
+int posix_dir_stat(const struct posix_backend *, const char *name, struct stat *);
+/* Open the object that has the name, and give its inode number.  -ENOENT as above. */
+int posix_dir_open(const struct posix_backend *, const char *name, int flags, ino_t *ino);
+/* Call `fn` for each object, as the list slot does. */
+int posix_dir_list(struct posix_backend *, shmfs_list_fn *fn, void *arg);
+/* Can some users not look up names in the directory?  It has 1777 mostly. */
+bool posix_dir_is_closed(const struct posix_backend *);
+/* -EACCES: the caller cannot. */
+int posix_dir_check_search(const struct posix_backend *, const struct shmfs_caller *);
+/* A path at which the caller's rights meet a descriptor's inode and no name can intervene. */
+void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+
+/* --- object.c --- */
 
 /* The object of an inode number, to which `name` has just led; a reference is counted. */
 int posix_object_get(struct shmfs_backend *, uint64_t identity, const char *name,
 		     struct shmfs_object **);
+void posix_object_free(struct shmfs_object *);
+/* 0 or -ENOMEM */
+int posix_object_set_name(struct posix_object *, const char *name);
+uint64_t posix_object_identity(struct posix_object *);
+/* Does the last name that led here still do?  obj->lock is held. */
+bool posix_object_is_named(struct posix_object *);
 
 /*
- * A descriptor of the object itself with `flags` of open(2), as the caller, or
- * where that is NULL as the daemon: by the name, if that still leads to it;
- * else -ESTALE.
+ * Keep a descriptor of an object that is about to lose `name`, until the kernel
+ * forgets it.  Returns whether it is kept from here on.
  */
-int posix_open_object(struct posix_object *, int flags, const struct shmfs_caller *);
+bool posix_object_keep(struct posix_object *, const char *name);
+void posix_object_unkeep(struct posix_object *);
+
 /*
- * A descriptor that names the object without opening it: a handle's, if there
- * is one, duplicated so that it outlives the handle.  -EACCES if the caller
- * cannot look up names where it is; NULL is the daemon.
+ * Enter an open handle of the object with that inode number, which becomes the
+ * object of this record.  -ESTALE: the record is of another one that is open.
  */
-int posix_refer_to(struct posix_object *, const struct shmfs_caller *);
-/* Can some users not look up names in the directory?  It has 1777 mostly. */
-bool posix_dir_is_closed(const struct posix_backend *);
-/* Does the last name that led here still do?  obj->lock is held. */
-bool posix_is_named(struct posix_object *);
-/* Where the caller's rights meet a descriptor's inode and no name can intervene. */
-void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+int posix_object_add_handle(struct posix_object *, struct posix_handle *, ino_t ino);
+void posix_object_remove_handle(struct posix_object *, const struct posix_handle *);
+
+/*
+ * A descriptor with `flags` of open(2), O_TRUNC excepted, of the object or, if
+ * that is gone, of the one that has its name now, and its inode number.
+ */
+int posix_object_open(struct posix_object *, int flags, ino_t *ino);
+/*
+ * A descriptor that is good for paths and fstat(2) alone.  -EACCES if the caller
+ * cannot look up names in the directory; NULL is the daemon.
+ */
+int posix_object_refer(struct posix_object *, const struct shmfs_caller *);
+/* Open the file of a descriptor once more, with the thread's rights. */
+int posix_reopen(int fd, int flags);
 
 /* A system call on a path: a count, or -1 and errno. */
 typedef ssize_t posix_call_fn(const char *path, const void *arg);
@@ -83,11 +119,11 @@ typedef ssize_t posix_call_fn(const char *path, const void *arg);
  */
 ssize_t posix_call(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
 		   const void *arg);
-/* The same for a call that takes the inode's lock, which a user can hold for long. */
-int posix_change(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
-		 const void *arg);
-/* To be called before whatever can wait for a user. */
-void posix_release_lead(const struct posix_backend *);
+
+int posix_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
+int posix_chmod(struct shmfs_object *, mode_t, const struct shmfs_caller *);
+int posix_chown(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *);
+int posix_utimens(struct shmfs_object *, const struct timespec[2], const struct shmfs_caller *);
 
 /*
  * Writing clears the set-user-ID bit, and set-group-ID with group execution,
@@ -96,6 +132,16 @@ void posix_release_lead(const struct posix_backend *);
  */
 void posix_drop_setid(int fd, const struct shmfs_caller *);
 
+/* --- names.c --- */
+
+int posix_lookup(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *,
+		 struct shmfs_object **, struct stat *);
+int posix_list(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
+	       const struct shmfs_caller *, shmfs_list_fn *fn, void *arg);
+int posix_remove(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *);
+int posix_rename(const struct shmfs_view *, const struct shmfs_name *from,
+		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
+
 /* --- mounts.c --- */
 
 void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
@@ -103,7 +149,7 @@ void posix_mounts_clear(struct posix_mounts *);
 /* Can something be mounted on a name in the directory? */
 bool posix_mounts_may_be(struct posix_mounts *);
 
-/* --- posix_xattr.c --- */
+/* --- xattr.c --- */
 
 extern const struct shmfs_xattr posix_xattrs[];
 ssize_t posix_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
@@ -114,7 +160,7 @@ ssize_t posix_listxattr(struct shmfs_object *, char *names, size_t size,
 			const struct shmfs_caller *);
 int posix_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
 
-/* --- posix_handle.c --- */
+/* --- handle.c --- */
 
 int posix_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
 		 const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,

@@ -29,7 +29,7 @@ static int get_name(void *context, int field, FILE *out, const struct shmfs_call
 
 	(void)field, (void)caller;
 	pthread_mutex_lock(&obj->lock);
-	err = posix_is_named(obj) ? 0 : -ENODATA;
+	err = posix_object_is_named(obj) ? 0 : -ENODATA;
 	if (!err)
 		fprintf(out, "/%s", obj->name);
 	pthread_mutex_unlock(&obj->lock);
@@ -39,10 +39,10 @@ static int get_name(void *context, int field, FILE *out, const struct shmfs_call
 /* Mapped or open: by its own name, or as a file of the mount.  `field`: the format. */
 static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	const struct posix_object *obj = context;
+	struct posix_object *obj = context;
 	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
 	const struct shmfs_users_query query = {
-		.files = { { be->dev, obj->base.identity },
+		.files = { { be->dev, posix_object_identity(obj) },
 			   { be->base.mount_dev, shmfs_object_ino(&obj->base, 0) } },
 		.open = true,
 		.format = (enum shmfs_users_format)field,
@@ -125,7 +125,7 @@ int posix_setxattr(struct shmfs_object *base, const char *name, const void *valu
 		.flags = flags,
 	};
 
-	return posix_change(object(base), caller, call_set, &xattr);
+	return (int)posix_call(object(base), caller, call_set, &xattr);
 }
 
 ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
@@ -147,5 +147,5 @@ int posix_removexattr(struct shmfs_object *base, const char *name,
 {
 	bool is_capability = strcmp(name, XATTR_NAME_CAPS) == 0;
 
-	return posix_change(object(base), is_capability ? NULL : caller, call_remove, name);
+	return (int)posix_call(object(base), is_capability ? NULL : caller, call_remove, name);
 }

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The directory that the objects are in.
+ *
+ * Something can be mounted on a name, in a container by a hostile user, and
+ * whatever is mounted need not answer, ever.  stat() and open() here do not ask
+ * the filesystem that a name leads to.
+ */
+#include "posix/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/xattr.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static struct timespec time_of(const struct statx_timestamp *time)
+{
+	return (struct timespec){ .tv_sec = (time_t)time->tv_sec, .tv_nsec = (long)time->tv_nsec };
+}
+
+static struct stat stat_of(const struct statx *stx)
+{
+	return (struct stat){
+		.st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.st_ino = (ino_t)stx->stx_ino,
+		.st_mode = stx->stx_mode,
+		.st_nlink = stx->stx_nlink,
+		.st_uid = stx->stx_uid,
+		.st_gid = stx->stx_gid,
+		.st_size = (off_t)stx->stx_size,
+		.st_blksize = (blksize_t)stx->stx_blksize,
+		.st_blocks = (blkcnt_t)stx->stx_blocks,
+		.st_atim = time_of(&stx->stx_atime),
+		.st_mtim = time_of(&stx->stx_mtime),
+		.st_ctim = time_of(&stx->stx_ctime),
+	};
+}
+
+int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat *st)
+{
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	struct statx stx;
+	struct stat now;
+
+	if (statx(be->config.dir, name, flags, STATX_BASIC_STATS, &stx) != 0)
+		return -errno;
+	now = stat_of(&stx);
+	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev ||
+	    (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return -ENOENT;
+	*st = now;
+	return 0;
+}
+
+/* openat2(2) is there since Linux 5.6. */
+static int open_within(int dir, const char *name, int flags)
+{
+	const struct open_how how = { .flags = (unsigned)flags, .resolve = RESOLVE_NO_XDEV };
+	int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+
+	return fd < 0 && errno == ENOSYS ? openat(dir, name, flags) : fd;
+}
+
+int posix_dir_open(const struct posix_backend *be, const char *name, int flags, ino_t *ino)
+{
+	SHMFS_AUTO_FD int fd = -1;
+	struct stat st;
+
+	/* If the name is a FIFO's now, do not wait for a writer. */
+	if (!(flags & O_PATH))
+		flags |= O_NONBLOCK;
+	fd = open_within(be->config.dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ELOOP || errno == EXDEV ? -ENOENT : -errno;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_dev != be->dev)
+		return -ENOENT;
+	*ino = st.st_ino;
+	return shmfs_steal_fd(&fd);
+}
+
+/* `ask_each`: the entry does not say whether something is mounted on it. */
+static int list_entry(const struct posix_backend *be, const struct dirent *entry, bool ask_each,
+		      shmfs_list_fn *fn, void *arg)
+{
+	struct shmfs_name name;
+	struct stat st;
+
+	if (shmfs_name_parse_posix(entry->d_name, &name) != 0)
+		return 0;
+	if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
+		return 0;
+	if ((ask_each || entry->d_type == DT_UNKNOWN) &&
+	    posix_dir_stat(be, entry->d_name, &st) != 0)
+		return 0;
+	return fn(&name, entry->d_ino, arg);
+}
+
+int posix_dir_list(struct posix_backend *be, shmfs_list_fn *fn, void *arg)
+{
+	int fd = openat(be->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	bool ask_each = posix_mounts_may_be(&be->mounts);
+	struct dirent *entry;
+	int err = 0;
+
+	if (!dir) {
+		err = -errno;
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
+		err = list_entry(be, entry, ask_each, fn, arg);
+	if (!err && errno)
+		err = -errno;
+	closedir(dir);
+	return err;
+}
+
+bool posix_dir_is_closed(const struct posix_backend *be)
+{
+	char path[POSIX_PROC_PATH];
+	struct stat dir;
+
+	if (fstat(be->config.dir, &dir) != 0 || (dir.st_mode & 0111) != 0111)
+		return true;
+	posix_proc_path(be->config.dir, path);
+	return getxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, NULL, 0) > 0;
+}
+
+int posix_dir_check_search(const struct posix_backend *be, const struct shmfs_caller *caller)
+{
+	if (shmfs_caller_is_self(caller) || !posix_dir_is_closed(be))
+		return 0;
+	SHMFS_AS_CALLER(err, caller);
+
+	if (err)
+		return err;
+	return faccessat(be->config.dir, ".", X_OK, AT_EACCESS) == 0 ? 0 : -errno;
+}
+
+void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])
+{
+	snprintf(path, POSIX_PROC_PATH, "/proc/self/fd/%d", fd);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Names of POSIX objects: found, listed, removed, renamed. */
+#include "posix/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Others can make and remove the name that a rename goes to. */
+#define RENAME_TRIES 10
+
+static struct posix_backend *backend(const struct shmfs_view *view)
+{
+	return (struct posix_backend *)view->backend;
+}
+
+int posix_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+		 const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
+{
+	struct stat now;
+	int err = posix_dir_stat(backend(view), name->text, &now);
+
+	(void)caller;
+	if (!err)
+		err = posix_object_get(view->backend, now.st_ino, name->text, out);
+	if (!err)
+		*st = now;
+	return err;
+}
+
+int posix_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t number,
+	       const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
+{
+	(void)space, (void)number, (void)caller;
+	return posix_dir_list(backend(view), fn, arg);
+}
+
+/* The record of the object with that inode number, with a reference, or NULL. */
+static struct posix_object *find_record(const struct shmfs_view *view, ino_t ino)
+{
+	return (struct posix_object *)shmfs_object_find(view->backend, ino);
+}
+
+static void put_record(struct posix_object *const *obj)
+{
+	if (*obj)
+		shmfs_object_put(&(*obj)->base);
+}
+
+#define AUTO_RECORD __attribute__((cleanup(put_record))) struct posix_object
+
+/*
+ * The kernel may go on using an object that loses `name`, which was its only
+ * one.  Returns whether a descriptor of it is kept from here on.
+ */
+static bool keep(struct posix_object *obj, const char *name, const struct stat *st)
+{
+	return obj && st->st_nlink == 1 && posix_object_keep(obj, name);
+}
+
+static int unlink_as(const struct posix_backend *be, const char *name,
+		     const struct shmfs_caller *caller)
+{
+	SHMFS_AS_CALLER(err, caller);
+
+	if (err)
+		return err;
+	return unlinkat(be->config.dir, name, 0) == 0 ? 0 : -errno;
+}
+
+int posix_remove(const struct shmfs_view *view, const struct shmfs_name *name,
+		 const struct shmfs_caller *caller)
+{
+	AUTO_RECORD *obj = NULL;
+	struct stat st;
+	bool kept;
+	int err = posix_dir_stat(backend(view), name->text, &st);
+
+	if (err)
+		return err;
+	obj = find_record(view, st.st_ino);
+	kept = keep(obj, name->text, &st);
+	err = unlink_as(backend(view), name->text, caller);
+	if (err && kept)
+		posix_object_unkeep(obj);
+	return err;
+}
+
+static int rename_as(const struct posix_backend *be, const char *from, const char *to,
+		     unsigned flags, const struct shmfs_caller *caller)
+{
+	SHMFS_AS_CALLER(err, caller);
+
+	if (err)
+		return err;
+	return renameat2(be->config.dir, from, be->config.dir, to, flags) == 0 ? 0 : -errno;
+}
+
+/* `to` has no object now, but perhaps something else, which must stay. */
+static int rename_to_free(const struct shmfs_view *view, const char *from, const char *to,
+			  unsigned flags, const struct shmfs_caller *caller)
+{
+	/* What is not shown is not exchanged either. */
+	if (flags & RENAME_EXCHANGE)
+		return -ENOENT;
+	return rename_as(backend(view), from, to, flags | RENAME_NOREPLACE, caller);
+}
+
+/* `to` has an object now, of which `st` tells. */
+static int rename_to_taken(const struct shmfs_view *view, const char *from, const char *to,
+			   const struct stat *st, unsigned flags, const struct shmfs_caller *caller)
+{
+	AUTO_RECORD *obj = find_record(view, st->st_ino);
+	bool kept = !flags && keep(obj, to, st);
+	int err = rename_as(backend(view), from, to, flags, caller);
+
+	if (err && kept)
+		posix_object_unkeep(obj);
+	if (!err && obj && (flags & RENAME_EXCHANGE))
+		posix_object_set_name(obj, from);
+	return err;
+}
+
+int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
+		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *caller)
+{
+	AUTO_RECORD *obj = NULL;
+	struct stat source;
+	struct stat st;
+	int err = posix_dir_stat(backend(view), from->text, &source);
+
+	if (err)
+		return err;
+	obj = find_record(view, source.st_ino);
+	for (int i = 0; i < RENAME_TRIES; i++) {
+		err = posix_dir_stat(backend(view), to->text, &st);
+		if (err && err != -ENOENT)
+			return err;
+		if (!err)
+			err = rename_to_taken(view, from->text, to->text, &st, flags, caller);
+		else
+			err = rename_to_free(view, from->text, to->text, flags, caller);
+		/* An object that somebody puts there meanwhile is replaced after all. */
+		if (err != -EEXIST || (flags & RENAME_NOREPLACE))
+			break;
+	}
+	if (!err && obj)
+		posix_object_set_name(obj, to->text);
+	return err;
+}

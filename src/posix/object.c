@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The record of an object, and ways to the object itself.
+ *
+ * An object's identity is its inode number.  It is reached
+ *
+ *   by the name that last led to it,
+ *   by the descriptor of an open handle, whatever becomes of the name,
+ *   by a descriptor that is kept when this mount removes the name: the kernel
+ *   can go on using the inode, and forgets it once it does not, and
+ *   by the name that somebody else has given it.
+ *
+ * If none of them leads there the object is gone, and the record stands for the
+ * one that has its name now, as if the kernel had looked that up a moment later.
+ */
+#include "posix/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of all objects.  A user can make the kernel hold removed ones. */
+#define KEPT_MAX 1000
+
+static struct posix_backend *backend_of(const struct posix_object *obj)
+{
+	return (struct posix_backend *)obj->base.backend;
+}
+
+static struct posix_object *object(struct shmfs_object *base)
+{
+	return (struct posix_object *)base;
+}
+
+/* --- the record --- */
+
+static struct shmfs_object *make(struct shmfs_backend *base, uint64_t identity)
+{
+	struct posix_object *obj = calloc(1, sizeof(*obj));
+
+	(void)base, (void)identity;
+	if (!obj)
+		return NULL;
+	pthread_mutex_init(&obj->lock, NULL);
+	obj->kept = -1;
+	return &obj->base;
+}
+
+void posix_object_free(struct shmfs_object *base)
+{
+	struct posix_object *obj = object(base);
+
+	posix_object_unkeep(obj);
+	pthread_mutex_destroy(&obj->lock);
+	free(obj->name);
+	free(obj);
+}
+
+int posix_object_set_name(struct posix_object *obj, const char *name)
+{
+	SHMFS_LOCKED(&obj->lock);
+	char *copy;
+
+	if (obj->name && strcmp(obj->name, name) == 0)
+		return 0;
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	free(obj->name);
+	obj->name = copy;
+	return 0;
+}
+
+int posix_object_get(struct shmfs_backend *base, uint64_t identity, const char *name,
+		     struct shmfs_object **out)
+{
+	struct shmfs_object *obj;
+	int err = shmfs_object_get(base, identity, make, &obj);
+
+	if (err)
+		return err;
+	err = posix_object_set_name(object(obj), name);
+	if (err)
+		shmfs_object_put(obj);
+	else
+		*out = obj;
+	return err;
+}
+
+uint64_t posix_object_identity(struct posix_object *obj)
+{
+	SHMFS_LOCKED(&obj->lock);
+	return obj->base.identity;
+}
+
+bool posix_object_keep(struct posix_object *obj, const char *name)
+{
+	struct posix_backend *be = backend_of(obj);
+	SHMFS_LOCKED(&obj->lock);
+	SHMFS_AUTO_FD int fd = -1;
+	ino_t ino;
+
+	if (obj->kept >= 0 || atomic_load(&be->nkept) >= KEPT_MAX)
+		return false;
+	fd = posix_dir_open(be, name, O_PATH, &ino);
+	if (fd < 0 || ino != obj->base.identity)
+		return false;
+	atomic_fetch_add(&be->nkept, 1);
+	obj->kept = shmfs_steal_fd(&fd);
+	return true;
+}
+
+void posix_object_unkeep(struct posix_object *obj)
+{
+	SHMFS_LOCKED(&obj->lock);
+	if (obj->kept < 0)
+		return;
+	close(obj->kept);
+	atomic_fetch_sub(&backend_of(obj)->nkept, 1);
+	obj->kept = -1;
+}
+
+/* --- handles --- */
+
+/* A descriptor that leads to the object, or -1: there is none.  obj->lock is held. */
+static int descriptor_of(const struct posix_object *obj)
+{
+	return obj->handles ? obj->handles->fd : obj->kept;
+}
+
+int posix_object_add_handle(struct posix_object *obj, struct posix_handle *handle, ino_t ino)
+{
+	SHMFS_LOCKED(&obj->lock);
+	if (ino != obj->base.identity) {
+		/* Meanwhile others have opened the next object of that name. */
+		if (descriptor_of(obj) >= 0)
+			return -ESTALE;
+		shmfs_object_rekey(&obj->base, ino);
+	}
+	handle->base.object = &obj->base;
+	handle->next = obj->handles;
+	obj->handles = handle;
+	return 0;
+}
+
+void posix_object_remove_handle(struct posix_object *obj, const struct posix_handle *handle)
+{
+	struct posix_handle **link = &obj->handles;
+
+	SHMFS_LOCKED(&obj->lock);
+	while (*link != handle)
+		link = &(*link)->next;
+	*link = handle->next;
+}
+
+/* --- ways to the object --- */
+
+/* `named` is what has the name of the record, `wanted` the object of the record. */
+static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t *wanted)
+{
+	SHMFS_LOCKED(&obj->lock);
+	*wanted = obj->base.identity;
+	return posix_dir_open(backend_of(obj), obj->name, flags, named);
+}
+
+/* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */
+static int duplicate(struct posix_object *obj)
+{
+	SHMFS_LOCKED(&obj->lock);
+	int fd = descriptor_of(obj);
+
+	if (fd < 0)
+		return -ENOENT;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+int posix_reopen(int fd, int flags)
+{
+	char path[POSIX_PROC_PATH];
+	int again;
+
+	posix_proc_path(fd, path);
+	again = open(path, flags | O_CLOEXEC);
+	return again < 0 ? -errno : again;
+}
+
+struct renamed {
+	struct posix_object *obj;
+	ino_t ino;
+};
+
+/* Stops a listing at the name that leads to the object. */
+static int is_name_of(const struct shmfs_name *name, uint64_t identity, void *arg)
+{
+	const struct renamed *renamed = arg;
+
+	if (identity != renamed->ino)
+		return 0;
+	return posix_object_set_name(renamed->obj, name->text) == 0 ? 1 : -ENOMEM;
+}
+
+/* Another program has renamed it. */
+static int open_renamed(struct posix_object *obj, int flags, ino_t wanted)
+{
+	struct renamed renamed = { obj, wanted };
+	SHMFS_AUTO_FD int fd = -1;
+	ino_t named;
+
+	if (posix_dir_list(backend_of(obj), is_name_of, &renamed) != 1)
+		return -ENOENT;
+	fd = open_by_name(obj, flags, &named, &wanted);
+	return fd < 0 || named == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
+}
+
+static int open_by_descriptor(struct posix_object *obj, int flags)
+{
+	SHMFS_AUTO_FD int fd = duplicate(obj);
+
+	return fd < 0 || (flags & O_PATH) ? shmfs_steal_fd(&fd) : posix_reopen(fd, flags);
+}
+
+int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
+{
+	ino_t wanted;
+	SHMFS_AUTO_FD int by_name = open_by_name(obj, flags, ino, &wanted);
+	int fd;
+
+	if (by_name >= 0 && *ino == wanted)
+		return shmfs_steal_fd(&by_name);
+	fd = open_by_descriptor(obj, flags);
+	if (fd == -ENOENT)
+		fd = open_renamed(obj, flags, wanted);
+	if (fd == -ENOENT)
+		return shmfs_steal_fd(&by_name);
+	*ino = wanted;
+	return fd;
+}
+
+int posix_object_refer(struct posix_object *obj, const struct shmfs_caller *caller)
+{
+	int err = caller ? posix_dir_check_search(backend_of(obj), caller) : 0;
+	ino_t ino;
+	int fd;
+
+	if (err)
+		return err;
+	fd = duplicate(obj);
+	return fd == -ENOENT ? posix_object_open(obj, O_PATH, &ino) : fd;
+}
+
+/* --- attributes --- */
+
+/* Without opening anything, which is all that is needed mostly. */
+static int stat_quickly(struct posix_object *obj, struct stat *st)
+{
+	SHMFS_LOCKED(&obj->lock);
+	int fd = descriptor_of(obj);
+
+	int err;
+
+	if (fd >= 0)
+		return fstat(fd, st) == 0 ? 0 : -errno;
+	err = posix_dir_stat(backend_of(obj), obj->name, st);
+	return err || st->st_ino == obj->base.identity ? err : -ENOENT;
+}
+
+int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
+{
+	SHMFS_AUTO_FD int fd = -1;
+	struct stat now;
+	int err = stat_quickly(object(base), &now);
+
+	(void)caller;
+	if (err == -ENOENT) {
+		fd = posix_object_refer(object(base), NULL);
+		err = fd < 0 ? fd : fstat(fd, &now) == 0 ? 0 : -errno;
+	}
+	if (!err)
+		*st = now;
+	return err;
+}
+
+bool posix_object_is_named(struct posix_object *obj)
+{
+	struct stat st;
+
+	return posix_dir_stat(backend_of(obj), obj->name, &st) == 0 &&
+	       st.st_ino == obj->base.identity;
+}
+
+ssize_t posix_call(struct posix_object *obj, const struct shmfs_caller *caller, posix_call_fn *call,
+		   const void *arg)
+{
+	SHMFS_AUTO_FD int fd = posix_object_refer(obj, caller);
+	char path[POSIX_PROC_PATH];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	posix_proc_path(fd, path);
+	if (!caller) {
+		n = call(path, arg);
+	} else {
+		SHMFS_AS_CALLER(err, caller);
+
+		if (err)
+			return err;
+		n = call(path, arg);
+	}
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t call_chmod(const char *path, const void *mode)
+{
+	return chmod(path, *(const mode_t *)mode);
+}
+
+int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+{
+	return (int)posix_call(object(base), caller, call_chmod, &mode);
+}
+
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+static ssize_t call_chown(const char *path, const void *arg)
+{
+	const struct owner *owner = arg;
+
+	return chown(path, owner->uid, owner->gid);
+}
+
+static int drop_setid(struct posix_object *obj, const struct shmfs_caller *caller)
+{
+	SHMFS_AUTO_FD int fd = posix_object_refer(obj, NULL);
+
+	if (fd < 0)
+		return fd;
+	posix_drop_setid(fd, caller);
+	return 0;
+}
+
+int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid, const struct shmfs_caller *caller)
+{
+	const struct owner owner = { uid, gid };
+
+	if (uid == (uid_t)-1 && gid == (gid_t)-1)
+		return drop_setid(object(base), caller);
+	return (int)posix_call(object(base), caller, call_chown, &owner);
+}
+
+static ssize_t call_utimens(const char *path, const void *times)
+{
+	return utimensat(AT_FDCWD, path, times, 0);
+}
+
+int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
+		  const struct shmfs_caller *caller)
+{
+	return (int)posix_call(object(base), caller, call_utimens, times);
+}
+
+void posix_drop_setid(int fd, const struct shmfs_caller *caller)
+{
+	char path[POSIX_PROC_PATH];
+	struct stat st;
+	mode_t drop = S_ISUID;
+
+	if (caller->uid == 0 || fstat(fd, &st) != 0)
+		return;
+	/* Without group execution set-group-ID means something else (inode(7)). */
+	if (st.st_mode & S_IXGRP)
+		drop |= S_ISGID;
+	if (!(st.st_mode & drop))
+		return;
+	posix_proc_path(fd, path);
+	chmod(path, st.st_mode & 07777 & ~drop);
+}
