@@ -268,10 +268,10 @@ void sysv_release(struct shmfs_handle *base)
 	sysv_wait_write(obj);
 	if (obj->handles == 1)
 		sysv_trim_patiently(obj, base);
+	if (atomic_load(&h->wrote))
+		sysv_usage_touched(obj->segment);
 	drop_handle(obj, h->created);
 	pthread_rwlock_unlock(&obj->io);
-	if (atomic_load(&h->wrote))
-		sysv_usage_stale(&sysv_backend_of(obj)->usage);
 	free(h);
 }
 

@@ -72,14 +72,21 @@ struct sysv_usage_row {
 	uint64_t swapped;
 };
 
-struct sysv_usage {
-	pthread_mutex_t lock;	     /* protects all below; held while the table is read */
-	int fd;			     /* owned; /proc/sysvipc/shm */
-	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds */
+struct sysv_usage_table {
+	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
 	uint64_t cost;		     /* nanoseconds of processor time that reading took */
 	struct sysv_usage_row *rows; /* owned; sorted by id */
 	size_t count;
 	size_t capacity;
+};
+
+struct sysv_usage {
+	char path[128];
+	pthread_mutex_t lock; /* guards all below; not held while the table is read */
+	struct sysv_usage_table table;
+	pthread_t reader; /* reads the next table, or has read it */
+	bool has_reader;
+	bool is_reading;
 };
 
 /* In whose name a segment is locked. */
@@ -229,20 +236,21 @@ bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller 
 /* Can this process open the files behind its mappings? */
 bool sysv_descriptors_work(const char *proc_dir);
 
-/* --- sysv_usage.c --- */
+/* --- usage.c --- */
 
 int sysv_usage_init(struct sysv_usage *, const char *proc_dir);
 void sysv_usage_destroy(struct sysv_usage *);
-/* Resident and swapped bytes of segment `id`; 0 when it is not in the table. */
+/*
+ * Resident and swapped bytes of segment `id`, without a wait for a long table; 0
+ * when it is not in it.
+ */
 uint64_t sysv_usage_of(struct sysv_usage *, int id);
-/* The two apart, and as they are now; -ENODATA when it is not in the table. */
+/* The two apart, no older than reading takes; -ENODATA when it is not in the table. */
 int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
-/* Does that take long enough to let others have the lead? */
-bool sysv_usage_is_slow(struct sysv_usage *);
-/* The same of a segment that is open, as it is now. */
+/* Resident bytes of a segment that is open, as they are now. */
 uint64_t sysv_segment_resident(struct sysv_segment *);
-/* Forget what was read: memory was just touched through us. */
-void sysv_usage_stale(struct sysv_usage *);
+/* The segment's memory was just changed through us. */
+void sysv_usage_touched(struct sysv_segment *);
 /* One pass over the table as it is now. */
 int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
 

@@ -47,11 +47,11 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	if (err)
 		return err;
 	err = sysv_segment_punch(segment, 0, segment->size);
+	sysv_usage_touched(segment);
 	sysv_segment_put(segment);
 	pthread_mutex_lock(&obj->lock);
 	obj->content_end = 0;
 	pthread_mutex_unlock(&obj->lock);
-	sysv_usage_stale(&sysv_backend_of(obj)->usage);
 	return err;
 }
 

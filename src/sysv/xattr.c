@@ -58,11 +58,7 @@ static int get_field(void *context, int field, FILE *out, const struct shmfs_cal
 /* What only the table tells. */
 static int find_row(const struct sysv_snapshot *snapshot, struct sysv_usage_row *row)
 {
-	struct sysv_backend *be = sysv_backend_of(snapshot->object);
-
-	if (sysv_usage_is_slow(&be->usage))
-		sysv_release_lead(be);
-	return sysv_usage_find(&be->usage, snapshot->id, row);
+	return sysv_usage_find(&sysv_backend_of(snapshot->object)->usage, snapshot->id, row);
 }
 
 static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)

@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 enum { KEY = 3148, PAGE = 4096 };
 
@@ -123,6 +124,62 @@ static void nothing_is_opened_that_would_go_with_it(void **state)
 	segment_detach(memory);
 }
 
+/* Set while it is mounted, it counts for the next that is opened. */
+static void nothing_goes_when_that_is_set_later(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0666);
+	segment_put(id, 0, "kept", 4);
+	set_forced("1"); /* the segments of a process that lives are left alone */
+	must_fail(EPERM, open(PATH, O_RDONLY));
+	must_fail(EPERM, truncate(PATH, 2L * PAGE));
+	must_fail(EPERM, truncate(PATH, 0));
+	must(setxattr(PATH, "user.note", "text", 4, 0));
+	assert_int_equal(segment_find(KEY), id);
+	set_forced("0");
+	close(must(open(PATH, O_RDONLY)));
+	assert_int_equal(segment_find(KEY), id);
+}
+
+/* --- what it costs --- */
+
+/* The shortest of some looks, each after a pause. */
+static double time_to_look(void)
+{
+	double shortest = 1;
+	for (int i = 0; i < 20; i++) {
+		struct timespec begin, end;
+		struct stat data;
+		usleep(50000);
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		must(stat(PATH, &data));
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		double took = (double)(end.tv_sec - begin.tv_sec) +
+			      (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
+		shortest = took < shortest ? took : shortest;
+	}
+	return shortest;
+}
+
+/* To read the kernel's table of so many takes 20 ms and more. */
+static void a_look_costs_the_same_however_many_there_are(void **state)
+{
+	(void)state;
+	enum { MANY = 8000 };
+	limit_set("shmmni", MANY + 10);
+	segment_put(segment_create(KEY, PAGE, 0600), 0, "x", 1);
+	double few = time_to_look();
+	for (int i = 0; i < MANY; i++)
+		must(shmget(IPC_PRIVATE, PAGE, 0600));
+	file_stat(PATH); /* the first may wait for the table */
+	double many = time_to_look();
+	print_message("%.0f us, among many %.0f us\n", few * 1e6, many * 1e6);
+	assert_true(many < 3 * few + 0.002);
+	/* The next answer is of the table as it is now. */
+	assert_true(eventually(file_stat(PATH).st_blocks == PAGE / 512));
+	segments_remove_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +189,8 @@ int main(void)
 		mounted(listing_attributes_leaves_no_trace),
 		mounted(opening_and_reading_leaves_no_attachment),
 		bare(nothing_is_opened_that_would_go_with_it),
+		mounted(nothing_goes_when_that_is_set_later),
+		mounted(a_look_costs_the_same_however_many_there_are),
 	};
 
 	harness_enter(SHMFS_BINARY);
