@@ -18,6 +18,8 @@
 #define CROWD_NS 200000u
 /* So many requests in a row come from one caller when a crowd has ended. */
 #define CROWD_REQUESTS 64
+/* What /proc/PID/stat has. */
+#define STAT_SIZE 1024
 /* Of those that run, when it is looked how many these are. */
 #define CALLER_AND_THREAD 2
 /* RLIMIT_NICE that lets a thread leave SCHED_IDLE for nice 0 (sched(7), getrlimit(2)). */
@@ -82,24 +84,42 @@ enum shmfs_follow_step shmfs_follow_note(struct shmfs_follow *follow, pid_t call
 	return SHMFS_FOLLOW_LOOK;
 }
 
-/* Field 39 of /proc/PID/stat (proc(5)); the second one can hold spaces and brackets. */
-int shmfs_follow_find(pid_t pid)
+/*
+ * The field of /proc/PID/stat (proc(5)) with this number, from 3 on, or NULL.  The
+ * second one can hold spaces and brackets.
+ */
+static const char *stat_field(pid_t pid, int number, char text[static STAT_SIZE])
 {
-	char text[1024];
-	char *field;
+	const char *field;
 	ssize_t len;
 
-	snprintf(text, sizeof(text), "/proc/%d/stat", (int)pid);
+	snprintf(text, STAT_SIZE, "/proc/%d/stat", (int)pid);
 	SHMFS_AUTO_FD int fd = open(text, O_RDONLY | O_CLOEXEC);
 
-	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	len = fd < 0 ? -1 : read(fd, text, STAT_SIZE - 1);
 	if (len < 0)
-		return -1;
+		return NULL;
 	text[len] = '\0';
 	field = strrchr(text, ')');
-	for (int i = 2; field && i < 39; i++)
+	for (int i = 2; field && i < number; i++)
 		field = strchr(field + 1, ' ');
-	return field ? atoi(field) : -1;
+	return field ? field + 1 : NULL;
+}
+
+int shmfs_follow_find(pid_t pid)
+{
+	char text[STAT_SIZE];
+	const char *processor = stat_field(pid, 39, text);
+
+	return processor ? atoi(processor) : -1;
+}
+
+bool shmfs_follow_is_running(pid_t pid)
+{
+	char text[STAT_SIZE];
+	const char *state = stat_field(pid, 3, text);
+
+	return state && *state == 'R';
 }
 
 bool shmfs_follow_join(const struct shmfs_follow *follow, pid_t tid)

@@ -50,6 +50,8 @@ enum shmfs_follow_step shmfs_follow_note(struct shmfs_follow *, pid_t caller, ui
 
 /* The processor that a thread is on, or -1.  Takes some microseconds; needs no lock. */
 int shmfs_follow_find(pid_t);
+/* Does a thread run or wait for a processor, and sleep for nothing?  Likewise. */
+bool shmfs_follow_is_running(pid_t);
 
 /*
  * Do processors sleep?  Where all are at work a wake-up takes no longer from one to the

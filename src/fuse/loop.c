@@ -34,6 +34,7 @@
 /* How often the main thread looks, how often it finds no progress, and when it stops looking. */
 #define WATCH_MS 1
 #define MANY_LOOKS 2
+#define MOST_LOOKS 10
 #define QUIET_NS 20000000u
 /* How often readers are woken to end. */
 #define WAKE_NS 10000000
@@ -56,15 +57,30 @@ static int catch_wake_signal(struct sigaction *before)
 /* How the one thread that reads gets on. */
 struct watch {
 	unsigned served;
-	unsigned looks; /* while there was a request, and nothing was served */
+	unsigned looks; /* in a row, while a request waited and nothing was served */
 	uint64_t moved; /* when something was; CLOCK_MONOTONIC, ns */
 	bool is_active; /* to be looked at again soon */
 };
 
+/*
+ * The one thread does not get on, and a request waits.  A thread that sleeps in what it
+ * serves is left to that.  One that could run needs a processor or much of one: others
+ * would not get on much better, so that is given some time.  loop->lock is held.
+ */
+static void hold_up(struct loop *loop, unsigned looks)
+{
+	struct worker *worker = &loop->workers[0];
+
+	if (worker->state == IDLE && worker->beside)
+		shmfs_threads_take_break(loop);
+	else if (worker->state == SERVING &&
+		 (looks > MOST_LOOKS || !shmfs_follow_is_running(worker->tid)))
+		shmfs_threads_end_single(loop);
+}
+
 static void look_after(struct loop *loop, struct watch *watch)
 {
 	struct pollfd device = { .fd = loop->fd, .events = POLLIN };
-	struct worker *worker = &loop->workers[0];
 	const uint64_t now = shmfs_now_ns();
 
 	SHMFS_LOCKED(&loop->lock);
@@ -76,14 +92,10 @@ static void look_after(struct loop *loop, struct watch *watch)
 		watch->served = loop->served;
 		watch->moved = now;
 		watch->looks = 0;
-	} else if (worker->state == SERVING) {
-		if (++watch->looks > MANY_LOOKS)
-			shmfs_threads_end_single(loop);
-	} else if (poll(&device, 1, 0) > 0) {
-		if (++watch->looks > MANY_LOOKS && worker->beside)
-			shmfs_threads_take_break(loop);
-	} else {
+	} else if (poll(&device, 1, 0) <= 0) {
 		watch->looks = 0;
+	} else if (++watch->looks > MANY_LOOKS) {
+		hold_up(loop, watch->looks);
 	}
 	watch->is_active = watch->looks > 0 || now - watch->moved < QUIET_NS;
 }
@@ -168,6 +180,7 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 		.read_lock = PTHREAD_MUTEX_INITIALIZER,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
+		.released = PTHREAD_COND_INITIALIZER,
 	};
 	SHMFS_AUTO_FD int event_fd = loop.event_fd;
 	struct sigaction before;

@@ -53,8 +53,9 @@ struct loop {
 
 	pthread_mutex_t read_lock; /* held while a request is read and entered, before `lock` */
 	pthread_mutex_t lock;	   /* guards all below */
-	pthread_cond_t changed;
-	bool stopped; /* no more requests are read */
+	pthread_cond_t changed;	   /* `single` or `stopped` */
+	pthread_cond_t released;   /* a RELEASE has been served */
+	bool stopped;		   /* no more requests are read */
 	int error;
 	bool single;		/* workers[0] alone reads */
 	uint64_t break_until;	/* until then it is not beside a caller; CLOCK_MONOTONIC, ns */

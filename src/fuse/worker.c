@@ -189,7 +189,7 @@ static void await_releases(struct worker *worker, const struct fuse_in_header *h
 
 	SHMFS_LOCKED(&loop->lock);
 	while (header->opcode != FUSE_RELEASE && !is_released(loop, header->nodeid))
-		pthread_cond_wait(&loop->changed, &loop->lock);
+		pthread_cond_wait(&loop->released, &loop->lock);
 }
 
 /* loop->lock is held. */
@@ -209,7 +209,7 @@ static void end_release(struct worker *worker)
 		return;
 	worker->releasing = 0;
 	worker->loop->releases--;
-	pthread_cond_broadcast(&worker->loop->changed);
+	pthread_cond_broadcast(&worker->loop->released);
 }
 
 /* A request was read.  False: it is not to be served now. */
