@@ -217,8 +217,9 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 	file->handle = handle;
 	file->opener = opener;
 	enter(fs, file);
-	*bound = fs->passthrough.on ? shmfs_passthrough_bind(fs, file) :
-				      (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON };
+	*bound = fs->passthrough.on ?
+			 shmfs_passthrough_bind(fs, file) :
+			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
 	*out = file;
 	return 0;
 }

@@ -6,9 +6,9 @@
  * passthrough (reply.c), in an ioctl(2) which descriptor an inode is served from
  * (here), and in the reply to an open that the file is bound to it (reply.c).
  *
- * No reply says FOPEN_PARALLEL_DIRECT_WRITES: a write in progress would then keep
- * the inode bound after the last bound file was closed, and the next open would
- * fail with EIO (fs/fuse/iomode.c, fuse_inode_uncached_io_end()).
+ * FOPEN_PARALLEL_DIRECT_WRITES (Linux 6.2) is only for a mount that binds nothing: a
+ * write in progress would keep the inode bound after the last bound file was closed, and
+ * the next open would fail with EIO (fs/fuse/iomode.c, fuse_inode_uncached_io_end()).
  *
  * The kernel's side: fs/fuse/passthrough.c, fs/fuse/iomode.c (Linux 6.9).
  */

@@ -22,6 +22,7 @@ struct shmfs_passthrough {
 struct shmfs_bound {
 	enum shmfs_io_mode binding;
 	int backing_id; /* unless SHMFS_IO_DAEMON */
+	bool parallel;	/* several writes at once: nothing of this mount is ever bound */
 };
 
 /* Has the kernel passthrough at all?  `device` is the path of /dev/fuse. */

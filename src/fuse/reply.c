@@ -50,6 +50,7 @@ static void fill_reply(struct fuse_file_info *fi, struct shmfs_file *file, struc
 	fi->direct_io = bound.binding != SHMFS_IO_PASSTHROUGH;
 	fi->noflush = !file->handle->may_flush;
 	fi->backing_id = bound.backing_id;
+	fi->parallel_direct_writes = bound.parallel;
 }
 
 int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_file *file,
@@ -72,6 +73,7 @@ int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
 #define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
 #define INIT_KILLPRIV_V2 (1u << 28)
+#define OPEN_PARALLEL_WRITES (1u << 6)
 #define OPEN_PASSTHROUGH (1u << 7)
 
 struct init_in {
@@ -180,6 +182,8 @@ static struct open_out open_reply(struct shmfs_file *file, struct shmfs_bound bo
 		out.open_flags |= FOPEN_DIRECT_IO;
 	if (bound.binding != SHMFS_IO_DAEMON)
 		out.open_flags |= OPEN_PASSTHROUGH;
+	if (bound.parallel)
+		out.open_flags |= OPEN_PARALLEL_WRITES;
 	if (!file->handle->may_flush)
 		out.open_flags |= FOPEN_NOFLUSH;
 	return out;

@@ -278,6 +278,7 @@ static void open_gives_a_handle(void **state)
 	/* Served by the daemon: nothing in the page cache. */
 	assert_true(file.open_flags & FOPEN_DIRECT_IO);
 	assert_false(file.open_flags & (FOPEN_KEEP_CACHE | KERNEL_OPEN_PASSTHROUGH));
+	assert_true(file.open_flags & FOPEN_PARALLEL_DIRECT_WRITES);
 	kernel_release(k, &file);
 	assert_int_equal(object->nhandles, 0);
 

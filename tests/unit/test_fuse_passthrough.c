@@ -335,7 +335,9 @@ static void nothing_is_bound_without_passthrough(void **state)
 
 	memory_add(k->posix, 0, name);
 	file = open_as(k, SHMFS_IO_PASSTHROUGH);
-	expect_flags(&file, false, true, 0);
+	assert_int_equal(file.open_flags & (KERNEL_OPEN_PASSTHROUGH | FOPEN_DIRECT_IO),
+			 FOPEN_DIRECT_IO);
+	assert_true(file.open_flags & FOPEN_PARALLEL_DIRECT_WRITES);
 	expect_backings(0, 0);
 	kernel_close(k, &file);
 }
