@@ -24,7 +24,8 @@
 struct shmfs_xattr {
 	const char *name; /* whole, with its namespace */
 	/*
-	 * Write the value of now to `out`, at most XATTR_SIZE_MAX bytes.  Called
+	 * Write the value of now to `out`, at most XATTR_SIZE_MAX bytes; a newline
+	 * at its end is left out.  Called
 	 * when it is asked for by name, never to list, so it may take its time.
 	 * Returns 0 or a negative errno; -ENODATA: just now it has none.
 	 */
@@ -33,7 +34,15 @@ struct shmfs_xattr {
 	int (*set)(void *context, int field, const char *value, size_t size,
 		   const struct shmfs_caller *);
 	int field; /* tells rows apart that share a function */
+	/*
+	 * The value changes by itself: what a question for its length is answered,
+	 * for programs ask for the value next.  0: the length as it is.
+	 */
+	size_t room;
 };
+
+/* Room for a number or a few words. */
+#define SHMFS_XATTR_ROOM 64
 
 /* Is the name in a namespace that is shmfs's alone? */
 bool shmfs_xattr_is_own(const char *name);

@@ -43,15 +43,20 @@ ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *context, void *valu
 {
 	char *text = NULL;
 	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
 	ssize_t given;
+	FILE *out;
 	int err;
 
+	if (size == 0 && row->room > 0)
+		return (ssize_t)row->room;
+	out = open_memstream(&text, &len);
 	if (!out)
 		return -ENOMEM;
 	err = row->get(context, row->field, out, caller);
 	if (fclose(out) != 0 && !err)
 		err = -ENOMEM;
+	if (!err && len > 0 && text[len - 1] == '\n')
+		len--;
 	if (!err && len > XATTR_SIZE_MAX)
 		err = -E2BIG;
 	given = err ? err : shmfs_xattr_give(text, len, value, size);

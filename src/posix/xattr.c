@@ -53,8 +53,10 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 
 const struct shmfs_xattr posix_xattrs[] = {
 	{ SHMFS_XATTR_OBJECT "name", .get = get_name },
-	{ SHMFS_XATTR_OBJECT "attached", .get = get_users, .field = SHMFS_USERS_ATTACHED },
-	{ SHMFS_XATTR_OBJECT "users", .get = get_users, .field = SHMFS_USERS_FULL },
+	{ SHMFS_XATTR_OBJECT "attached", .get = get_users, .field = SHMFS_USERS_ATTACHED,
+	  .room = XATTR_SIZE_MAX },
+	{ SHMFS_XATTR_OBJECT "users", .get = get_users, .field = SHMFS_USERS_FULL,
+	  .room = XATTR_SIZE_MAX },
 	{ 0 },
 };
 

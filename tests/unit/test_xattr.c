@@ -41,6 +41,15 @@ static int get_text(void *context, int field, FILE *out, const struct shmfs_call
 	return 0;
 }
 
+static int get_line(void *context, int field, FILE *out, const struct shmfs_caller *who)
+{
+	const struct context *s = context;
+
+	(void)field, (void)who;
+	fprintf(out, "%s\n", s->text);
+	return 0;
+}
+
 static int get_long(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
 	const struct context *s = context;
@@ -83,6 +92,8 @@ static const struct shmfs_xattr table[] = {
 	{ SHMFS_XATTR_OBJECT "long", .get = get_long },
 	{ SHMFS_XATTR_OBJECT "none", .get = get_none },
 	{ SHMFS_XATTR_OBJECT "empty", .get = get_empty },
+	{ SHMFS_XATTR_OBJECT "line", .get = get_line },
+	{ SHMFS_XATTR_OBJECT "busy", .get = get_text, .field = 7, .room = 100 },
 	{ 0 },
 };
 
@@ -154,6 +165,28 @@ static void values_come_with_their_size(void **state)
 	assert_string_equal(value, "abc7---");
 	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, value, 8, &caller), 4);
 	assert_int_equal(context.gets, 4);
+}
+
+static void a_value_that_changes_has_room_to_spare(void **state)
+{
+	struct context context = { .text = "abc" };
+	char value[8] = "";
+
+	(void)state;
+	assert_int_equal(shmfs_xattr_get(row("user.shm.busy"), &context, NULL, 0, &caller), 100);
+	assert_int_equal(context.gets, 0);
+	assert_int_equal(shmfs_xattr_get(row("user.shm.busy"), &context, value, 8, &caller), 4);
+	assert_string_equal(value, "abc7");
+}
+
+static void a_value_ends_without_a_newline(void **state)
+{
+	struct context context = { .text = "a\nb" };
+	char value[8] = "";
+
+	(void)state;
+	assert_int_equal(shmfs_xattr_get(row("user.shm.line"), &context, value, 8, &caller), 3);
+	assert_string_equal(value, "a\nb");
 }
 
 static void an_empty_value_is_a_value(void **state)
@@ -336,6 +369,8 @@ int main(void)
 		cmocka_unit_test(own_names_are_those_of_two_namespaces),
 		cmocka_unit_test(rows_are_found_by_their_whole_name),
 		cmocka_unit_test(values_come_with_their_size),
+		cmocka_unit_test(a_value_that_changes_has_room_to_spare),
+		cmocka_unit_test(a_value_ends_without_a_newline),
 		cmocka_unit_test(an_empty_value_is_a_value),
 		cmocka_unit_test(values_may_be_as_long_as_the_kernel_takes_them),
 		cmocka_unit_test(what_fails_gives_nothing),
