@@ -13,6 +13,13 @@
 
 #include "shmfs/backend.h"
 
+/* A thread that had the file open until a moment ago. */
+struct shmfs_closer {
+	pid_t thread;
+	uint64_t at; /* CLOCK_MONOTONIC, ns */
+};
+#define SHMFS_CLOSERS 4
+
 struct shmfs_inode {
 	/* Guarded by the table's lock. */
 	struct shmfs_inode *next; /* in the table */
@@ -20,10 +27,12 @@ struct shmfs_inode {
 	struct shmfs_inode *sibling; /* of the same object, by another view */
 	uint64_t nlookup;	     /* lookups that were not forgotten */
 
-	const struct shmfs_view *view; /* borrowed */
-	struct shmfs_object *object;   /* a reference */
-	atomic_uint nopen;	       /* open files */
-	atomic_uint nunacknowledged;   /* those that are not bound and not seen in use yet */
+	const struct shmfs_view *view;		    /* borrowed */
+	struct shmfs_object *object;		    /* a reference */
+	atomic_uint nopen;			    /* open files */
+	struct shmfs_closer closers[SHMFS_CLOSERS]; /* the last; shmfs_fs.open_lock guards it */
+	unsigned nclosed;
+	atomic_uint nunacknowledged; /* those that are not bound and not seen in use yet */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */

@@ -10,6 +10,7 @@
 
 #include "fuse/open_order.h"
 #include "fuse/reply.h"
+#include "shmfs/clock.h"
 #include "shmfs/sanitizer.h"
 
 /* Most have no more, and are looked for once. */
@@ -232,6 +233,8 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 	*file->link = file->next;
 	if (file->next)
 		file->next->link = file->link;
+	inode->closers[inode->nclosed++ % SHMFS_CLOSERS] =
+		(struct shmfs_closer){ .thread = file->opener, .at = shmfs_now_ns() };
 	pthread_mutex_unlock(&fs->open_lock);
 	shmfs_open_order_acknowledge(file);
 	if (file->bound)

@@ -14,9 +14,13 @@
 #include <linux/limits.h>
 #include <string.h>
 
+#include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 #include "shmfs/version.h"
 
 #define ACL_PREFIX "system.posix_acl_"
+/* How long a program that copies takes from closing a file to its attributes. */
+#define COPYING_NS 1000000000
 
 /* --- the root directory --- */
 
@@ -166,24 +170,29 @@ static int file_set(const struct shmfs_inode *inode, const char *name, const cha
 }
 
 /*
- * Has the caller the file open?  Then it is copying it, and a copy is not to
- * take along what is told of the original: cp(1), mv(1) and tar(1) list what
- * they have opened, getfattr(1) opens nothing.
+ * Is the caller copying the file?  A copy is not to take along what is told of
+ * the original.  cp(1), mv(1) and tar(1) list the attributes of a file that they
+ * have open, and Python's shutil.copy2() of one that it has just closed;
+ * getfattr(1) opens nothing.
  */
 static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 		       const struct shmfs_caller *caller)
 {
-	const struct shmfs_file *file;
+	SHMFS_LOCKED(&fs->open_lock);
 
-	if (atomic_load(&inode->nopen) == 0 || caller->pid == 0)
+	if (caller->pid == 0)
 		return false;
-	pthread_mutex_lock(&fs->open_lock);
-	for (file = fs->open; file; file = file->next) {
+	for (const struct shmfs_file *file = fs->open; file; file = file->next) {
 		if (file->inode == inode && file->opener == caller->pid)
-			break;
+			return true;
 	}
-	pthread_mutex_unlock(&fs->open_lock);
-	return file != NULL;
+	for (size_t i = 0; i < SHMFS_CLOSERS; i++) {
+		const struct shmfs_closer *closer = &inode->closers[i];
+
+		if (closer->thread == caller->pid && shmfs_now_ns() - closer->at < COPYING_NS)
+			return true;
+	}
+	return false;
 }
 
 /* `others` is room for XATTR_LIST_MAX bytes. */
