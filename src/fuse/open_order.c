@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How long an opener may need to take up its reply on a busy machine. */
@@ -72,20 +73,15 @@ static bool is_open_call(long number)
  */
 static bool has_returned(pid_t thread)
 {
+	SHMFS_AUTO_FD int fd = -1;
 	char path[32];
 	char text[32] = "";
-	ssize_t len = -1;
-	int fd;
 
 	if (thread == 0)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		len = read(fd, text, sizeof(text) - 1);
-		close(fd);
-	}
-	if (len < 0)
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
 		return errno == ENOENT || errno == ESRCH;
 	return isdigit((unsigned char)text[0]) && !is_open_call(strtol(text, NULL, 10));
 }
@@ -106,13 +102,13 @@ void shmfs_open_order_served(struct shmfs_file *file)
 /* Acknowledge the opens of `inode` whose openers have gone on. */
 static void acknowledge_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
-	pthread_mutex_lock(&fs->open_lock);
+	SHMFS_LOCKED(&fs->open_lock);
+
 	for (struct shmfs_file *file = fs->open; file; file = file->next) {
 		if (file->inode == inode && atomic_load(&file->unacknowledged) &&
 		    ((opener && file->opener == opener) || has_returned(file->opener)))
 			shmfs_open_order_acknowledge(file);
 	}
-	pthread_mutex_unlock(&fs->open_lock);
 }
 
 void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)

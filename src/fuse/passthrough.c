@@ -23,6 +23,7 @@
 
 #include "fuse/internal.h"
 #include "fuse/open_order.h"
+#include "shmfs/cleanup.h"
 
 /* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
 struct backing_map {
@@ -37,35 +38,24 @@ struct backing_map {
 bool shmfs_passthrough_exists(const char *device)
 {
 	struct backing_map map = { .fd = -1 };
-	int fd = open(device, O_RDWR | O_CLOEXEC);
-	bool unknown;
+	SHMFS_AUTO_FD const int fd = open(device, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		return false;
-	unknown = ioctl(fd, BACKING_OPEN, &map) < 0 && (errno == ENOTTY || errno == EOPNOTSUPP);
-	close(fd);
-	return !unknown;
+	return ioctl(fd, BACKING_OPEN, &map) == 0 || (errno != ENOTTY && errno != EOPNOTSUPP);
 }
 
 /* Register a descriptor as any open would, and take it back. */
 static int try_backing(int device)
 {
-	struct backing_map map = { .fd = memfd_create("shmfs", MFD_CLOEXEC) };
-	uint32_t id;
-	int err = 0;
-	int got;
+	SHMFS_AUTO_FD const int fd = memfd_create("shmfs", MFD_CLOEXEC);
+	struct backing_map map = { .fd = fd };
+	int id = fd < 0 ? -1 : ioctl(device, BACKING_OPEN, &map);
 
-	if (map.fd < 0)
+	if (id < 0)
 		return -errno;
-	got = ioctl(device, BACKING_OPEN, &map);
-	if (got < 0) {
-		err = -errno;
-	} else {
-		id = (uint32_t)got;
-		ioctl(device, BACKING_CLOSE, &id);
-	}
-	close(map.fd);
-	return err;
+	ioctl(device, BACKING_CLOSE, &id);
+	return 0;
 }
 
 const char *shmfs_passthrough_lack(const struct shmfs_fs *fs)

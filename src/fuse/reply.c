@@ -25,6 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
@@ -127,21 +128,24 @@ static ssize_t answer(struct fuse_session *session, struct request *request, siz
 {
 	const struct fuse_buf buf = { .size = len, .mem = request };
 	const int fd = fuse_session_fd(session);
-	const int device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	int ends[2] = { -1, -1 };
-	ssize_t n = -1;
+	SHMFS_AUTO_FD const int device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	SHMFS_AUTO_FD int from = -1;
+	int ends[2];
+	int to;
+	ssize_t n;
 
-	if (device >= 0 && pipe2(ends, O_CLOEXEC) == 0 && dup3(ends[1], fd, O_CLOEXEC) == fd) {
-		fuse_session_process_buf(session, &buf);
-		if (dup3(device, fd, O_CLOEXEC) == fd && close(ends[1]) == 0)
-			n = read(ends[0], reply, sizeof(*reply));
-		ends[1] = -1;
-	}
-	n = n < 0 ? -errno : n;
-	close(device);
-	close(ends[0]);
+	if (device < 0 || pipe2(ends, O_CLOEXEC) != 0)
+		return -errno;
+	from = ends[0];
+	to = dup3(ends[1], fd, O_CLOEXEC);
 	close(ends[1]);
-	return n;
+	if (to < 0)
+		return -errno;
+	fuse_session_process_buf(session, &buf);
+	if (dup3(device, fd, O_CLOEXEC) < 0)
+		return -errno;
+	n = read(from, reply, sizeof(*reply));
+	return n < 0 ? -errno : n;
 }
 
 int shmfs_reply_first(struct shmfs_fs *fs)
