@@ -85,6 +85,16 @@ int patience(int limit);
 						 (char *)(options))
 #define bare(test) cmocka_unit_test_setup_teardown(test, fixture_begin, fixture_end)
 
+/* Skip a case where `condition`, which `what` words, is not met. */
+#define needs(condition, what) \
+	do { \
+		if (!(condition)) { \
+			print_message("skipped: needs " what "\n"); \
+			skip(); \
+		} \
+	} while (0)
+#define USER_XATTRS "user attributes on tmpfs (Linux 6.6)"
+
 /* The value of a system call that has to succeed. */
 #define must(call) \
 	({ \

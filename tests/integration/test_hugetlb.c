@@ -151,7 +151,17 @@ static bool status_tells(void)
 	return status[0];
 }
 
-/* The kernel does not say it: a descriptor does, and its table once a page is in use. */
+/* Linux 6.18 multiplies what is resident by the pages of a huge page; others do not. */
+static bool kernel_counts_too_much(int id)
+{
+	char command[128];
+	char resident[32];
+	snprintf(command, sizeof(command), "awk '$2 == %d { print $15 }' /proc/sysvipc/shm", id);
+	assert_int_equal(shell(resident, sizeof(resident), command), 0);
+	return strtoull(resident, NULL, 10) > segment_stat(id).shm_segsz;
+}
+
+/* The kernel does not say it: a descriptor does, and where it counts too much its table. */
 static void its_status_tells_once_that_can_be_known(void **state)
 {
 	(void)state;
@@ -161,7 +171,7 @@ static void its_status_tells_once_that_can_be_known(void **state)
 	assert_true(status_tells());
 	close(fd);
 	segment_put(id, 0, "x", 1);
-	assert_true(eventually(status_tells()));
+	assert_true(!kernel_counts_too_much(id) || eventually(status_tells()));
 	must(setxattr(SEGMENT, "user.note", "x", 1, 0));
 }
 

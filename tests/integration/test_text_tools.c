@@ -163,6 +163,7 @@ static void attributes_are_those_of_the_memory(void **state)
 				 "get='getfattr --absolute-names --only-values -n user.shm'; "
 				 "echo $($get.locked $T/3148) $($get.key $T/3148)");
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode & SHM_LOCKED, SHM_LOCKED);
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	script("payroll", "echo x > $T/frames; setfattr -n user.note -v payroll " NATIVE "/frames; "
 			  "getfattr --absolute-names --only-values -n user.note $T/frames");
 }

@@ -235,6 +235,7 @@ static void objects_tell_their_name(void **state)
 static void attributes_of_an_object_are_on_both_sides(void **state)
 {
 	(void)state;
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	object_create("frames", PAGE);
 	must(setxattr(OBJECT, "user.note", "payroll", 7, XATTR_CREATE));
 	assert_value(NATIVE "/frames", "user.note", "payroll");

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <sys/mman.h>
+#include <sys/xattr.h>
 
 int segment_create(key_t key, size_t size, unsigned mode)
 {
@@ -291,6 +292,16 @@ bool directory_lists(const char *path, const char *name)
 		listed |= strcmp(entry->d_name, name) == 0;
 	closedir(directory);
 	return listed;
+}
+
+bool objects_take_user_xattrs(void)
+{
+	/* On a directory this is refused for no other reason. */
+	bool taken = setxattr(NATIVE, "user.probe", "x", 1, 0) == 0;
+
+	if (taken)
+		removexattr(NATIVE, "user.probe");
+	return taken;
 }
 
 void pattern_fill(void *bytes, size_t count, unsigned seed)

@@ -38,6 +38,8 @@ bool object_has(const char *name, off_t offset, const void *bytes, size_t count)
 bool object_exists(const char *name);
 struct stat object_stat(const char *name);
 void objects_remove_all(void);
+/* Does the tmpfs there take user.* (Linux 6.6)? */
+bool objects_take_user_xattrs(void);
 
 /* Files, those of the mount among them. */
 void file_write(const char *path, int flags, const void *bytes, size_t count);
