@@ -262,6 +262,7 @@ static void attributes_of_an_object_are_on_both_sides(void **state)
 static void a_name_of_ours_on_the_object_is_not_seen(void **state)
 {
 	(void)state;
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	object_create("frames", PAGE);
 	must(setxattr(NATIVE "/frames", "user.shm.name", "/fake", 5, 0));
 	must(setxattr(NATIVE "/frames", "user.shm.cpid", "1", 1, 0));
@@ -273,6 +274,7 @@ static void a_name_of_ours_on_the_object_is_not_seen(void **state)
 static void attributes_of_an_object_are_for_who_may(void **state)
 {
 	(void)state;
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	become(&ALICE);
 	object_create("frames", PAGE);
 	must(setxattr(OBJECT, "user.note", "hers", 4, 0));
@@ -367,6 +369,7 @@ static bool is_installed(const char *program)
 static void copies_go_out_and_back(void **state)
 {
 	(void)state;
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	file_write(SEGMENT, O_CREAT, "content", 7);
 	object_create("frames", 0);
 	object_put("frames", 0, "content", 7);
@@ -429,6 +432,7 @@ static void what_changes_by_itself_has_room(void **state)
 static void rsync_copies_out_and_back(void **state)
 {
 	(void)state;
+	needs(objects_take_user_xattrs(), USER_XATTRS);
 	if (!is_installed("rsync")) {
 		print_message("skipped: rsync is not installed\n");
 		skip();
@@ -473,8 +477,10 @@ static int use_own_mount(void *arg)
 	child_must(setxattr(SEGMENT, "user.shm.key", "1", 1, 0) == -1 && errno == EPERM);
 	fd = open(OBJECT, O_CREAT | O_RDWR, 0600);
 	child_must(fd != -1 && close(fd) == 0);
-	child_must(setxattr(OBJECT, "user.note", "his", 3, 0) == 0);
-	child_must(has_value(NATIVE "/frames", "user.note", "his"));
+	if (objects_take_user_xattrs()) {
+		child_must(setxattr(OBJECT, "user.note", "his", 3, 0) == 0);
+		child_must(has_value(NATIVE "/frames", "user.note", "his"));
+	}
 	child_must(has_value(OBJECT, "user.shm.name", "/frames"));
 	child_must(setxattr(OBJECT, "trusted.note", "his", 3, 0) == -1 && errno == EPERM);
 	child_must(has_value(MNT, "user.shmfs.segments", "1"));
