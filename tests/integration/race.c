@@ -22,6 +22,11 @@
  *              makes it again, or copies to it.  Meanwhile there is a file with
  *              ".reached" at the end of its name; it goes on when that is gone
  *
+ *   attach     the daemon waits before it attaches a segment, in the same way
+ *
+ *   drought    from the third piece of a copy on there is no memory, for any copy,
+ *              as long as the file exists
+ *
  *   shortage   there is no memory for the third piece of a copy, nor for the next
  *              one, of whatever copy that is
  *
@@ -177,6 +182,10 @@ ssize_t copy_file_range(int from, off64_t *from_pos, int to, off64_t *to_pos, si
 			unsigned flags)
 {
 	pause_at("copy");
+	if (is_planned("drought") && ++pieces >= 3) {
+		errno = ENOMEM;
+		return -1;
+	}
 	/* The kernel has two words for it, by how the memory was to be accounted. */
 	if (atomic_exchange(&still_short, false)) {
 		errno = ENOSPC;
@@ -191,6 +200,13 @@ ssize_t copy_file_range(int from, off64_t *from_pos, int to, off64_t *to_pos, si
 	}
 	return ((copy_fn *)dlsym(RTLD_NEXT, "copy_file_range"))(from, from_pos, to, to_pos, count,
 								flags);
+}
+
+typedef void *shmat_fn(int id, const void *address, int flags);
+void *shmat(int id, const void *address, int flags)
+{
+	pause_at("attach");
+	return ((shmat_fn *)dlsym(RTLD_NEXT, "shmat"))(id, address, flags);
 }
 
 typedef int statx_fn(int dir, const char *name, int flags, unsigned mask, struct statx *data);

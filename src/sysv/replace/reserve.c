@@ -65,18 +65,6 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
 	return id < 0 ? sysv_error(SYSV_MAKE, -errno) : id;
 }
 
-static int make_ballast(struct replacement *r)
-{
-	int id = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
-
-	if (id < 0)
-		return id;
-	r->reserve.ballast[0] = id;
-	for (size_t i = 1; i < SYSV_BALLAST; i++)
-		r->reserve.ballast[i] = sysv_get_new(r, IPC_PRIVATE, 1, 0);
-	return 0;
-}
-
 /*
  * Of huge pages if there are any left, for the kernel keeps these.  Else its
  * memory counts as it is populated, and not all at once.
@@ -93,6 +81,21 @@ static int make_rescue(struct replacement *r)
 		return id;
 	r->reserve.rescue->id = id;
 	return 0;
+}
+
+/* The first ballast shows as well that there can be such a segment as is wanted. */
+static int make_segments(struct replacement *r)
+{
+	int *ballast = r->reserve.ballast;
+	int err = 0;
+
+	ballast[0] = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
+	if (ballast[0] < 0)
+		return ballast[0];
+	err = make_rescue(r);
+	for (size_t i = 1; !err && i < SYSV_BALLAST; i++)
+		ballast[i] = sysv_get_new(r, IPC_PRIVATE, 1, 0);
+	return err;
 }
 
 bool sysv_reserve_free_slot(struct replacement *r)
@@ -184,10 +187,8 @@ int sysv_reserve_take(struct replacement *r)
 {
 	struct sysv_segment *rescue = r->reserve.rescue;
 	bool assumed = sysv_assume_creator(r);
-	int err = make_ballast(r);
+	int err = make_segments(r);
 
-	if (!err)
-		err = make_rescue(r);
 	if (assumed)
 		shmfs_caller_drop();
 	if (!err)
