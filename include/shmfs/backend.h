@@ -74,6 +74,7 @@ struct shmfs_object {
 /* How the kernel may serve an open file without asking again. */
 enum shmfs_io_mode {
 	SHMFS_IO_DAEMON,      /* every request comes to the daemon */
+	SHMFS_IO_MOVABLE,     /* the same, and the kernel is to keep no reference to the memory */
 	SHMFS_IO_PASSTHROUGH, /* all of read, write and mmap go to `fd` */
 	SHMFS_IO_MMAP_ONLY,   /* mmap goes to `fd`, read and write are served */
 };

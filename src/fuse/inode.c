@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "shmfs/clock.h"
+
+/* How long an opener takes to look up another inode, on a machine with more to do than it can. */
+#define AWAIT_NS 1000000000u
+
 void shmfs_inode_table_init(struct shmfs_inode_table *table)
 {
 	*table = (struct shmfs_inode_table){ .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -14,7 +19,7 @@ static struct shmfs_inode *find(const struct shmfs_object *object, const struct 
 {
 	struct shmfs_inode *inode = object->inodes;
 
-	while (inode && inode->view != view)
+	while (inode && (inode->view != view || inode->superseded))
 		inode = inode->sibling;
 	return inode;
 }
@@ -61,6 +66,57 @@ int shmfs_inode_get(struct shmfs_inode_table *table, const struct shmfs_view *vi
 		return -ENOMEM;
 	*out = inode;
 	return 0;
+}
+
+/* Is an opener expected for the object: `opener` alone, or all but that?  table->lock is held. */
+static bool is_expected(const struct shmfs_inode_table *table, const struct shmfs_object *object,
+			pid_t opener, bool itself)
+{
+	uint64_t now = shmfs_now_ns();
+
+	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
+		const struct shmfs_sent_away *sent = &table->sent_away[i];
+
+		if (now < sent->until &&
+		    (itself ? sent->opener == opener :
+			      sent->opener != opener && sent->object == object))
+			return true;
+	}
+	return false;
+}
+
+bool shmfs_inode_send_away(struct shmfs_inode_table *table, struct shmfs_inode *inode, pid_t opener)
+{
+	struct shmfs_inode *other;
+	bool sent;
+
+	pthread_mutex_lock(&table->lock);
+	other = inode->object->inodes;
+	sent = !is_expected(table, inode->object, opener, true);
+	/* A new one, for the kernel may serve the one that was made last as well. */
+	for (; sent && other; other = other->sibling)
+		other->superseded = other->superseded || other->view == inode->view;
+	if (sent)
+		table->sent_away[table->nsent_away++ % SHMFS_SENT_AWAY] =
+			(struct shmfs_sent_away){ inode->object, opener,
+						  shmfs_now_ns() + AWAIT_NS };
+	pthread_mutex_unlock(&table->lock);
+	return sent;
+}
+
+bool shmfs_inode_is_awaited(struct shmfs_inode_table *table, const struct shmfs_inode *inode,
+			    pid_t opener)
+{
+	bool awaited;
+
+	pthread_mutex_lock(&table->lock);
+	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
+		if (table->sent_away[i].opener == opener)
+			table->sent_away[i].until = 0;
+	}
+	awaited = is_expected(table, inode->object, opener, false);
+	pthread_mutex_unlock(&table->lock);
+	return awaited;
 }
 
 /* table->lock is held. */

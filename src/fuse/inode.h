@@ -26,6 +26,7 @@ struct shmfs_inode {
 	struct shmfs_inode **link;
 	struct shmfs_inode *sibling; /* of the same object, by another view */
 	uint64_t nlookup;	     /* lookups that were not forgotten */
+	bool superseded;	     /* lookups lead to another one of the same object and view */
 
 	const struct shmfs_view *view;		    /* borrowed */
 	struct shmfs_object *object;		    /* a reference */
@@ -41,10 +42,20 @@ struct shmfs_inode {
 	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 
+#define SHMFS_SENT_AWAY 16
+/* An opener that was told to look up another inode of an object. */
+struct shmfs_sent_away {
+	const struct shmfs_object *object; /* not to be followed */
+	pid_t opener;
+	uint64_t until; /* it is expected; CLOCK_MONOTONIC, ns */
+};
+
 struct shmfs_inode_table {
-	pthread_mutex_t lock;	    /* guards the list and `inodes` of objects; no call under it */
+	pthread_mutex_t lock;	    /* guards all below and `inodes` of objects; no call under it */
 	struct shmfs_inode *inodes; /* owned */
 	size_t count;
+	struct shmfs_sent_away sent_away[SHMFS_SENT_AWAY]; /* the last ones */
+	unsigned nsent_away;
 };
 
 void shmfs_inode_table_init(struct shmfs_inode_table *);
@@ -58,6 +69,14 @@ void shmfs_inode_table_destroy(struct shmfs_inode_table *);
  */
 int shmfs_inode_get(struct shmfs_inode_table *, const struct shmfs_view *, struct shmfs_object *,
 		    struct shmfs_inode **out);
+
+/*
+ * Let lookups find another inode of the object, and expect `opener` there.  False
+ * if it has been sent away just now, and so can have come by a descriptor alone.
+ */
+bool shmfs_inode_send_away(struct shmfs_inode_table *, struct shmfs_inode *, pid_t opener);
+/* `opener` has come.  Are others expected for the object? */
+bool shmfs_inode_is_awaited(struct shmfs_inode_table *, const struct shmfs_inode *, pid_t opener);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
 void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);

@@ -131,7 +131,8 @@ void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 /*
  * Make an open file of a handle, which is owned from here on and released on
- * failure, and bind it to what the kernel may serve.  Returns 0 or -ENOMEM.
+ * failure, and bind it to what the kernel may serve.  Returns 0, -ENOMEM, or
+ * -ESTALE once where another inode of the object has to be looked up.
  */
 int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *, pid_t opener,
 	      struct shmfs_file **, struct shmfs_bound *);

@@ -232,12 +232,14 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	struct path path;
 	int err;
 
-	err = create(req, parent, name, mode, fi->flags, &path);
-	if (!err) {
+	do {
+		err = create(req, parent, name, mode, fi->flags, &path);
+		if (err)
+			break;
 		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req)->pid, &file, &bound);
 		if (err)
 			shmfs_inode_forget(&fs->inodes, path.inode, 1);
-	}
+	} while (err == -ESTALE);
 	if (err) {
 		reply_error(req, err);
 		return;

@@ -205,26 +205,6 @@ static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 	pthread_mutex_unlock(&fs->open_lock);
 }
 
-int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
-	      pid_t opener, struct shmfs_file **out, struct shmfs_bound *bound)
-{
-	struct shmfs_file *file = calloc(1, sizeof(*file));
-
-	if (!file) {
-		ops_of(inode)->release(handle);
-		return -ENOMEM;
-	}
-	file->inode = inode;
-	file->handle = handle;
-	file->opener = opener;
-	enter(fs, file);
-	*bound = fs->passthrough.on ?
-			 shmfs_passthrough_bind(fs, file) :
-			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
-	*out = file;
-	return 0;
-}
-
 void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
@@ -242,6 +222,30 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 	ops_of(inode)->release(file->handle);
 	atomic_fetch_sub(&inode->nopen, 1);
 	free(file);
+}
+
+int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
+	      pid_t opener, struct shmfs_file **out, struct shmfs_bound *bound)
+{
+	struct shmfs_file *file = calloc(1, sizeof(*file));
+
+	if (!file) {
+		ops_of(inode)->release(handle);
+		return -ENOMEM;
+	}
+	file->inode = inode;
+	file->handle = handle;
+	file->opener = opener;
+	enter(fs, file);
+	*bound = fs->passthrough.on ?
+			 shmfs_passthrough_bind(fs, file) :
+			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
+	if (bound->binding == SHMFS_IO_MOVABLE) {
+		close_file(fs, file);
+		return -ESTALE;
+	}
+	*out = file;
+	return 0;
 }
 
 void close_files(struct shmfs_fs *fs)
@@ -265,6 +269,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct shmfs_file *file;
 	int err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
 
+	/* The kernel walks to the file once more when it is told ESTALE (do_filp_open()). */
 	if (!err)
 		err = open_file(fs, inode, handle, who.caller.pid, &file, &bound);
 	if (err) {

@@ -79,11 +79,23 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	struct shmfs_bound bound = {
 		.binding = ops_of(inode)->binding(file->handle, &map.fd),
 	};
+	bool movable;
 	int id;
 
 	pthread_mutex_lock(&inode->backing_lock);
-	if (bound.binding != SHMFS_IO_DAEMON)
+	if (bound.binding != SHMFS_IO_DAEMON && bound.binding != SHMFS_IO_MOVABLE) {
 		shmfs_open_order_settle(fs, inode, file->opener);
+		/* That may have taken long enough for others to open it. */
+		bound.binding = ops_of(inode)->binding(file->handle, &map.fd);
+	}
+	movable = bound.binding == SHMFS_IO_MOVABLE;
+	if (movable && inode->backing_id != 0 &&
+	    shmfs_inode_send_away(&fs->inodes, inode, file->opener)) {
+		pthread_mutex_unlock(&inode->backing_lock);
+		return bound;
+	}
+	if (shmfs_inode_is_awaited(&fs->inodes, inode, file->opener) || movable)
+		bound.binding = SHMFS_IO_DAEMON;
 	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {
 		id = ioctl(fuse_session_fd(fs->session), BACKING_OPEN, &map);
 		inode->backing_id = id > 0 ? id : 0;

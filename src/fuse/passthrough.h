@@ -37,7 +37,9 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *);
 /*
  * Bind a handle to the descriptor that its backend names, of which the kernel
  * keeps a reference of its own, and say how it is bound.  SHMFS_IO_DAEMON: the
- * backend does not want it or the kernel refused.  unbind() undoes the rest.
+ * backend does not want it or the kernel refused.  SHMFS_IO_MOVABLE: it is not
+ * bound, but the kernel would want that of this inode; another one is found by
+ * the next lookup.  unbind() undoes the rest.
  */
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
 void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_inode *);
