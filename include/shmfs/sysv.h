@@ -30,4 +30,7 @@ struct shmfs_sysv_config {
 int shmfs_sysv_new(const struct shmfs_sysv_config *, struct shmfs_backend **out);
 void shmfs_sysv_free(struct shmfs_backend *);
 
+/* The slots of the view by shmid, under which no segment is given another size. */
+extern const struct shmfs_backend_ops shmfs_sysv_by_id_ops;
+
 #endif

@@ -163,6 +163,7 @@ static void views_init(struct shmfs_tree *tree, const struct backends *backends)
 	backends->posix->number = backends->posix_text->number = 2;
 	tree->views[SHMFS_VIEW_SYSV] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID] = view_of(backends->sysv);
+	tree->views[SHMFS_VIEW_BY_ID].ops = &shmfs_sysv_by_id_ops;
 	tree->views[SHMFS_VIEW_POSIX] = view_of(backends->posix);
 	tree->views[SHMFS_VIEW_SYSV_TEXT] = text_view_of(backends->sysv_text);
 	tree->views[SHMFS_VIEW_POSIX_TEXT] = text_view_of(backends->posix_text);

@@ -18,12 +18,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
-
-/* Objects reached by shmid, which cannot be resized, are apart from those by key. */
-#define BY_ID ((uint64_t)1 << 32)
 
 #define LOOKUP_TRIES 10
 
@@ -75,36 +74,42 @@ void sysv_wait_read(struct sysv_object *obj)
 
 /* --- names --- */
 
-static int find_id(struct sysv_backend *be, const struct shmfs_name *name)
+static int find_id(struct sysv_backend *be, const struct shmfs_name *name, uint32_t *key)
 {
 	struct shmid_ds ds;
 	int id;
 
+	*key = name->number;
 	if (name->space == SHMFS_SPACE_KEY) {
 		/* Flags 0 ask for no permission (ipc/util.c, ipcperms()). */
 		id = shmget((key_t)name->number, 0, 0);
 		return id < 0 ? -errno : id;
 	}
 	id = (int)name->number;
-	return sysv_segment_stat(be, id, &ds, NULL) ? -ENOENT : id;
+	if (sysv_segment_stat(be, id, &ds, NULL) != 0)
+		return -ENOENT;
+	*key = (uint32_t)ds.shm_perm.__key;
+	return id;
 }
 
+/* A segment that is being replaced, or is not complete yet, is the object of its key. */
 static int find(struct sysv_backend *be, const struct shmfs_name *name, uint64_t *identity)
 {
-	bool by_key = name->space == SHMFS_SPACE_KEY;
 	unsigned nreplaced;
+	uint32_t key;
 	int id;
 
 	do {
 		nreplaced = atomic_load(&be->nreplaced);
-		id = find_id(be, name);
-		if (by_key && sysv_find_replacing(be, name->number, identity))
+		id = find_id(be, name, &key);
+		if ((id >= 0 || name->space == SHMFS_SPACE_KEY) &&
+		    sysv_find_replacing(be, key, identity))
 			return 0;
 		/* A replacement that has just ended may have had the key. */
 	} while (id < 0 && nreplaced != atomic_load(&be->nreplaced));
 	if (id < 0)
 		return id;
-	*identity = (uint64_t)id | (by_key ? 0 : BY_ID);
+	*identity = (uint64_t)id;
 	return 0;
 }
 
@@ -141,7 +146,8 @@ static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint
 static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {
-	int id = find_id(backend(view->backend), name);
+	uint32_t key;
+	int id = find_id(backend(view->backend), name, &key);
 	int err;
 
 	if (id < 0)
@@ -196,8 +202,7 @@ struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t ident
 	(void)base;
 	if (!obj)
 		return NULL;
-	obj->by_key = !(identity & BY_ID);
-	obj->id = (int)(identity & ~BY_ID);
+	obj->id = (int)identity;
 	pthread_mutex_init(&obj->lock, NULL);
 	pthread_rwlock_init(&obj->io, NULL);
 	return &obj->base;
@@ -256,6 +261,7 @@ static int revalidate(struct sysv_object *obj)
 
 static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
 {
+	struct sysv_backend *be = sysv_backend_of(snapshot->object);
 	const struct shmid_ds *ds = &snapshot->ds;
 	bool dest = snapshot->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
 
@@ -264,10 +270,10 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
 		.st_nlink = snapshot->others + (dest ? 0 : 1),
 		.st_uid = ds->shm_perm.uid,
 		.st_gid = ds->shm_perm.gid,
-		.st_size = (off_t)ds->shm_segsz,
+		.st_size = (off_t)snapshot->size,
 		.st_blksize = sysconf(_SC_PAGESIZE),
 		.st_atim.tv_sec = ds->shm_atime,
-		.st_mtim.tv_sec = ds->shm_dtime > ds->shm_ctime ? ds->shm_dtime : ds->shm_ctime,
+		.st_mtim = sysv_times_modified(be, snapshot->id, ds, snapshot->others),
 		.st_ctim.tv_sec = ds->shm_ctime,
 	};
 }
@@ -301,6 +307,7 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 			.object = obj,
 			.id = obj->id,
 			.ds = obj->last,
+			.size = sysv_file_size(obj),
 			.others = others,
 			.gone = gone,
 			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
@@ -325,9 +332,6 @@ int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, s
 		st->st_blocks = file.st_blocks;
 	else
 		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
-	/* Removed before anybody asked again, it is not what was last seen of it. */
-	if (snapshot.segment)
-		st->st_size = (off_t)snapshot.segment->size;
 	sysv_segment_put(snapshot.segment);
 	return 0;
 }
@@ -360,88 +364,112 @@ static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *n
 	return err == -ESTALE ? -ENOENT : err;
 }
 
+/* What is to be set; -1 leaves one as it is. */
+struct perm {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+};
+
+static void apply_perm(struct shmid_ds *ds, const struct perm *perm)
+{
+	if (perm->uid != (uid_t)-1)
+		ds->shm_perm.uid = perm->uid;
+	if (perm->gid != (gid_t)-1)
+		ds->shm_perm.gid = perm->gid;
+	if (perm->mode != (mode_t)-1)
+		ds->shm_perm.mode =
+			(unsigned short)((ds->shm_perm.mode & ~0777u) | (perm->mode & 0777));
+}
+
+/* The kernel knows nothing of it any more: what is set is what its handles show. */
+static int set_removed_perm(struct sysv_object *obj, const struct perm *perm,
+			    const struct shmfs_caller *caller)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	if (!obj->segment)
+		return -ESTALE;
+	if (!sysv_is_owner(&obj->last, caller))
+		return -EPERM;
+	apply_perm(&obj->last, perm);
+	obj->last.shm_ctime = time(NULL);
+	return 0;
+}
+
+static int set_segment_perm(int id, const struct shmid_ds *ds, const struct shmfs_caller *caller)
+{
+	SHMFS_AS_CALLER(err, caller);
+
+	return err ? err : sysv_gone(sysv_set_perm(id, ds, ds->shm_perm.mode));
+}
+
 /*
- * IPC_SET sets owner, group and mode together, as the caller.  -1 leaves one
- * as it is.  Even with nothing to change it moves shm_ctime.
+ * IPC_SET sets owner, group and mode together, as the caller.  Even with nothing
+ * to change it moves shm_ctime.
  */
-static int set_perm(struct sysv_object *obj, uid_t uid, gid_t gid, mode_t mode,
-		    const struct shmfs_caller *caller)
+static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmfs_caller *caller)
 {
 	struct shmid_ds ds;
 	int err;
 
 	sysv_wait_read(obj);
-	sysv_lock_by_name(obj);
 	err = sysv_object_stat_now(obj, &ds, NULL);
-	if (!err)
-		err = shmfs_caller_assume(caller);
 	if (!err) {
-		if (uid != (uid_t)-1)
-			ds.shm_perm.uid = uid;
-		if (gid != (gid_t)-1)
-			ds.shm_perm.gid = gid;
-		if (mode == (mode_t)-1)
-			mode = ds.shm_perm.mode;
-		err = sysv_gone(sysv_set_perm(obj->id, &ds, mode));
-		shmfs_caller_drop();
+		struct shmid_ds want = ds;
+
+		apply_perm(&want, &perm);
+		err = set_segment_perm(obj->id, &want, caller);
 	}
-	sysv_unlock_by_name(obj);
+	if (err == -ESTALE)
+		err = set_removed_perm(obj, &perm, caller);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }
 
 static int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	return set_perm(object(base), (uid_t)-1, (gid_t)-1, mode, caller);
+	return set_perm(object(base), (struct perm){ (uid_t)-1, (gid_t)-1, mode }, caller);
 }
 
 static int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 		      const struct shmfs_caller *caller)
 {
-	return set_perm(object(base), uid, gid, (mode_t)-1, caller);
+	return set_perm(object(base), (struct perm){ uid, gid, (mode_t)-1 }, caller);
 }
 
 static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
 			const struct shmfs_caller *caller)
 {
 	bool now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
-	int err = set_perm(object(base), (uid_t)-1, (gid_t)-1, (mode_t)-1, caller);
+	const struct perm as_it_is = { (uid_t)-1, (gid_t)-1, (mode_t)-1 };
+	int err = set_perm(object(base), as_it_is, caller);
 
 	/* touch(1) is for all who may write; only the owner can move ctime. */
 	return err == -EPERM && now ? 0 : err;
 }
 
+/* What both views of a segment have. */
+#define SYSV_OPS \
+	.lookup = sysv_lookup, .list = sysv_list, .create = sysv_create, .remove = sysv_remove, \
+	.rename = sysv_rename, .statfs = sysv_statfs, .stat_names = sysv_stat_names, \
+	.object_free = sysv_object_free, .getattr = sysv_getattr, .chmod = sysv_chmod, \
+	.chown = sysv_chown, .utimens = sysv_utimens, .xattrs = sysv_xattrs, \
+	.root_xattrs = sysv_root_xattrs, .getxattr = sysv_getxattr, .setxattr = sysv_setxattr, \
+	.listxattr = sysv_listxattr, .removexattr = sysv_removexattr, .flush = sysv_flush, \
+	.release = sysv_release, .binding = sysv_binding, .lent = sysv_lent, \
+	.read_begin = sysv_read_begin, .read_end = sysv_read_end, .write_begin = sysv_write_begin, \
+	.write_end = sysv_write_end, .fallocate = sysv_fallocate, .seek = sysv_seek,
+
 static const struct shmfs_backend_ops sysv_ops = {
-	.lookup = sysv_lookup,
-	.list = sysv_list,
-	.create = sysv_create,
-	.remove = sysv_remove,
-	.rename = sysv_rename,
-	.statfs = sysv_statfs,
-	.stat_names = sysv_stat_names,
-	.object_free = sysv_object_free,
-	.getattr = sysv_getattr,
-	.chmod = sysv_chmod,
-	.chown = sysv_chown,
-	.utimens = sysv_utimens,
+	SYSV_OPS.open = sysv_open,
 	.truncate = sysv_truncate,
-	.xattrs = sysv_xattrs,
-	.root_xattrs = sysv_root_xattrs,
-	.getxattr = sysv_getxattr,
-	.setxattr = sysv_setxattr,
-	.listxattr = sysv_listxattr,
-	.removexattr = sysv_removexattr,
-	.open = sysv_open,
-	.flush = sysv_flush,
-	.release = sysv_release,
-	.binding = sysv_binding,
-	.lent = sysv_lent,
-	.read_begin = sysv_read_begin,
-	.read_end = sysv_read_end,
-	.write_begin = sysv_write_begin,
-	.write_end = sysv_write_end,
-	.fallocate = sysv_fallocate,
-	.seek = sysv_seek,
+};
+
+/* `.by-id`: nothing is given another size there. */
+const struct shmfs_backend_ops shmfs_sysv_by_id_ops = {
+	SYSV_OPS.open = sysv_open_by_id,
+	.truncate = sysv_truncate_by_id,
 };
 
 static int open_rmid_forced(const struct sysv_backend *be)
@@ -479,9 +507,16 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		free(be);
 		return err;
 	}
+	err = sysv_times_init(be);
+	if (err) {
+		sysv_usage_destroy(&be->usage);
+		shmfs_object_table_destroy(&be->base.objects);
+		free(be);
+		return err;
+	}
 	pthread_mutex_init(&be->lock, NULL);
-	pthread_cond_init(&be->replaced, NULL);
 	pthread_mutex_init(&be->attach_lock, NULL);
+	sysv_trimmer_init(be);
 	sysv_user_xattr_init(be);
 	*out = &be->base;
 	return 0;
@@ -491,12 +526,13 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 {
 	struct sysv_backend *be = backend(base);
 
+	sysv_trimmer_destroy(be);
 	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
 	if (be->rmid_forced >= 0)
 		close(be->rmid_forced);
+	sysv_times_destroy(be);
 	pthread_mutex_destroy(&be->attach_lock);
-	pthread_cond_destroy(&be->replaced);
 	pthread_mutex_destroy(&be->lock);
 	shmfs_object_table_destroy(&be->base.objects);
 	free(be);

@@ -2,10 +2,11 @@
 /*
  * Open segments.
  *
- * All handles of an object share its memory (struct sysv_segment).  Who reads
- * takes a reference and needs no lock: a segment that is replaced meanwhile
- * had the same bytes.  Who writes keeps `io` from write_begin() to
- * write_end(), so that nothing is written to a segment that was just copied.
+ * All handles of an object share its memory (struct sysv_segment), and move to
+ * another one with it.  A reader takes a reference and needs no lock: a segment
+ * that is replaced meanwhile had the same bytes.  A writer keeps `io` from
+ * write_begin() to write_end(), so that nothing is written to a segment that
+ * was just copied.
  */
 #include "sysv/internal.h"
 
@@ -38,6 +39,46 @@ static int new_handle(int flags, struct sysv_handle **out)
 	return 0;
 }
 
+static int access_mode(const struct sysv_handle *h)
+{
+	return h->base.flags & O_ACCMODE;
+}
+
+/* Count the handle among those that may outgrow the segment, or not.  obj->lock is held. */
+static void set_grows(struct sysv_object *obj, struct sysv_handle *h, bool grows)
+{
+	if (h->grows == grows)
+		return;
+	h->grows = grows;
+	obj->ngrowers += grows ? 1 : -1u;
+}
+
+/* One handle more.  obj->lock is held. */
+static void enter(struct sysv_object *obj, struct sysv_handle *h)
+{
+	h->base.object = &obj->base;
+	obj->nhandles++;
+	if (access_mode(h) != O_WRONLY)
+		obj->nreaders++;
+	set_grows(obj, h, !h->fixed && (h->created || access_mode(h) != O_RDONLY));
+}
+
+/* One handle less; with the last the memory goes. */
+static void leave(struct sysv_object *obj, const struct sysv_handle *h)
+{
+	struct sysv_segment *segment = NULL;
+
+	pthread_mutex_lock(&obj->lock);
+	if (access_mode(h) != O_WRONLY)
+		obj->nreaders--;
+	if (--obj->nhandles == 0) {
+		segment = obj->segment;
+		obj->segment = NULL;
+	}
+	pthread_mutex_unlock(&obj->lock);
+	sysv_segment_put(segment);
+}
+
 /* As an ordinary user we attach like everybody, so the mode must let us, first. */
 static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 			const struct shmfs_caller *caller)
@@ -65,15 +106,16 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 /* Tie the handle of a new segment to its object. */
 static void adopt(struct sysv_handle *h, struct sysv_object *obj, struct sysv_segment *segment)
 {
-	h->base.object = &obj->base;
 	sysv_wait_read(obj);
 	pthread_mutex_lock(&obj->lock);
-	obj->handles++;
+	enter(obj, h);
 	if (!obj->segment) {
 		obj->segment = segment;
 		segment = NULL;
 	}
+	obj->growth = SYSV_GROWING;
 	obj->is_new = true;
+	obj->creator_is_open = true;
 	obj->keep_size = obj->segment->size;
 	obj->content_end = 0;
 	pthread_mutex_unlock(&obj->lock);
@@ -186,25 +228,35 @@ int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs
 	return may ? 0 : err;
 }
 
-/* One handle less; with the last the memory goes, and the size is final. */
-static void drop_handle(struct sysv_object *obj, bool created)
+/* The handle writes no more.  Was it the last that did?  Then the size is final. */
+static bool stop_growing(struct sysv_object *obj, struct sysv_handle *h)
 {
-	struct sysv_segment *segment = NULL;
+	bool last;
 
 	pthread_mutex_lock(&obj->lock);
-	if (created)
-		obj->is_new = false;
-	if (--obj->handles == 0) {
-		obj->overallocated = false;
-		segment = obj->segment;
-		obj->segment = NULL;
-	}
+	last = h->grows && obj->ngrowers == 1;
+	set_grows(obj, h, false);
 	pthread_mutex_unlock(&obj->lock);
-	sysv_segment_put(segment);
+	return last;
 }
 
-int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
-	      struct shmfs_handle **out)
+/*
+ * A file that was closed once is written again, through another descriptor of
+ * the same handle.  The one who made it goes on behind what it had written.
+ */
+static void resume_growing(struct sysv_object *obj, struct sysv_handle *h)
+{
+	pthread_mutex_lock(&obj->lock);
+	if (!h->grows && !h->lent && !h->fixed) {
+		set_grows(obj, h, true);
+		if (h->created && obj->is_new)
+			obj->growth = SYSV_GROWING;
+	}
+	pthread_mutex_unlock(&obj->lock);
+}
+
+static int open_handle(struct shmfs_object *base, int flags, bool fixed,
+		       const struct shmfs_caller *caller, struct shmfs_handle **out)
 {
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
@@ -213,22 +265,22 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 
 	if (err)
 		return err;
-	h->base.object = base;
+	h->fixed = fixed;
 	sysv_wait_read(obj);
-	sysv_lock_by_name(obj);
 	err = sysv_check_rights(obj, writable, caller);
 	pthread_mutex_lock(&obj->lock);
 	if (!err)
 		err = need_segment(obj, writable, caller);
 	if (!err)
-		obj->handles++;
+		enter(obj, h);
 	pthread_mutex_unlock(&obj->lock);
-	sysv_unlock_by_name(obj);
 	if (!err && (flags & O_TRUNC)) {
 		h->cleared = true;
 		err = sysv_clear(obj, caller);
-		if (err)
-			drop_handle(obj, false);
+		if (err) {
+			stop_growing(obj, h);
+			leave(obj, h);
+		}
 	}
 	pthread_rwlock_unlock(&obj->io);
 	if (err)
@@ -236,6 +288,18 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	else
 		*out = &h->base;
 	return err;
+}
+
+int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
+	      struct shmfs_handle **out)
+{
+	return open_handle(base, flags, false, caller, out);
+}
+
+int sysv_open_by_id(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
+		    struct shmfs_handle **out)
+{
+	return open_handle(base, flags, true, caller, out);
 }
 
 /*
@@ -246,17 +310,15 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = object(base->object);
-	int err = 0;
 
 	(void)caller;
-	/* What may be mapped keeps its size until it is released. */
-	if (handle(base)->lent || !by_opener)
+	if (!by_opener)
 		return 0;
 	sysv_wait_write(obj);
-	if (obj->handles == 1 && obj->overallocated)
-		err = sysv_trim_patiently(obj, base);
+	if (stop_growing(obj, handle(base)))
+		sysv_settle(obj);
 	pthread_rwlock_unlock(&obj->io);
-	return err;
+	return 0;
 }
 
 void sysv_release(struct shmfs_handle *base)
@@ -264,39 +326,55 @@ void sysv_release(struct shmfs_handle *base)
 	struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(base->object);
 
-	h->lent = false;
 	sysv_wait_write(obj);
-	if (obj->handles == 1)
-		sysv_trim_patiently(obj, base);
+	if (h->created) {
+		pthread_mutex_lock(&obj->lock);
+		obj->creator_is_open = false;
+		obj->is_new = obj->is_new && obj->growth != SYSV_SETTLED;
+		pthread_mutex_unlock(&obj->lock);
+	}
+	if (stop_growing(obj, h))
+		sysv_settle(obj);
 	if (atomic_load(&h->wrote))
 		sysv_usage_touched(obj->segment);
-	drop_handle(obj, h->created);
+	leave(obj, h);
 	pthread_rwlock_unlock(&obj->io);
 	free(h);
 }
 
 /*
  * The kernel writes past the end of a file that it serves, which would grow
- * the segment's inode and not the segment.  So it may serve a reader whole,
- * the mappings of a reader and writer, and nothing that may yet grow.
+ * the segment's inode and not the segment.  So it may serve a reader whole, the
+ * mappings of a reader and writer, and nothing that may yet grow.  A file that
+ * it serves keeps the segment from being replaced: while somebody may outgrow
+ * that, or has and it was not cut yet, every open file is served here.
  */
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 {
 	const struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(base->object);
-	int mode = base->flags & O_ACCMODE;
+	int mode = access_mode(h);
+	bool grows;
 
 	if (!sysv_backend_of(obj)->by_descriptor || h->created || h->cleared || mode == O_WRONLY)
-		return SHMFS_IO_DAEMON;
+		return SHMFS_IO_MOVABLE;
 	pthread_mutex_lock(&obj->lock);
+	grows = obj->growth != SYSV_SETTLED || obj->ngrowers > (h->grows ? 1 : 0);
 	*fd = obj->segment->fd;
 	pthread_mutex_unlock(&obj->lock);
+	if (grows)
+		return SHMFS_IO_MOVABLE;
 	return mode == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
 }
 
 void sysv_lent(struct shmfs_handle *base)
 {
+	struct sysv_object *obj = object(base->object);
+
+	pthread_mutex_lock(&obj->lock);
 	handle(base)->lent = true;
+	set_grows(obj, handle(base), false);
+	pthread_mutex_unlock(&obj->lock);
 }
 
 /* --- bytes --- */
@@ -327,12 +405,27 @@ static struct sysv_segment *current_segment(struct sysv_object *obj)
 	return segment;
 }
 
+/* The segment, and where the file ends in it. */
+static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size)
+{
+	struct sysv_segment *segment;
+
+	pthread_mutex_lock(&obj->lock);
+	segment = sysv_segment_get(obj->segment);
+	*size = sysv_file_size(obj);
+	pthread_mutex_unlock(&obj->lock);
+	if (*size > segment->size)
+		*size = segment->size;
+	return segment;
+}
+
 int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_extent *extent)
 {
-	struct sysv_segment *segment = current_segment(object(base->object));
-	uint64_t left = (uint64_t)off < segment->size ? segment->size - (uint64_t)off : 0;
+	uint64_t size;
+	struct sysv_segment *segment = current_file(object(base->object), &size);
+	uint64_t left = (uint64_t)off < size ? size - (uint64_t)off : 0;
 
-	fill_extent(segment, false, (uint64_t)off, len < left ? len : left, extent);
+	fill_extent(segment, false, (uint64_t)off, len < left ? len : (size_t)left, extent);
 	return 0;
 }
 
@@ -342,40 +435,39 @@ void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 	sysv_segment_put(extent->owner);
 }
 
-/* Where `>>` writes: behind the content, which may end before the segment. */
-static uint64_t append_position(struct sysv_object *obj)
-{
-	uint64_t pos;
-
-	pthread_mutex_lock(&obj->lock);
-	if (obj->is_new)
-		pos = obj->content_end;
-	else if (obj->overallocated)
-		pos = obj->keep_size > obj->content_end ? obj->keep_size : obj->content_end;
-	else
-		pos = obj->segment->size;
-	pthread_mutex_unlock(&obj->lock);
-	return pos;
-}
-
 /*
- * Take `io` the way that this write needs it, and the segment as it is then.
- * Appending takes turns: where one write ends the next begins.
+ * Take `io` the way that this write needs it and make room for it.  Appending
+ * takes turns: where one write ends the next begins.
  */
-static struct sysv_segment *begin_write(struct sysv_object *obj, bool append, uint64_t end)
+static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t len, bool append,
+		       const struct shmfs_caller *caller, uint64_t *pos)
 {
-	struct sysv_segment *segment;
+	struct sysv_patience patience = { 0 };
+	int err;
 
 	if (!append) {
+		bool fits;
+
 		sysv_wait_read(obj);
-		segment = current_segment(obj);
-		if (end <= segment->size)
-			return segment;
-		sysv_segment_put(segment);
+		pthread_mutex_lock(&obj->lock);
+		fits = *pos + len <= obj->segment->size;
+		pthread_mutex_unlock(&obj->lock);
+		if (fits)
+			return 0;
 		pthread_rwlock_unlock(&obj->io);
 	}
 	sysv_wait_write(obj);
-	return current_segment(obj);
+	do {
+		if (append)
+			*pos = sysv_file_size(obj);
+		if (len > (uint64_t)INT64_MAX - *pos)
+			err = -EFBIG;
+		else if (*pos + len <= obj->segment->size)
+			err = 0;
+		else
+			err = sysv_grow(obj, h, *pos + len, caller);
+	} while (err && sysv_wait_for_users(obj, &patience, err));
+	return err;
 }
 
 /*
@@ -392,44 +484,70 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 		     const struct shmfs_caller *caller, struct shmfs_extent *extent)
 {
 	struct sysv_object *obj = object(base->object);
-	uint64_t pos = (uint64_t)off;
 	struct sysv_segment *segment;
-	int err = 0;
+	uint64_t pos = (uint64_t)off;
+	int err;
 
 	if (len > (uint64_t)INT64_MAX - pos)
 		return -EFBIG;
-	segment = begin_write(obj, append, pos + len);
-	if (append)
-		pos = append_position(obj);
-	if (pos + len > segment->size) {
-		err = sysv_grow(obj, base, pos + len, caller);
-		sysv_segment_put(segment);
-		segment = current_segment(obj);
-	}
+	resume_growing(obj, handle(base));
+	err = begin_write(obj, handle(base), len, append, caller, &pos);
+	segment = current_segment(obj);
 	if (pos >= segment->size && len > 0) {
 		sysv_segment_put(segment);
 		pthread_rwlock_unlock(&obj->io);
 		return room_error(err);
 	}
 	if (len > segment->size - pos)
-		len = segment->size - pos;
+		len = (size_t)(segment->size - pos);
 	fill_extent(segment, true, pos, len, extent);
 	return 0;
+}
+
+/* The file reaches to `end` at least.  obj->io is held. */
+static void note_end(struct sysv_object *obj, uint64_t end)
+{
+	pthread_mutex_lock(&obj->lock);
+	if (obj->content_end < end)
+		obj->content_end = end;
+	pthread_mutex_unlock(&obj->lock);
 }
 
 ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, size_t written)
 {
 	struct sysv_object *obj = object(base->object);
-	uint64_t end = (uint64_t)extent->pos + written;
 
-	pthread_mutex_lock(&obj->lock);
-	if (written && obj->content_end < end)
-		obj->content_end = end;
-	pthread_mutex_unlock(&obj->lock);
+	if (written) {
+		note_end(obj, (uint64_t)extent->pos + written);
+		sysv_times_wrote(sysv_backend_of(obj), obj->id);
+	}
 	sysv_segment_put(extent->owner);
 	pthread_rwlock_unlock(&obj->io);
 	atomic_store(&handle(base)->wrote, true);
 	return (ssize_t)written;
+}
+
+/* Room behind the end of the file is that of a larger segment, until it is closed. */
+static int make_room(struct sysv_object *obj, struct sysv_handle *h, uint64_t end, bool keep_size,
+		     const struct shmfs_caller *caller)
+{
+	uint64_t room = obj->segment->size;
+	int err = 0;
+
+	if (keep_size)
+		return end > room ? sysv_grow_to(obj, h, end, caller) : 0;
+	if (end > sysv_file_size(obj))
+		err = sysv_set_size(obj, h, end, caller);
+	if (!err || end > room)
+		return err;
+	/* There is room.  It is cut to that size when it is closed. */
+	pthread_mutex_lock(&obj->lock);
+	obj->is_new = false;
+	obj->growth = SYSV_GROWING;
+	obj->keep_size = end;
+	obj->content_end = 0;
+	pthread_mutex_unlock(&obj->lock);
+	return 0;
 }
 
 int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
@@ -438,45 +556,51 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	struct sysv_object *obj = object(base->object);
 	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 	uint64_t end = (uint64_t)off + (uint64_t)len;
-	struct sysv_segment *segment;
+	struct sysv_patience patience = { 0 };
 	int err = 0;
 
 	if (!punch && mode != 0 && mode != FALLOC_FL_KEEP_SIZE)
 		return -EOPNOTSUPP;
+	resume_growing(obj, handle(base));
 	sysv_wait_write(obj);
-	/* Room behind the end is nothing that a segment can have. */
-	if (!punch && end > obj->segment->size)
-		err = mode ? -EOPNOTSUPP : sysv_set_size(obj, base, end, caller);
+	do {
+		if (!punch)
+			err = make_room(obj, handle(base), end, mode, caller);
+	} while (err && sysv_wait_for_users(obj, &patience, err));
 	if (!err) {
-		segment = current_segment(obj);
-		err = punch ? sysv_segment_punch(segment, (uint64_t)off, (uint64_t)len) :
-			      sysv_segment_populate(segment, (uint64_t)off, (uint64_t)len);
-		sysv_segment_put(segment);
+		err = punch ? sysv_segment_punch(obj->segment, (uint64_t)off, (uint64_t)len) :
+			      sysv_segment_populate(obj->segment, (uint64_t)off, (uint64_t)len);
+		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 		atomic_store(&handle(base)->wrote, true);
 	}
 	pthread_rwlock_unlock(&obj->io);
-	return err;
+	return err == -EAGAIN ? -EBUSY : err;
+}
+
+/* An attachment cannot tell: all of it is data. */
+static off_t seek_in(const struct sysv_segment *segment, off_t off, int whence)
+{
+	off_t pos;
+
+	if (segment->fd < 0)
+		return whence == SEEK_DATA ? off : (off_t)segment->size;
+	pos = lseek(segment->fd, off, whence);
+	return pos < 0 ? -errno : pos;
 }
 
 off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 {
 	struct sysv_object *obj = object(base->object);
 	struct sysv_segment *segment;
+	uint64_t size;
 	off_t pos;
 
 	/* With `io`, for what has data is no hole while it moves. */
 	sysv_wait_read(obj);
-	segment = current_segment(obj);
-	if ((uint64_t)off >= segment->size) {
-		pos = -ENXIO;
-	} else if (segment->fd >= 0) {
-		pos = lseek(segment->fd, off, whence);
-		if (pos < 0)
-			pos = -errno;
-	} else {
-		/* An attachment cannot tell: all of it is data. */
-		pos = whence == SEEK_DATA ? off : (off_t)segment->size;
-	}
+	segment = current_file(obj, &size);
+	pos = (uint64_t)off < size ? seek_in(segment, off, whence) : -ENXIO;
+	if (pos > (off_t)size || (pos == (off_t)size && whence == SEEK_DATA))
+		pos = whence == SEEK_DATA ? -ENXIO : (off_t)size;
 	sysv_segment_put(segment);
 	pthread_rwlock_unlock(&obj->io);
 	return pos;

@@ -106,6 +106,20 @@ struct sysv_user_xattrs {
 	atomic_uint made;		  /* files so far */
 };
 
+struct sysv_times {
+	pthread_mutex_t lock;	     /* guards the rows; other daemons write them too */
+	struct sysv_times_row *rows; /* owned, a mapping */
+};
+
+/* Segments that could not be cut to size when they were closed. */
+struct sysv_trimmer {
+	pthread_mutex_t lock; /* guards all below, and the links */
+	pthread_cond_t wake;
+	struct sysv_object *untrimmed; /* with a reference to each */
+	bool running;		       /* a thread does */
+	bool stopping;
+};
+
 struct sysv_backend {
 	struct shmfs_backend base;
 	struct shmfs_sysv_config config;
@@ -116,14 +130,15 @@ struct sysv_backend {
 	atomic_size_t mapping_budget; /* for the windows of all segments */
 
 	/*
-	 * Protects `replacing` and its links.  Held by who takes a key, and by who
-	 * opens or changes a segment that was reached by shmid: sysv_lock_by_name().
+	 * Guards `replacing` and its links; held while a key is taken.
 	 */
 	pthread_mutex_t lock;
-	pthread_cond_t replaced;       /* one less in `replacing` */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_int nreplacing;	       /* their number; 0 spares the lock */
 	atomic_uint nreplaced;	       /* how often that has ended */
+
+	struct sysv_trimmer trimmer;
+	struct sysv_times times;
 
 	/*
 	 * Our own attachments, which nattch counts and st_nlink must not.  Held
@@ -140,29 +155,37 @@ struct sysv_attachment {
 	unsigned count;
 };
 
+/* Where a file ends. */
+enum sysv_growth {
+	SYSV_SETTLED,	/* where its segment does */
+	SYSV_GROWING,	/* perhaps before that: a writer has made it, or has outgrown it */
+	SYSV_UNTRIMMED, /* all writers have closed it, but the segment could not be cut yet */
+};
+
 struct sysv_object {
 	struct shmfs_object base;
-	bool by_key; /* reached by its key, hence resizable; else by its shmid */
 	struct sysv_object *next_replacing;
+	struct sysv_object *next_untrimmed;
+	bool is_untrimmed; /* in that list; guarded by the trimmer's lock */
 
 	pthread_rwlock_t io;
+	uint64_t impatient_until; /* see sysv_wait_for_users(); guarded by `io` */
 
-	pthread_mutex_t lock; /* protects all below */
+	pthread_mutex_t lock; /* guards all below */
 	int id;
 	bool replacing;		      /* `last` speaks for it until that is done */
 	struct sysv_segment *segment; /* owned reference, while handles are open */
-	int handles;		      /* changed with `io` held as well, for who replaces */
-	struct shmid_ds last;	      /* as last seen */
-	bool known;		      /* `last` is valid */
+	unsigned nhandles;	      /* open handles */
+	unsigned nreaders;	      /* of them, those that may read */
+	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
+	struct shmid_ds last; /* as last seen */
+	bool known;	      /* `last` is valid */
 
-	/*
-	 * Growth.  A segment that a writer outgrew is larger than its content
-	 * until the writer closes it; then it is cut to the larger of `keep_size`
-	 * and `content_end`.
-	 */
-	bool is_new;	    /* made by a handle that is open still: its content is `content_end` */
-	bool overallocated; /* larger than its content */
-	uint64_t keep_size; /* the size it had, or was made with */
+	/* See size.c. */
+	enum sysv_growth growth;
+	bool is_new;	      /* made by a handle that is open, or has been while it grows */
+	bool creator_is_open; /* that handle */
+	uint64_t keep_size;   /* the size it had, or was made with */
 	uint64_t content_end; /* end of the furthest write */
 };
 
@@ -171,6 +194,7 @@ struct sysv_snapshot {
 	struct sysv_object *object; /* borrowed */
 	int id;
 	struct shmid_ds ds;
+	uint64_t size;		      /* of the file */
 	uint64_t others;	      /* attachments that are not ours */
 	bool gone;		      /* nothing has it but our open handles */
 	struct sysv_segment *segment; /* owned reference; NULL unless it is open */
@@ -178,9 +202,11 @@ struct sysv_snapshot {
 
 struct sysv_handle {
 	struct shmfs_handle base;
+	bool fixed; /* opened by its shmid: it gets no other size */
 	bool created;
 	bool cleared; /* truncated by its open */
 	bool lent;    /* the kernel may have mapped it */
+	bool grows;   /* counted in object->ngrowers; guarded by object->lock */
 	atomic_bool wrote;
 };
 
@@ -258,45 +284,80 @@ int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
 
 /*
  * Replace the object's segment by one of `size` bytes under the same key.
- * `object->io` is held for writing.  `handle` is the one that asks, or NULL.
+ * `object->io` is held for writing.
  * -EBUSY when others use the segment, -EAGAIN when somebody has its file open,
  * -EPERM when the caller may not remove it or it has no key, -ESTALE when it
  * was removed already, -EFBIG over SHMMAX, -ENOSPC over SHMALL or SHMMNI, -ENOMEM: nothing
  * has changed then.  -EIDRM when it was removed meanwhile; -EEXIST when the key was lost on the way: the log says
  * where the bytes are.
  */
-int sysv_resize(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
-		const struct shmfs_caller *);
+int sysv_resize(struct sysv_object *, uint64_t size, const struct shmfs_caller *);
 /* Is a segment of this key just being replaced?  backend->lock is held. */
 bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
 /* Does the key lead to an object whose segment is?  Then that object's identity. */
 bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity);
-/*
- * An object that was reached by its shmid has an `io` of its own, which does
- * not keep others from replacing the segment by its key.  Wait for the end of
- * that, and keep it from beginning until unhold().  With `io` held.
- */
-void sysv_lock_by_name(struct sysv_object *);
-void sysv_unlock_by_name(struct sysv_object *);
 
 /* --- sysv_size.c --- */
 
 /* truncate(2): clear, or replace and keep that size when the file is closed. */
 int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
 		  const struct shmfs_caller *);
-/* The same with `object->io` held for writing already, and never to 0. */
-int sysv_set_size(struct sysv_object *, struct shmfs_handle *handle, uint64_t size,
+int sysv_truncate_by_id(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
+			const struct shmfs_caller *);
+/* The size that the file shows; `object->lock` is held. */
+uint64_t sysv_file_size(const struct sysv_object *);
+
+/* The rest is with `object->io` held for writing. */
+
+/* Give it a size other than 0; the wait for others is the caller's. */
+int sysv_set_size(struct sysv_object *, struct sysv_handle *, uint64_t size,
 		  const struct shmfs_caller *);
-/* Zero every byte; `object->io` is held.  -EACCES where the caller may not write. */
+/* Zero every byte; held for reading will do.  -EACCES where the caller may not write. */
 int sysv_clear(struct sysv_object *, const struct shmfs_caller *);
-/* Make room for a write that ends at `end`; `object->io` is held for writing. */
-int sysv_grow(struct sysv_object *, struct shmfs_handle *, uint64_t end,
+/* Make room for a write that ends at `end`. */
+int sysv_grow(struct sysv_object *, struct sysv_handle *, uint64_t end,
 	      const struct shmfs_caller *);
+/* The segment shall be at least so large until the file is closed. */
+int sysv_grow_to(struct sysv_object *, struct sysv_handle *, uint64_t size,
+		 const struct shmfs_caller *);
 /*
- * Cut a grown segment to its content, waiting a little for what the kernel is
- * about to close; `object->io` is held for writing.
+ * A resize was refused with `err`.  Wait a moment, with `object->io` given up,
+ * for those to go that may go by themselves.  False when that is in vain, or has
+ * taken too long: then the error stays.
  */
-int sysv_trim_patiently(struct sysv_object *, struct shmfs_handle *);
+struct sysv_patience {
+	uint64_t since; /* CLOCK_MONOTONIC, nanoseconds; 0: not waiting yet */
+	long pause;	/* nanoseconds */
+};
+bool sysv_wait_for_users(struct sysv_object *, struct sysv_patience *, int err);
+/* The last writer has closed the file: cut the segment to it, now or as soon as it can be. */
+void sysv_settle(struct sysv_object *);
+
+/* --- times.c --- */
+
+/* -ENOMEM */
+int sysv_times_init(struct sysv_backend *);
+void sysv_times_destroy(struct sysv_backend *);
+/* When the segment was modified last; `others` as of sysv_segment_stat(). */
+struct timespec sysv_times_modified(struct sysv_backend *, int id, const struct shmid_ds *,
+				    uint64_t others);
+/* It was written through the mount. */
+void sysv_times_wrote(struct sysv_backend *, int id);
+/* We have detached it; it was and is like that. */
+void sysv_times_detached(struct sysv_backend *, int id, const struct shmid_ds *before,
+			 uint64_t others, const struct shmid_ds *after);
+/* One segment takes the place of another. */
+void sysv_times_carry(struct sysv_backend *, int to, int from);
+
+/* --- trim.c --- */
+
+void sysv_trimmer_init(struct sysv_backend *);
+/* Tries once more for all that is left. */
+void sysv_trimmer_destroy(struct sysv_backend *);
+/* Cut it as soon as it can be. */
+void sysv_trim_later(struct sysv_object *);
+/* Cut it if it is to be; `object->io` is held for writing.  -EAGAIN, -EBUSY ... */
+int sysv_trim(struct sysv_object *);
 
 /* --- sysv_handle.c --- */
 
@@ -305,6 +366,8 @@ int sysv_create(const struct shmfs_view *, const struct shmfs_name *, int flags,
 		struct stat *);
 int sysv_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 	      struct shmfs_handle **);
+int sysv_open_by_id(struct shmfs_object *, int flags, const struct shmfs_caller *,
+		    struct shmfs_handle **);
 int sysv_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
 /*

@@ -207,10 +207,15 @@ void sysv_detach(struct sysv_backend *be, int id, char *map)
 {
 	struct sysv_attachment **link;
 	struct sysv_attachment *last = NULL;
+	struct shmid_ds before, after;
+	bool known;
 
 	pthread_mutex_lock(&be->attach_lock);
-	shmdt(map);
 	link = find_attachment(be, id);
+	known = shmctl(id, SHM_STAT_ANY, &before) == id;
+	shmdt(map);
+	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
+		sysv_times_detached(be, id, &before, before.shm_nattch - (*link)->count, &after);
 	if (--(*link)->count == 0) {
 		last = *link;
 		*link = last->next;
@@ -278,7 +283,8 @@ bool sysv_detaching_removes(const struct sysv_backend *be)
 /* Is `a` what was seen as `b` before?  No call changes these, and time goes forward. */
 bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
 {
-	return a->shm_atime >= b->shm_atime && a->shm_perm.cuid == b->shm_perm.cuid &&
+	return a->shm_atime >= b->shm_atime && a->shm_dtime >= b->shm_dtime &&
+	       a->shm_ctime >= b->shm_ctime && a->shm_perm.cuid == b->shm_perm.cuid &&
 	       a->shm_perm.cgid == b->shm_perm.cgid && a->shm_cpid == b->shm_cpid &&
 	       a->shm_segsz == b->shm_segsz;
 }

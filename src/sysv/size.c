@@ -3,21 +3,56 @@
  * The size rules.
  *
  * The standard fixes a segment's size when it is made, and a file has none
- * until it is written.  So: a new segment has a least size; clearing one
- * keeps it; another size is another segment under the same key
- * (sysv_resize.c); a writer that goes on past the end gets a larger one, in
- * growing steps, which is cut to the content when the writer closes it.
+ * until it is written.  So a new segment has a least size, clearing one keeps
+ * it, and another size is another segment under the same key (replace/).  A
+ * writer that goes on past the end gets a larger segment, in growing steps.
+ * It is cut to the file when the last writer closes that.
+ *
+ * Meanwhile the file shows what a file of tmpfs would: it ends where the
+ * furthest write did, or where it ended before.  A file that was just made is
+ * empty, although its segment is not.
  */
 #include "sysv/internal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-/* A growing segment gets room for that many times its size. */
-#define GROWTH 64
+#include "shmfs/clock.h"
+
 /* Less room than this is not worth asking for. */
-#define LEAST_SPARE ((uint64_t)64 << 10)
-#define LONGEST_TRIM_PAUSE 32000000 /* nanoseconds */
+#define LEAST_SPARE ((uint64_t)16 << 10)
+
+/* As long as a person would wait for a reader that the kernel serves. */
+#define WAIT_FOR_READERS_NS 1200000000u
+/* Other daemons attach a segment for moments. */
+#define WAIT_FOR_ATTACHED_NS 50000000u
+/* After a wait in vain the next ones are spared for so long. */
+#define IMPATIENT_NS 2000000000u
+#define FIRST_PAUSE_NS 1000000
+#define LONGEST_PAUSE_NS 16000000
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+uint64_t sysv_file_size(const struct sysv_object *obj)
+{
+	if (obj->growth == SYSV_GROWING && obj->is_new)
+		return obj->content_end;
+	if (obj->growth != SYSV_SETTLED)
+		return larger(obj->keep_size, obj->content_end);
+	return obj->segment ? obj->segment->size : obj->last.shm_segsz;
+}
+
+static void set_settled(struct sysv_object *obj)
+{
+	obj->growth = SYSV_SETTLED;
+	if (!obj->creator_is_open)
+		obj->is_new = false;
+}
 
 /* The object's segment, or one opened for the purpose.  Put it back. */
 static int borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
@@ -50,124 +85,259 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	sysv_usage_touched(segment);
 	sysv_segment_put(segment);
 	pthread_mutex_lock(&obj->lock);
+	if (obj->growth != SYSV_GROWING || !obj->is_new)
+		obj->keep_size = larger(obj->keep_size, obj->content_end);
 	obj->content_end = 0;
 	pthread_mutex_unlock(&obj->lock);
-	return err;
-}
-
-/* Give the segment a size that was asked for, and that closing keeps. */
-int sysv_set_size(struct sysv_object *obj, struct shmfs_handle *h, uint64_t size,
-		  const struct shmfs_caller *caller)
-{
-	struct sysv_snapshot snapshot;
-	uint64_t now;
-	int err = sysv_snapshot_take(obj, &snapshot);
-
-	if (err)
-		return err;
-	/* A removed one that is open has a size as well, and may be given that. */
-	now = snapshot.segment ? snapshot.segment->size : snapshot.ds.shm_segsz;
-	sysv_segment_put(snapshot.segment);
-	if (size != now)
-		err = sysv_resize(obj, h, size, caller);
-	if (err)
-		return err == -EAGAIN ? -EBUSY : err;
-	pthread_mutex_lock(&obj->lock);
-	obj->is_new = false;
-	obj->overallocated = false;
-	obj->keep_size = size;
-	if (obj->content_end > size)
-		obj->content_end = size;
-	pthread_mutex_unlock(&obj->lock);
-	return 0;
-}
-
-int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
-		  const struct shmfs_caller *caller)
-{
-	struct sysv_object *obj = (struct sysv_object *)base;
-	int err;
-
-	sysv_wait_write(obj);
-	/* A handle was opened for writing.  By the name it is asked for here. */
-	err = h ? 0 : sysv_check_rights(obj, true, caller);
-	if (!err && size == 0) {
-		sysv_lock_by_name(obj);
-		err = sysv_clear(obj, caller);
-		sysv_unlock_by_name(obj);
-	} else if (!err) {
-		err = sysv_set_size(obj, h, (uint64_t)size, caller);
-	}
-	pthread_rwlock_unlock(&obj->io);
+	sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	return err;
 }
 
 /*
- * Rule 4: make room for a write that ends at `end`.
- *
- * Memory comes page by page as it is written, so a larger segment costs
- * nothing but the copy, and each step is many times the last: all copies
- * together are a fraction of what is written.  Where the limits do not allow
- * a large step, a smaller one.
+ * A removed segment that nobody has attached is only a file, and no shmget(2)
+ * tells its size any more: it may grow and shrink as any file.  -ESTALE if it
+ * is more than that.
  */
-int sysv_grow(struct sysv_object *obj, struct shmfs_handle *h, uint64_t end,
-	      const struct shmfs_caller *caller)
+static int resize_file(struct sysv_object *obj, uint64_t size)
 {
-	uint64_t size = obj->segment->size;
-	uint64_t spare = size <= (INT64_MAX - end) / GROWTH ? size * GROWTH : 0;
-	int err;
+	struct sysv_backend *be = sysv_backend_of(obj);
+	struct sysv_segment *segment;
+	struct shmid_ds ds;
 
-	for (;;) {
-		err = sysv_resize(obj, h, end + spare, caller);
-		if (spare == 0 || (err != -EFBIG && err != -ENOSPC && err != -ENOMEM))
-			break;
-		spare = spare < LEAST_SPARE ? 0 : spare / 4;
-	}
-	if (err)
+	if (!obj->segment || obj->segment->fd < 0 || sysv_segment_stat(be, obj->id, &ds, NULL) == 0)
+		return -ESTALE;
+	segment = sysv_segment_new(be);
+	if (!segment)
+		return -ENOMEM;
+	segment->id = obj->id;
+	segment->size = size;
+	segment->writable = true;
+	segment->huge = obj->segment->huge;
+	segment->fd = dup(obj->segment->fd);
+	if (segment->huge || segment->fd < 0 || ftruncate(segment->fd, (off_t)size) != 0) {
+		int err = segment->huge ? -EOPNOTSUPP : -errno;
+
+		sysv_segment_put(segment);
 		return err;
+	}
 	pthread_mutex_lock(&obj->lock);
-	if (!obj->is_new && !obj->overallocated)
-		obj->keep_size = size;
-	obj->overallocated = true;
+	sysv_segment_put(obj->segment);
+	obj->segment = segment;
 	pthread_mutex_unlock(&obj->lock);
 	return 0;
 }
 
-/* Rule 1: cut a segment that was grown to what was written. */
-static int trim(struct sysv_object *obj, struct shmfs_handle *h)
+static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t size,
+		  const struct shmfs_caller *caller)
+{
+	int err;
+
+	if (h && h->fixed)
+		return -EPERM;
+	/* The kernel may have mapped it through this handle. */
+	if (h && h->lent)
+		return -EBUSY;
+	err = sysv_resize(obj, size, caller);
+	if (err == -ESTALE)
+		err = resize_file(obj, size);
+	return err == -ESTALE ? -EBUSY : err;
+}
+
+int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
+		  const struct shmfs_caller *caller)
+{
+	struct sysv_snapshot snapshot;
+	int err = sysv_snapshot_take(obj, &snapshot);
+	uint64_t segment_size;
+
+	if (err)
+		return err;
+	/* A removed one that is open has a size as well, and may be given that. */
+	segment_size = snapshot.segment ? snapshot.segment->size : snapshot.ds.shm_segsz;
+	sysv_segment_put(snapshot.segment);
+	if (size != segment_size)
+		err = resize(obj, h, size, caller);
+	if (err)
+		return err;
+	pthread_mutex_lock(&obj->lock);
+	obj->growth = SYSV_SETTLED;
+	obj->is_new = false;
+	obj->keep_size = size;
+	obj->content_end = 0;
+	pthread_mutex_unlock(&obj->lock);
+	return 0;
+}
+
+bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience, int err)
+{
+	uint64_t now = shmfs_now_ns();
+	uint64_t longest = err == -EAGAIN ? WAIT_FOR_READERS_NS : WAIT_FOR_ATTACHED_NS;
+	struct timespec pause;
+
+	if (err != -EAGAIN && err != -EBUSY)
+		return false;
+	if (!patience->since)
+		*patience = (struct sysv_patience){ now, FIRST_PAUSE_NS };
+	if (now - patience->since >= longest || now < obj->impatient_until) {
+		obj->impatient_until = now + IMPATIENT_NS;
+		return false;
+	}
+	/* Readers that come meanwhile are served. */
+	pthread_mutex_lock(&obj->lock);
+	obj->ngrowers++;
+	pthread_mutex_unlock(&obj->lock);
+	pthread_rwlock_unlock(&obj->io);
+	sysv_release_lead(sysv_backend_of(obj));
+	pause = (struct timespec){ .tv_nsec = patience->pause };
+	nanosleep(&pause, NULL);
+	if (patience->pause < LONGEST_PAUSE_NS)
+		patience->pause *= 2;
+	pthread_rwlock_wrlock(&obj->io);
+	pthread_mutex_lock(&obj->lock);
+	obj->ngrowers--;
+	pthread_mutex_unlock(&obj->lock);
+	return true;
+}
+
+int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t size,
+		  const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = (struct sysv_object *)base;
+	struct sysv_handle *h = (struct sysv_handle *)handle;
+	struct sysv_patience patience = { 0 };
+	int err;
+
+	sysv_wait_write(obj);
+	do {
+		/* A handle was opened for writing.  By the name it is asked for here. */
+		err = h ? 0 : sysv_check_rights(obj, true, caller);
+		if (!err)
+			err = size == 0 ? sysv_clear(obj, caller) :
+					  sysv_set_size(obj, h, (uint64_t)size, caller);
+	} while (err && sysv_wait_for_users(obj, &patience, err));
+	pthread_rwlock_unlock(&obj->io);
+	return err == -EAGAIN ? -EBUSY : err;
+}
+
+int sysv_truncate_by_id(struct shmfs_object *base, struct shmfs_handle *handle, off_t size,
+			const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = (struct sysv_object *)base;
+	uint64_t now;
+
+	pthread_mutex_lock(&obj->lock);
+	now = sysv_file_size(obj);
+	pthread_mutex_unlock(&obj->lock);
+	return size == 0 || (uint64_t)size == now ? sysv_truncate(base, handle, size, caller) :
+						    -EPERM;
+}
+
+/* The segment is larger from here on than the file that it had been. */
+static void set_growing(struct sysv_object *obj, uint64_t old_size)
+{
+	pthread_mutex_lock(&obj->lock);
+	if (obj->growth == SYSV_SETTLED) {
+		obj->is_new = false;
+		obj->keep_size = old_size;
+		obj->content_end = 0;
+	}
+	obj->growth = SYSV_GROWING;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
+		 const struct shmfs_caller *caller)
+{
+	uint64_t old_size = obj->segment->size;
+	int err = resize(obj, h, size, caller);
+
+	if (!err)
+		set_growing(obj, old_size);
+	return err;
+}
+
+/*
+ * Rule 4.  Memory comes page by page as it is written, so a larger segment
+ * costs nothing but the copy.  Each step doubles the segment: all copies
+ * together are no more than what is written.  Where the limits do not allow a
+ * step, a smaller one is tried.
+ */
+int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
+	      const struct shmfs_caller *caller)
+{
+	uint64_t spare = end <= INT64_MAX / 2 ? larger(end, LEAST_SPARE) : 0;
+	int err;
+
+	for (;;) {
+		err = sysv_grow_to(obj, h, end + spare, caller);
+		if (spare == 0 || (err != -EFBIG && err != -ENOSPC && err != -ENOMEM))
+			return err;
+		spare = spare < LEAST_SPARE ? 0 : spare / 4;
+	}
+}
+
+/*
+ * Has a process that attached the segment stored anything behind the end of the
+ * file?  That is its to keep.
+ */
+static bool is_used_behind(struct sysv_object *obj, uint64_t end)
+{
+	struct sysv_segment *segment;
+	char tail[4096];
+	size_t len = (size_t)(-end % sizeof(tail)); /* to the end of its page, perhaps */
+	bool used = false;
+
+	if (borrow_segment(obj, NULL, &segment) != 0)
+		return false;
+	if (segment->fd >= 0 && !segment->huge) {
+		ssize_t n = pread(segment->fd, tail, len, (off_t)end);
+
+		used = n > 0 && (tail[0] || memcmp(tail, tail + 1, (size_t)n - 1) != 0);
+		used = used || lseek(segment->fd, (off_t)(end + len), SEEK_DATA) >= 0;
+	}
+	sysv_segment_put(segment);
+	return used;
+}
+
+/* Rule 1. */
+int sysv_trim(struct sysv_object *obj)
 {
 	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
 	static const struct shmfs_caller daemon_itself;
-	uint64_t size = obj->keep_size > obj->content_end ? obj->keep_size : obj->content_end;
-	int err = 0;
+	uint64_t size = larger(obj->keep_size, obj->content_end);
+	struct shmid_ds ds;
+	int err = sysv_object_stat_now(obj, &ds, NULL);
 
-	if (!obj->overallocated)
+	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
+		err = sysv_resize(obj, size, &daemon_itself);
+	/* The size of a removed one is nobody's concern but that of its handles. */
+	if (err == -ESTALE || err == -EIDRM || err == -EPERM)
 		return 0;
-	if (obj->segment->size > size)
-		err = sysv_resize(obj, h, size, &daemon_itself);
-	/* Removed meanwhile: its size is nobody's concern any more. */
-	if (err == -ESTALE || err == -EIDRM)
-		err = 0;
 	if (!err) {
 		pthread_mutex_lock(&obj->lock);
-		obj->overallocated = false;
+		set_settled(obj);
 		pthread_mutex_unlock(&obj->lock);
 	}
 	return err;
 }
 
-int sysv_trim_patiently(struct sysv_object *obj, struct shmfs_handle *h)
+void sysv_settle(struct sysv_object *obj)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
-	int err = trim(obj, h);
+	/* The file behind a closed file goes a moment after that. */
+	struct sysv_patience patience = {
+		shmfs_now_ns() - WAIT_FOR_READERS_NS + WAIT_FOR_ATTACHED_NS, FIRST_PAUSE_NS
+	};
+	int err;
 
-	/*
-	 * The file that a handle was bound to goes a moment after the handle, when
-	 * who closed it gets to run.
-	 */
-	for (; err == -EAGAIN && pause.tv_nsec <= LONGEST_TRIM_PAUSE; pause.tv_nsec *= 2) {
-		nanosleep(&pause, NULL);
-		err = trim(obj, h);
-	}
-	return err == -EAGAIN ? -EBUSY : err;
+	if (obj->growth == SYSV_SETTLED)
+		return;
+	pthread_mutex_lock(&obj->lock);
+	obj->growth = SYSV_UNTRIMMED;
+	pthread_mutex_unlock(&obj->lock);
+	do {
+		err = sysv_trim(obj);
+	} while (err && sysv_wait_for_users(obj, &patience, err) && obj->growth == SYSV_UNTRIMMED &&
+		 obj->ngrowers == 0);
+	if (obj->growth == SYSV_UNTRIMMED && err)
+		sysv_trim_later(obj);
 }

@@ -270,7 +270,6 @@ static int change_users(struct sysv_object *obj, const char *name, const void *v
 	if (!is_users(name))
 		return -EOPNOTSUPP;
 	sysv_wait_read(obj);
-	sysv_lock_by_name(obj);
 	{
 		SNAPSHOT snapshot = { 0 };
 
@@ -282,7 +281,6 @@ static int change_users(struct sysv_object *obj, const char *name, const void *v
 			err = sysv_user_xattr_set(sysv_backend_of(obj), snapshot.id, &snapshot.ds,
 						  name, value, size, flags);
 	}
-	sysv_unlock_by_name(obj);
 	pthread_rwlock_unlock(&obj->io);
 	return err;
 }

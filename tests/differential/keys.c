@@ -3,7 +3,7 @@
  * A file of tmpfs, treated as a segment is.
  *
  * The size of a segment is that of a file but for this: clearing keeps it, one that was
- * made by writing has a page at least once its maker closes it, and one that nobody can
+ * made by writing has a page at least once all have closed it that write, and one that nobody can
  * make anew (it has lost its key, or the kernel serves an open file of it) does not grow.
  * Such growth, and all that a segment has not (names that move, times that are set), is
  * left out.
@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,9 +24,10 @@
 
 /* One segment, from its making to the last that has it open. */
 struct key_file {
-	bool is_new;   /* its maker has it open, and nobody has said a size */
+	bool is_new;   /* its maker or another writer has it open, and nobody has said a size */
 	bool has_key;  /* not removed yet */
 	unsigned open; /* slots of all processes */
+	unsigned writers;
 	unsigned bound;
 };
 
@@ -36,7 +38,7 @@ struct keys {
 	unsigned by_name[NAMES];
 	struct {
 		unsigned file;
-		bool maker;
+		bool writes; /* or has made it */
 		bool bound;
 	} slots[WORKERS][SLOTS];
 };
@@ -127,12 +129,20 @@ bool keys_allow(struct keys *keys, const struct side *side, const struct step *s
 		       (step->flags || may_grow || !changes_size(side, step));
 	case TRUNCATE:
 		return truncate_allowed(keys, step);
+	case READ:
+		/* Where an append ended is the kernel's guess once O_TRUNC has kept the size. */
+		return !(fcntl(side->fd[step->slot], F_GETFL) & O_APPEND);
+	case SETXATTR: /* notes on what has no key are not kept */
+		return file->has_key;
+	case LIST: /* a key is listed by one spelling */
 	case RENAME:
 	case UTIMENS:
 	case FUTIMENS:
 	case COPY_RANGE:
 		return false;
 	case SEEK:
+		if (step->flags == SEEK_CUR && (fcntl(side->fd[step->slot], F_GETFL) & O_APPEND))
+			return false;
 		return step->flags != SEEK_DATA && step->flags != SEEK_HOLE;
 	default:
 		return true;
@@ -146,10 +156,13 @@ static void enter(struct keys *keys, const struct step *step, unsigned slot, uns
 	bool bound = keys->passthrough && !maker && !(step->flags & O_TRUNC) &&
 		     ((step->flags & O_ACCMODE) != O_WRONLY || file->bound > 0);
 
+	bool writes = maker || (step->flags & O_ACCMODE) != O_RDONLY;
+
 	file->open++;
+	file->writers += writes;
 	file->bound += bound;
 	keys->slots[step->worker][slot].file = number;
-	keys->slots[step->worker][slot].maker = maker;
+	keys->slots[step->worker][slot].writes = writes;
 	keys->slots[step->worker][slot].bound = bound;
 }
 
@@ -192,11 +205,14 @@ static struct outcome run_close(struct keys *keys, struct side *side, const stru
 {
 	struct key_file *file = open_file(keys, step);
 	int fd = side->fd[step->slot];
+	char path[64];
 	struct stat st;
 
-	if (keys->slots[step->worker][step->slot].maker && file->is_new) {
+	file->writers -= keys->slots[step->worker][step->slot].writes;
+	if (file->is_new && file->writers == 0) {
 		file->is_new = false;
-		if (fstat(fd, &st) == 0 && st.st_size < PAGE && ftruncate(fd, PAGE) != 0)
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (fstat(fd, &st) == 0 && st.st_size < PAGE && truncate(path, PAGE) != 0)
 			abort();
 	}
 	file->open--;
@@ -210,6 +226,8 @@ struct outcome keys_run(struct keys *keys, struct side *side, const struct step 
 {
 	struct step plain = *step;
 	struct outcome outcome;
+	bool says_size = step->kind == FTRUNCATE ||
+			 (step->kind == FALLOCATE && step->flags == 0 && changes_size(side, step));
 
 	switch (step->kind) {
 	case OPEN:
@@ -232,7 +250,7 @@ struct outcome keys_run(struct keys *keys, struct side *side, const struct step 
 		keys->files[keys->by_name[step->name]].has_key = false;
 		keys->by_name[step->name] = 0;
 	}
-	if (step->kind == FTRUNCATE || (step->kind == FALLOCATE && step->flags == 0))
+	if (says_size)
 		open_file(keys, step)->is_new = false;
 	return outcome;
 }

@@ -116,58 +116,40 @@ bool do_pread(void)
 
 /* --- writing --- */
 
-/* What comes of a write of `length` bytes at `offset`: bytes, or -1 and *code. */
-static int64_t write_result(const struct handle *h, uint64_t offset, size_t length, int *code)
+/*
+ * What comes of a write of `length` bytes at `offset`: bytes, or -1 and *code.
+ * It is learned from `got` where that depends on the room that a segment has.
+ */
+static int64_t write_result(const struct handle *h, uint64_t offset, size_t length, int64_t got,
+			    int *code)
 {
 	const struct object *obj = h->object;
+	uint64_t fits = offset < obj->size ? obj->size - offset : 0;
 
 	*code = EBADF;
 	if (!may_write(h))
 		return -1;
-	if (offset + length <= obj->size || object_may_resize(obj, h) || length == 0)
+	if (offset + length <= obj->size || object_may_resize(obj) || length == 0)
 		return (int64_t)length;
 	*code = ENOSPC;
-	return offset < obj->size ? (int64_t)(obj->size - offset) : -1;
-}
-
-/* A segment that had to grow has at least the room that was needed. */
-static void grow_in_model(struct handle *h, uint64_t end)
-{
-	struct object *obj = h->object;
-	struct stat st;
-
-	if (now.kind == POSIX) {
-		obj->size = end;
-		return;
-	}
-	if (fstat(h->fd, &st) != 0 || (uint64_t)st.st_size < end)
-		differs("size %lld after a write up to %llu", (long long)st.st_size,
-			(unsigned long long)end);
-	if (!obj->fresh && !obj->growing)
-		obj->floor = obj->size;
-	obj->growing = true;
-	obj->size = (uint64_t)st.st_size;
+	if (got >= (int64_t)fits && got <= (int64_t)length && got > 0)
+		return got;
+	return fits ? (int64_t)fits : -1;
 }
 
 static void enter_write(struct handle *h, uint64_t offset, const char *bytes, int64_t n)
 {
-	struct object *obj = h->object;
-	uint64_t end = offset + (uint64_t)n;
-
 	if (n <= 0)
 		return;
-	if (end > obj->size)
-		grow_in_model(h, end);
-	object_store(obj, offset, bytes, (size_t)n);
-	if (obj->extent < end)
-		obj->extent = end;
+	object_store(h->object, offset, bytes, (size_t)n);
+	object_extend(h->object, offset + (uint64_t)n);
 }
 
 /* Where a write at `offset` goes, or false: too far for the model. */
 static bool place_write(const struct handle *h, uint64_t *offset)
 {
 	if (h->flags & O_APPEND)
-		*offset = object_end(h->object);
+		*offset = h->object->size;
 	return *offset < MOST;
 }
 
@@ -182,8 +164,11 @@ bool do_write(void)
 	size_t length = any_bytes(buffer, MOST - offset);
 	trace("write handle %d, %zu bytes at %llu%s", number_of(h), length,
 	      (unsigned long long)offset, h->flags & O_APPEND ? " (append)" : "");
-	int64_t expected = write_result(h, offset, length, &code);
-	expect("write", write(h->fd, buffer, length), expected, code);
+	int64_t got = write(h->fd, buffer, length), expected;
+	int error = errno;
+	expected = write_result(h, offset, length, got, &code);
+	errno = error;
+	expect("write", got, expected, code);
 	enter_write(h, offset, buffer, expected);
 	if (expected > 0)
 		h->pos = offset + (uint64_t)expected;
@@ -207,8 +192,11 @@ bool do_pwrite(void)
 	size_t length = any_bytes(buffer, MOST - offset);
 	trace("pwrite handle %d, %zu bytes at %llu%s", number_of(h), length,
 	      (unsigned long long)offset, h->flags & O_APPEND ? " (append)" : "");
-	int64_t expected = write_result(h, offset, length, &code);
-	expect("pwrite", pwrite(h->fd, buffer, length, (off_t)offset), expected, code);
+	int64_t got = pwrite(h->fd, buffer, length, (off_t)offset), expected;
+	int error = errno;
+	expected = write_result(h, offset, length, got, &code);
+	errno = error;
+	expect("pwrite", got, expected, code);
 	enter_write(h, offset, buffer, expected);
 	return true;
 }
@@ -242,9 +230,11 @@ bool do_copy(void)
 	trace("copy %zu bytes from handle %d at %llu to handle %d at %llu", length, number_of(from),
 	      (unsigned long long)in, number_of(to), (unsigned long long)out);
 	fstat(from->fd, &st); /* the kernel copies no further than the size it knows */
-	int64_t expected = write_result(to, out, length, &code);
-	expect("copy_file_range", copy_file_range(from->fd, &pos_in, to->fd, &pos_out, length, 0),
-	       expected, code);
+	int64_t got = copy_file_range(from->fd, &pos_in, to->fd, &pos_out, length, 0), expected;
+	int error = errno;
+	expected = write_result(to, out, length, got, &code);
+	errno = error;
+	expect("copy_file_range", got, expected, code);
 	memset(buffer, 0, length);
 	if (in < MOST)
 		memcpy(buffer, from->object->bytes + in,
@@ -315,17 +305,14 @@ bool do_seek_hole(void)
 
 /* --- sizes --- */
 
-/* Give an object that size by a truncate(2) or its like; 0, or the error. */
-static int set_size_in_model(struct object *obj, const struct handle *h, uint64_t size)
+/* Give an object that size by a truncate(2) or its like, which gave `got`; 0, or the error. */
+static int set_size_in_model(struct object *obj, uint64_t size, int got)
 {
 	if (now.kind == SYSV && size == 0) {
-		object_store(obj, 0, NULL, MOST);
-		obj->extent = 0;
+		object_clear(obj);
 		return 0;
 	}
-	if (now.kind == SYSV && obj->name < 0 && size != obj->size)
-		return ESTALE;
-	if (size != obj->size && !object_may_resize(obj, h))
+	if (now.kind == SYSV && got != 0 && size != obj->size && !object_may_resize(obj))
 		return EBUSY;
 	object_set_size(obj, size);
 	return 0;
@@ -341,7 +328,7 @@ bool do_truncate(void)
 	trace("truncate %d to %llu", name, (unsigned long long)size);
 	int result = truncate(path_of(name), (off_t)size), got = errno;
 	if (obj)
-		code = set_size_in_model(obj, NULL, size);
+		code = set_size_in_model(obj, size, result);
 	errno = got;
 	expect("truncate", result, code ? -1 : 0, code);
 	return true;
@@ -358,20 +345,10 @@ bool do_ftruncate(void)
 	trace("ftruncate handle %d to %llu", number_of(h), (unsigned long long)size);
 	int result = ftruncate(h->fd, (off_t)size), got = errno;
 	if (may_write(h))
-		code = set_size_in_model(h->object, h, size);
+		code = set_size_in_model(h->object, size, result);
 	errno = got;
 	expect("ftruncate", result, code ? -1 : 0, code);
 	return true;
-}
-
-static void check_fallocate(const struct handle *h, int mode, uint64_t offset, uint64_t length,
-			    int code)
-{
-	int result = fallocate(h->fd, mode, (off_t)offset, (off_t)length);
-
-	if (!may_write(h))
-		code = EBADF;
-	expect("fallocate", result, code ? -1 : 0, code);
 }
 
 bool do_punch(void)
@@ -383,18 +360,35 @@ bool do_punch(void)
 	uint64_t offset = any_offset(h->object), length = 1 + (size_t)any_length(MOST);
 	trace("punch handle %d, %llu bytes at %llu", number_of(h), (unsigned long long)length,
 	      (unsigned long long)offset);
-	check_fallocate(h, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length, 0);
+	int result = fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			       (off_t)length);
+	expect("fallocate", result, may_write(h) ? 0 : -1, EBADF);
 	if (may_write(h))
 		object_store(h->object, offset, NULL, (size_t)length);
 	return true;
 }
 
-/* Room behind the end, which no segment has, and ways of zeroing that tmpfs has not. */
-static int allocate_error(const struct object *obj, int mode, uint64_t end)
+/* What is to be expected of an fallocate(2) that gave `got`: 0, or the error. */
+static int allocate_in_model(struct handle *h, int mode, uint64_t end, int got)
 {
+	struct object *obj = h->object;
+
+	if (!may_write(h))
+		return EBADF;
 	if (mode & FALLOC_FL_ZERO_RANGE)
 		return EOPNOTSUPP;
-	return now.kind == SYSV && mode && end > obj->size ? EOPNOTSUPP : 0;
+	if (got != 0 && end > obj->size && !object_may_resize(obj))
+		return EBUSY;
+	if (end > obj->size && mode == 0)
+		object_set_size(obj, end);
+	/* Room behind the end, which nobody sees, until it is closed. */
+	if (now.kind == SYSV && mode && got == 0 && end > obj->size && !obj->fresh &&
+	    !obj->growing) {
+		obj->growing = true;
+		obj->floor = obj->size;
+		obj->extent = 0;
+	}
+	return 0;
 }
 
 bool do_allocate(void)
@@ -405,17 +399,13 @@ bool do_allocate(void)
 
 	if (!h)
 		return false;
-	struct object *obj = h->object;
-	uint64_t offset = any_offset(obj), end = offset + 1 + any_length(MOST - offset - 1);
+	uint64_t offset = any_offset(h->object);
+	uint64_t end = offset + 1 + any_length(MOST - offset - 1);
 	trace("allocate handle %d, mode %d, %llu bytes at %llu", number_of(h), mode,
 	      (unsigned long long)(end - offset), (unsigned long long)offset);
-	int code = allocate_error(obj, mode, end);
-	bool grows = !code && mode == 0 && end > obj->size && may_write(h);
-	struct object before = *obj;
-	if (grows)
-		code = set_size_in_model(obj, h, end);
-	check_fallocate(h, mode, offset, end - offset, code);
-	if (grows && !code && now.kind == POSIX)
-		obj->extent = before.extent;
+	int result = fallocate(h->fd, mode, (off_t)offset, (off_t)(end - offset)), error = errno;
+	int code = allocate_in_model(h, mode, end, result);
+	errno = error;
+	expect("fallocate", result, code ? -1 : 0, code);
 	return true;
 }

@@ -35,7 +35,7 @@ enum kind { POSIX, SYSV };
 /* One POSIX object or segment, as long as a name, a handle or a mapping has it. */
 struct object {
 	char *bytes;   /* MOST of them; those from `size` on are 0 */
-	uint64_t size; /* more than MOST only of a segment that grows, or did */
+	uint64_t size; /* as the file shows it */
 	mode_t mode;
 	uid_t uid;
 	int name;    /* its index, -1: removed */
@@ -45,6 +45,7 @@ struct object {
 	int attached;
 
 	/* Segments: a writer that goes past the end; README.md, "The size of a segment". */
+	int growers; /* handles that may do that */
 	bool fresh;
 	bool growing;
 	uint64_t floor;
@@ -56,7 +57,7 @@ struct handle {
 	int fd;
 	int flags;
 	uint64_t pos;
-	bool created;
+	bool grows;
 	bool bound;
 };
 
@@ -111,13 +112,15 @@ void object_unname(int name);
 /* Content, from `offset` on, becomes `bytes`, or zeros for NULL. */
 void object_store(struct object *, uint64_t offset, const char *bytes, size_t count);
 void object_resize(struct object *, uint64_t size);
-/* Can its segment be made anew, for this handle (NULL: by its path)? */
-bool object_may_resize(const struct object *, const struct handle *);
-/* The byte behind the last, for who appends. */
-uint64_t object_end(const struct object *);
+/* Can its segment be made anew for certain? */
+bool object_may_resize(const struct object *);
+/* It was written up to there. */
+void object_extend(struct object *, uint64_t end);
+/* `>` keeps a segment and empties an object. */
+void object_clear(struct object *);
 /* A size that was asked for, and stays. */
 void object_set_size(struct object *, uint64_t size);
-/* The last handle is closed: the size is final. */
+/* The last writer has closed it: the size is final. */
 void object_settle(struct object *);
 
 /* --- operations: each chooses what to do; false: there was nothing to do --- */

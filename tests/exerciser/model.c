@@ -2,11 +2,11 @@
 /*
  * What the objects should be.
  *
- * Of a POSIX object that is what every file is.  A segment has a size, which
- * only another segment under its key can change: object_may_resize() says when
- * that is possible.  How much room a growing one gets is not the model's to
- * say; it learns it, and holds shmfs to what is in it and to what is left of
- * it in the end.
+ * Of a POSIX object that is what every file is.  A segment has a size that only
+ * another segment under its key can change: object_may_resize() says when that is
+ * certain.  Otherwise it depends on the room that it has already, which the model
+ * does not know, and so it learns what came of a call.  What the file shows it
+ * does know.
  */
 #include "exerciser.h"
 
@@ -65,21 +65,44 @@ void object_resize(struct object *obj, uint64_t size)
 	object_store(obj, size, NULL, MOST);
 }
 
-bool object_may_resize(const struct object *obj, const struct handle *h)
+bool object_may_resize(const struct object *obj)
 {
 	if (now.kind == POSIX)
 		return true;
-	return obj->name >= 0 && !obj->attached && !obj->mapped && obj->handles <= (h ? 1 : 0) &&
-	       !(h && h->bound);
+	return obj->name >= 0 && !obj->attached && !obj->mapped && !obj->bound;
 }
 
-uint64_t object_end(const struct object *obj)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
+	return a > b ? a : b;
+}
+
+void object_extend(struct object *obj, uint64_t end)
+{
+	if (now.kind == POSIX) {
+		obj->size = larger(obj->size, end);
+		return;
+	}
+	if (end > obj->size && !obj->fresh && !obj->growing) {
+		obj->growing = true;
+		obj->floor = obj->size;
+		obj->extent = 0;
+	}
+	obj->extent = larger(obj->extent, end);
 	if (obj->fresh)
-		return obj->extent;
-	if (obj->growing)
-		return obj->floor > obj->extent ? obj->floor : obj->extent;
-	return obj->size;
+		obj->size = obj->extent;
+	else if (obj->growing)
+		obj->size = larger(obj->floor, obj->extent);
+}
+
+void object_clear(struct object *obj)
+{
+	object_store(obj, 0, NULL, MOST);
+	if (now.kind == POSIX || obj->fresh)
+		obj->size = 0;
+	else
+		obj->floor = obj->size;
+	obj->extent = 0;
 }
 
 void object_set_size(struct object *obj, uint64_t size)
@@ -88,15 +111,14 @@ void object_set_size(struct object *obj, uint64_t size)
 	obj->fresh = false;
 	obj->growing = false;
 	obj->floor = size;
-	if (obj->extent > size)
-		obj->extent = size;
+	obj->extent = 0;
 }
 
 void object_settle(struct object *obj)
 {
-	uint64_t content = obj->floor > obj->extent ? obj->floor : obj->extent;
-
-	if (obj->growing && content < obj->size && object_may_resize(obj, NULL))
-		object_resize(obj, content);
+	if (obj->fresh || obj->growing)
+		obj->size = larger(obj->floor, obj->extent);
+	obj->fresh = false;
 	obj->growing = false;
+	obj->floor = obj->size;
 }

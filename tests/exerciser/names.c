@@ -51,45 +51,37 @@ static int any_flags(void)
 
 static struct object *new_file(int name, mode_t mode)
 {
-	struct object *obj = object_new(name, now.kind == SYSV ? PAGE : 0, mode);
+	struct object *obj = object_new(name, 0, mode);
 
 	obj->fresh = now.kind == SYSV;
-	obj->floor = obj->size;
+	obj->floor = PAGE;
 	return obj;
 }
 
-/* `>` keeps a segment and empties an object. */
-static void clear(struct object *obj)
-{
-	object_store(obj, 0, NULL, MOST);
-	obj->extent = 0;
-	if (now.kind == POSIX)
-		obj->size = 0;
-}
-
-/*
- * May the kernel serve it, so that it can be mapped, and so that its segment
- * has to keep its size?  Not what may grow, unless another handle has tied the
- * inode to its memory already.
- */
+/* May the kernel serve it, so that it can be mapped, and so that its segment stays? */
 static bool is_bound(const struct object *obj, int flags, bool created)
 {
-	bool grows = created || (flags & O_TRUNC) || (flags & O_ACCMODE) == O_WRONLY;
-
-	return now.passthrough && (now.kind == POSIX || !grows || obj->bound > 0);
+	if (now.kind == POSIX)
+		return now.passthrough;
+	return now.passthrough && !created && !(flags & O_TRUNC) &&
+	       (flags & O_ACCMODE) != O_WRONLY && obj->growers == 0;
 }
 
 static void enter_handle(struct handle *h, int fd, int name, int flags)
 {
 	struct object *obj = now.names[name];
 
-	*h = (struct handle){ .fd = fd, .flags = flags, .created = !obj };
-	if (!obj)
+	bool created = !obj;
+
+	*h = (struct handle){ .fd = fd, .flags = flags };
+	if (created)
 		obj = new_file(name, 0640);
 	else if (flags & O_TRUNC)
-		clear(obj);
+		object_clear(obj);
 	h->object = obj;
-	h->bound = is_bound(obj, flags, h->created);
+	h->bound = is_bound(obj, flags, created);
+	h->grows = created || (!h->bound && (flags & O_ACCMODE) != O_RDONLY);
+	obj->growers += h->grows;
 	obj->handles++;
 	obj->bound += h->bound;
 }
@@ -134,34 +126,16 @@ static void wait_for_release(const struct object *obj)
 			(long long)st.st_size, (unsigned long long)obj->size);
 }
 
-/*
- * A writer hears that its segment could not be cut to what it wrote.  One that
- * the kernel serves cannot have made it grow.
- */
-static int close_error(const struct handle *h)
-{
-	const struct object *obj = h->object;
-	uint64_t content = obj->floor > obj->extent ? obj->floor : obj->extent;
-	bool wants = obj->growing && obj->handles == 1 && obj->size > content;
-
-	if (!wants || h->bound || (h->flags & O_ACCMODE) == O_RDONLY || obj->name < 0)
-		return 0;
-	return obj->attached || obj->mapped ? EBUSY : 0;
-}
-
 bool do_close_one(struct handle *h)
 {
 	struct object *obj = h->object;
-	int code = close_error(h);
-
 	trace("close handle %d", (int)(h - now.handles));
-	expect("close", close(h->fd), code ? -1 : 0, code);
+	expect("close", close(h->fd), 0, 0);
 	h->object = NULL;
 	obj->handles--;
 	obj->bound -= h->bound;
-	if (h->created)
-		obj->fresh = false;
-	if (obj->handles == 0)
+	obj->growers -= h->grows;
+	if (h->grows && obj->growers == 0)
 		object_settle(obj);
 	wait_for_release(obj);
 	object_put(obj);

@@ -2,6 +2,8 @@
 /* The size of a System V segment: clearing, truncating, what re-creation keeps. */
 #include "harness.h"
 
+#include "engine.h"
+
 enum { KEY = 3148, PAGE = 4096 };
 
 #define PATH MNT "/3148"
@@ -181,31 +183,64 @@ static void an_attached_segment_keeps_its_size(void **state)
 	must(truncate(PATH, 10 * PAGE));
 }
 
+/* Where the kernel serves it.  What shmfs serves moves along. */
 static void a_segment_open_elsewhere_keeps_its_size(void **state)
 {
 	(void)state;
+	char byte;
 	int id = full_segment();
 	int other = must(open(PATH, O_RDONLY));
+	if (!engine_is_passthrough()) {
+		must(truncate(PATH, PAGE));
+		assert_int_equal(pread(other, &byte, 1, PAGE - 1), 1);
+		assert_int_equal(byte, bytes[PAGE - 1]);
+		assert_int_equal(pread(other, &byte, 1, PAGE), 0);
+		close(other);
+		return;
+	}
 	must_fail(EBUSY, truncate(PATH, PAGE));
 	int fd = must(open(PATH, O_WRONLY));
 	must_fail(EBUSY, ftruncate(fd, 10 * PAGE));
 	assert_unchanged(id);
 	close(other);
 	close(fd);
-	/* The last close reaches the daemon after close(2) has returned. */
-	assert_true(eventually(truncate(PATH, 10 * PAGE) == 0));
+	must(truncate(PATH, 10 * PAGE));
 }
 
-/* It can be given the size that it has, which is then that of its content, too. */
-static void a_removed_segment_keeps_its_size(void **state)
+/* It has no key and no id any more, and nobody else can have it: it is a file like any other. */
+static void a_removed_segment_is_resized_as_a_file_is(void **state)
 {
 	(void)state;
-	int fd = must(open(PATH, O_CREAT | O_WRONLY | O_APPEND, 0600));
+	struct stat data;
+	int fd = must(open(PATH, O_CREAT | O_RDWR | O_APPEND, 0600));
+	assert_int_equal(write(fd, "one", 3), 3);
 	must(unlink(PATH));
-	must_fail(ESTALE, ftruncate(fd, 2 * PAGE));
-	must(ftruncate(fd, PAGE));
-	must_fail(ENOSPC, write(fd, "x", 1));
+	must(ftruncate(fd, 2 * PAGE));
+	must(fstat(fd, &data));
+	assert_int_equal(data.st_size, 2 * PAGE);
+	assert_int_equal(write(fd, "two", 3), 3);
+	must(fstat(fd, &data));
+	assert_int_equal(data.st_size, 2 * PAGE + 3);
+	must(ftruncate(fd, 2));
+	char seen[8];
+	assert_int_equal(pread(fd, seen, sizeof(seen), 0), 2);
+	assert_memory_equal(seen, "on", 2);
+	must(fchmod(fd, 0640));
+	must(fchown(fd, 1001, 2000));
+	must(futimens(fd, NULL));
+	must(fstat(fd, &data));
+	assert_int_equal(data.st_mode, S_IFREG | 0640);
+	assert_int_equal(data.st_uid, 1001);
+	assert_int_equal(data.st_nlink, 0);
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int again = must(open(path, O_RDWR));
+	assert_int_equal(pread(again, seen, sizeof(seen), 0), 2);
+	must(truncate(path, 1));
+	close(again);
 	close(fd);
+	assert_int_equal(segments_count(), 0);
+	assert_true(eventually(daemon_holds_objects(*state) == 0));
 }
 
 static void the_handle_that_resizes_goes_on_with_the_new_segment(void **state)
@@ -326,7 +361,7 @@ int main(void)
 		mounted(re_creation_keeps_the_memory_locked),
 		mounted(an_attached_segment_keeps_its_size),
 		mounted(a_segment_open_elsewhere_keeps_its_size),
-		mounted(a_removed_segment_keeps_its_size),
+		mounted(a_removed_segment_is_resized_as_a_file_is),
 		mounted(the_handle_that_resizes_goes_on_with_the_new_segment),
 		mounted(a_handle_that_can_be_mapped_resizes_or_is_busy),
 		mounted(fallocate_past_the_end_re_creates),

@@ -37,38 +37,6 @@ bool sysv_is_replacing(struct sysv_backend *be, uint32_t key)
 	return find_replacing(be, key) != NULL;
 }
 
-/* Is it the old one, or the new one before it is complete?  be->lock is held. */
-static bool is_being_replaced(struct sysv_backend *be, int id)
-{
-	struct shmid_ds ds;
-
-	for (const struct sysv_object *obj = be->replacing; obj; obj = obj->next_replacing) {
-		if (obj->id == id)
-			return true;
-	}
-	return be->replacing && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
-	       sysv_is_replacing(be, (uint32_t)ds.shm_perm.__key);
-}
-
-void sysv_lock_by_name(struct sysv_object *obj)
-{
-	struct sysv_backend *be = sysv_backend_of(obj);
-
-	if (obj->by_key)
-		return;
-	pthread_mutex_lock(&be->lock);
-	while (is_being_replaced(be, obj->id)) {
-		sysv_release_lead(be);
-		pthread_cond_wait(&be->replaced, &be->lock);
-	}
-}
-
-void sysv_unlock_by_name(struct sysv_object *obj)
-{
-	if (!obj->by_key)
-		pthread_mutex_unlock(&sysv_backend_of(obj)->lock);
-}
-
 bool sysv_find_replacing(struct sysv_backend *be, uint32_t key, uint64_t *identity)
 {
 	const struct sysv_object *obj;
@@ -83,23 +51,29 @@ bool sysv_find_replacing(struct sysv_backend *be, uint32_t key, uint64_t *identi
 	return obj != NULL;
 }
 
-/* --- checks --- */
+/* --- whether --- */
 
-static int check(const struct sysv_object *obj, const struct shmfs_handle *handle,
-		 const struct replacement *r, uint64_t others, const struct shmfs_caller *caller)
+/*
+ * May the segment be replaced?  The handles of the object move along, so only
+ * those forbid it that are not the object's: attachments of other processes
+ * (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN).
+ * *r then says what the segment is like.
+ */
+static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
+			   const struct shmfs_caller *caller)
 {
+	uint64_t others;
+	int err = sysv_object_stat_now(obj, &r->ds, &others);
+
+	if (err)
+		return err;
 	if (r->ds.shm_perm.mode & SYSV_MODE_DEST)
 		return -ESTALE;
-	if (!obj->by_key || r->ds.shm_perm.__key == 0)
+	if (r->ds.shm_perm.__key == 0 || !sysv_is_owner(&r->ds, caller))
 		return -EPERM;
-	if (!sysv_is_owner(&r->ds, caller))
-		return -EPERM;
-	/* Attachments of ours that are not the object's are those of its `.by-id`. */
-	if (others || r->ds.shm_nattch > (obj->segment && obj->segment->fd < 0 ? 1 : 0))
+	if (others)
 		return -EBUSY;
-	if (obj->handles > (handle ? 1 : 0) ||
-	    (handle && ((const struct sysv_handle *)handle)->lent))
-		return -EBUSY;
+	r->own = r->ds.shm_nattch;
 	return sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
 
@@ -125,6 +99,7 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 static void adopt(struct sysv_object *obj, struct replacement *r)
 {
 	sysv_segment_count(r->made, &r->spare);
+	sysv_times_carry(r->backend, r->made->id, obj->id);
 	obj->id = r->made->id;
 	obj->known = false;
 	if (obj->segment) {
@@ -150,34 +125,7 @@ static void end(struct sysv_object *obj, struct replacement *r)
 		link = &(*link)->next_replacing;
 	*link = obj->next_replacing;
 	atomic_fetch_sub(&be->nreplacing, 1);
-	pthread_cond_broadcast(&be->replaced);
 	pthread_mutex_unlock(&be->lock);
-}
-
-/*
- * As it is now that none of our own requests can open it any more: those that
- * did since check() hold a descriptor or an attachment, and it may have been
- * given away.
- */
-static int check_again(struct sysv_object *obj, struct replacement *r,
-		       const struct shmfs_caller *caller, char **map)
-{
-	uint64_t others;
-	int err;
-
-	if (sysv_segment_is_shared(r->old))
-		return -EAGAIN;
-	/* Attached, the old one has an id until the new one is complete. */
-	err = sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, map);
-	if (err)
-		return sysv_gone(err);
-	err = sysv_object_stat_now(obj, &r->ds, &others);
-	if (err)
-		return err;
-	if (!sysv_is_owner(&r->ds, caller))
-		return -EPERM;
-	r->own = r->old->fd < 0 ? 2 : 1;
-	return others || r->ds.shm_nattch > r->own ? -EBUSY : 0;
 }
 
 /* All is allocated: do it. */
@@ -187,7 +135,13 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 	int err;
 
 	begin(obj, r);
-	err = check_again(obj, r, caller, &map);
+	/* As it is now that no request of ours can open it any more. */
+	err = may_be_replaced(obj, r, caller);
+	/* Attached, the old one has an id until the new one is complete. */
+	if (!err)
+		err = sysv_gone(
+			sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map));
+	r->own++;
 	if (!err)
 		err = sysv_replacement_run(r);
 	if (!err)
@@ -217,21 +171,10 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	return 0;
 }
 
-/*
- * Reading takes no lock (sysv_handle.c), so a handle that reads must find all
- * in the old one for as long as it has that.
- */
-static bool is_unread(const struct shmfs_handle *handle)
-{
-	return !handle || (handle->flags & O_ACCMODE) == O_WRONLY;
-}
-
-int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t size,
-		const struct shmfs_caller *caller)
+int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_caller *caller)
 {
 	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
-	uint64_t others;
-	int err = sysv_object_stat_now(obj, &r.ds, &others);
+	int err = sysv_object_stat_now(obj, &r.ds, NULL);
 
 	if (err)
 		return err;
@@ -240,11 +183,14 @@ int sysv_resize(struct sysv_object *obj, struct shmfs_handle *handle, uint64_t s
 	/* The new one would go before it is complete. */
 	if (sysv_detaching_removes(r.backend))
 		return -EPERM;
-	sysv_release_lead(r.backend);
 	err = prepare(obj, &r);
 	if (!err)
-		err = check(obj, handle, &r, others, caller);
-	r.copy.moves = is_unread(handle);
+		err = may_be_replaced(obj, &r, caller);
+	/*
+	 * Reading takes no lock (handle.c): a handle that reads must find all in
+	 * the old segment for as long as it has that.
+	 */
+	r.copy.moves = obj->nreaders == 0;
 	/* What was written through us is ours already, and to move it takes no more. */
 	r.needs_no_memory = r.copy.moves && obj->is_new;
 	if (!err && (r.ds.shm_perm.mode & SYSV_MODE_LOCKED))
