@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Preloaded into the daemon: one system call fails, when a test says so.
+ *
+ * The environment variable SHMFS_FAULT names a file with a struct fault, which
+ * the test and this library both have mapped.  Left alone are the calls by
+ * which requests and replies come and go, and errors that would be a lie: that a
+ * segment was removed, or a key taken, when it was not.
+ *
+ * The process that replaces a segment shares the daemon's memory and may call
+ * nothing that takes a lock, so all functions are looked up at the start.
+ */
+#include "fault.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+static struct fault *fault;
+
+/* Does this call fail?  Then errno says how; `errors` ends with 0. */
+static bool fails(const char *function, const int *errors)
+{
+	if (!fault)
+		return false;
+	for (int left = fault->countdown; left > 0;) {
+		if (!atomic_compare_exchange_weak(&fault->countdown, &left, left - 1))
+			continue;
+		if (left > 1)
+			return false;
+		for (int i = 0; i < fault->choice && *errors; i++)
+			errors++;
+		strcpy(fault->function, function);
+		fault->error = *errors;
+		errno = *errors;
+		return *errors != 0;
+	}
+	return false;
+}
+
+/*
+ * FAULT(type, name, parameters, arguments, failed, errors...)
+ *
+ * A function that fails as name() may, by its manual page, or calls it.
+ */
+#define FAULT(type, name, parameters, arguments, failed, ...) \
+	static type(*real_##name) parameters; \
+	static void __attribute__((constructor)) find_##name(void) \
+	{ \
+		real_##name = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
+	} \
+	type name parameters \
+	{ \
+		static const int errors[] = { __VA_ARGS__, 0 }; \
+\
+		return fails(#name, errors) ? (failed) : real_##name arguments; \
+	}
+
+FAULT(int, shmget, (key_t key, size_t size, int flags), (key, size, flags), -1, ENOMEM, ENOSPC)
+FAULT(void *, shmat, (int id, const void *at, int flags), (id, at, flags), (void *)-1, EACCES,
+      ENOMEM)
+FAULT(int, shmctl, (int id, int command, struct shmid_ds *ds), (id, command, ds), -1, EPERM)
+FAULT(void *, mmap64, (void *at, size_t len, int prot, int flags, int fd, off64_t off),
+      (at, len, prot, flags, fd, off), MAP_FAILED, ENOMEM, EAGAIN)
+FAULT(int, madvise, (void *at, size_t len, int advice), (at, len, advice), -1, ENOMEM, EAGAIN)
+FAULT(int, fallocate64, (int fd, int mode, off64_t off, off64_t len), (fd, mode, off, len), -1,
+      ENOSPC, EINTR, EIO)
+FAULT(ssize_t, copy_file_range,
+      (int from, off64_t *from_pos, int to, off64_t *to_pos, size_t len, unsigned flags),
+      (from, from_pos, to, to_pos, len, flags), -1, ENOMEM, ENOSPC, EIO)
+FAULT(int, ftruncate64, (int fd, off64_t size), (fd, size), -1, EIO, EFBIG, EINTR)
+FAULT(int, fstat64, (int fd, struct stat64 *st), (fd, st), -1, ENOMEM)
+FAULT(int, stat64, (const char *path, struct stat64 *st), (path, st), -1, ENOMEM)
+FAULT(int, fstatat64, (int fd, const char *path, struct stat64 *st, int flags),
+      (fd, path, st, flags), -1, ENOMEM, EACCES)
+FAULT(int, statx, (int fd, const char *path, int flags, unsigned mask, struct statx *st),
+      (fd, path, flags, mask, st), -1, ENOMEM, EACCES)
+FAULT(ssize_t, pread64, (int fd, void *to, size_t len, off64_t off), (fd, to, len, off), -1, EIO,
+      EINTR)
+FAULT(ssize_t, pwrite64, (int fd, const void *from, size_t len, off64_t off), (fd, from, len, off),
+      -1, EIO, ENOSPC, EINTR)
+FAULT(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int count, off64_t off, int flags),
+      (fd, iov, count, off, flags), -1, EIO, ENOSPC, EINTR)
+FAULT(int, waitpid, (pid_t pid, int *status, int options), (pid, status, options), -1, EINTR)
+FAULT(int, renameat, (int from, const char *old, int to, const char *new), (from, old, to, new), -1,
+      ENOSPC, ENOMEM, EIO)
+FAULT(int, renameat2, (int from, const char *old, int to, const char *new, unsigned flags),
+      (from, old, to, new, flags), -1, ENOSPC, ENOMEM, EIO)
+FAULT(int, unlinkat, (int fd, const char *path, int flags), (fd, path, flags), -1, EIO, ENOMEM,
+      EBUSY)
+FAULT(int, chmod, (const char *path, mode_t mode), (path, mode), -1, EPERM, ENOMEM)
+FAULT(int, fchmod, (int fd, mode_t mode), (fd, mode), -1, EPERM, EIO)
+FAULT(int, fchownat, (int fd, const char *path, uid_t uid, gid_t gid, int flags),
+      (fd, path, uid, gid, flags), -1, EPERM, ENOMEM)
+FAULT(int, utimensat, (int fd, const char *path, const struct timespec times[2], int flags),
+      (fd, path, times, flags), -1, EPERM, ENOMEM)
+FAULT(int, setxattr,
+      (const char *path, const char *name, const void *value, size_t size, int flags),
+      (path, name, value, size, flags), -1, ENOSPC, ENOMEM)
+FAULT(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
+      (fd, name, value, size, flags), -1, ENOSPC, ENOMEM)
+FAULT(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size),
+      (path, name, value, size), -1, ENOMEM, ERANGE)
+FAULT(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size),
+      (fd, name, value, size), -1, ENOMEM)
+FAULT(ssize_t, listxattr, (const char *path, char *names, size_t size), (path, names, size), -1,
+      ENOMEM)
+FAULT(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1, EMFILE, ENOMEM)
+FAULT(int, pipe2, (int ends[2], int flags), (ends, flags), -1, EMFILE, ENFILE)
+FAULT(int, setrlimit64, (__rlimit_resource_t resource, const struct rlimit64 *limit),
+      (resource, limit), -1, EPERM)
+FAULT(int, getrlimit64, (__rlimit_resource_t resource, struct rlimit64 *limit), (resource, limit),
+      -1, EINVAL)
+FAULT(int, statfs64, (const char *path, struct statfs64 *fs), (path, fs), -1, ENOMEM, EIO)
+FAULT(int, fstatfs64, (int fd, struct statfs64 *fs), (fd, fs), -1, ENOMEM, EIO)
+
+/* The same of functions whose last arguments may be left out. */
+
+static const int open_errors[] = { EMFILE, ENFILE, ENOMEM, EACCES, 0 };
+
+int openat64(int dir, const char *path, int flags, ...)
+{
+	static int (*real)(int, const char *, int, ...);
+	va_list arguments;
+	mode_t mode;
+
+	if (!real)
+		real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
+	va_start(arguments, flags);
+	mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	return fails("openat64", open_errors) ? -1 : real(dir, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+	static int (*real)(int, const char *, int, ...);
+	va_list arguments;
+	mode_t mode;
+
+	if (!real)
+		real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
+	va_start(arguments, flags);
+	mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	return fails("open64", open_errors) ? -1 : real(AT_FDCWD, path, flags, mode);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	static const int errors[] = { ENOMEM, EPERM, ENOENT, 0 };
+	static int (*real)(int, unsigned long, ...);
+	va_list arguments;
+	void *argument;
+
+	if (!real)
+		real = (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fails("ioctl", errors) ? -1 : real(fd, request, argument);
+}
+
+int fcntl64(int fd, int command, ...)
+{
+	static const int errors[] = { EAGAIN, ENOMEM, EMFILE, 0 };
+	static int (*real)(int, int, ...);
+	va_list arguments;
+	long argument;
+
+	if (!real)
+		real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
+	va_start(arguments, command);
+	argument = va_arg(arguments, long);
+	va_end(arguments);
+	return fails("fcntl64", errors) ? -1 : real(fd, command, argument);
+}
+
+int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
+{
+	static const int errors[] = { EAGAIN, ENOMEM, 0 };
+	static int (*real)(int (*)(void *), void *, int, void *, ...);
+
+	if (!real)
+		real = (int (*)(int (*)(void *), void *, int, void *, ...))dlsym(RTLD_NEXT,
+										 "clone");
+	return fails("clone", errors) ? -1 : real(function, stack, flags, argument);
+}
+
+static void __attribute__((constructor)) begin(void)
+{
+	const char *path = getenv("SHMFS_FAULT");
+	int fd = path ? open64(path, O_RDWR | O_CLOEXEC) : -1;
+	void *map;
+
+	if (fd == -1)
+		return;
+	map = real_mmap64(NULL, sizeof(*fault), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	/* Each of these is looked up by its first call, while there is one thread. */
+	close(openat64(AT_FDCWD, "/dev/null", O_RDONLY));
+	fcntl64(0, F_GETFD);
+	ioctl(-1, 0);
+	clone(NULL, NULL, 0, NULL);
+	if (map != MAP_FAILED)
+		fault = map;
+}
