@@ -71,7 +71,6 @@ static bool fails(const char *function, const int *errors)
 FAULT(int, shmget, (key_t key, size_t size, int flags), (key, size, flags), -1, ENOMEM, ENOSPC)
 FAULT(void *, shmat, (int id, const void *at, int flags), (id, at, flags), (void *)-1, EACCES,
       ENOMEM)
-FAULT(int, shmctl, (int id, int command, struct shmid_ds *ds), (id, command, ds), -1, EPERM)
 FAULT(void *, mmap64, (void *at, size_t len, int prot, int flags, int fd, off64_t off),
       (at, len, prot, flags, fd, off), MAP_FAILED, ENOMEM, EAGAIN)
 FAULT(int, madvise, (void *at, size_t len, int advice), (at, len, advice), -1, ENOMEM, EAGAIN)
@@ -125,6 +124,26 @@ FAULT(int, getrlimit64, (__rlimit_resource_t resource, struct rlimit64 *limit), 
       -1, EINVAL)
 FAULT(int, statfs64, (const char *path, struct statfs64 *fs), (path, fs), -1, ENOMEM, EIO)
 FAULT(int, fstatfs64, (int fd, struct statfs64 *fs), (fd, fs), -1, ENOMEM, EIO)
+
+/*
+ * EPERM is for the owner and the creator alone, and looking needs no permission.
+ * So it would be a lie of a segment that the daemon has made or closed to others:
+ * one of mode 0.
+ */
+int shmctl(int id, int command, struct shmid_ds *ds)
+{
+	static const int errors[] = { EPERM, 0 };
+	static int (*real)(int, int, struct shmid_ds *);
+	struct shmid_ds now;
+
+	if (!real)
+		real = (int (*)(int, int, struct shmid_ds *))dlsym(RTLD_NEXT, "shmctl");
+	if (command != SHM_STAT_ANY && command != IPC_INFO && command != SHM_INFO &&
+	    real(id, SHM_STAT_ANY, &now) == id && (now.shm_perm.mode & 0777) != 0 &&
+	    fails("shmctl", errors))
+		return -1;
+	return real(id, command, ds);
+}
 
 /* The same of functions whose last arguments may be left out. */
 
@@ -213,6 +232,7 @@ static void __attribute__((constructor)) begin(void)
 	close(openat64(AT_FDCWD, "/dev/null", O_RDONLY));
 	fcntl64(0, F_GETFD);
 	ioctl(-1, 0);
+	shmctl(-1, SHM_STAT_ANY, NULL);
 	clone(NULL, NULL, 0, NULL);
 	if (map != MAP_FAILED)
 		fault = map;
