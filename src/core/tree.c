@@ -51,14 +51,9 @@ static const struct row rows[SHMFS_ROWS] = {
 	},
 };
 
-static enum shmfs_row row_of(shmfs_dir dir)
-{
-	return (enum shmfs_row)(dir >> 1 & 31);
-}
-
 static const struct row *row_at(shmfs_dir dir)
 {
-	return &rows[row_of(dir)];
+	return &rows[SHMFS_ROW_OF(dir)];
 }
 
 static uint32_t number_of(shmfs_dir dir)
@@ -71,7 +66,7 @@ static uint32_t number_of(shmfs_dir dir)
 /* Is the row one of directories in `dir`? */
 static bool is_in(unsigned row, shmfs_dir dir)
 {
-	return row != SHMFS_ROW_ROOT && rows[row].parent == row_of(dir);
+	return row != SHMFS_ROW_ROOT && rows[row].parent == SHMFS_ROW_OF(dir);
 }
 
 int shmfs_tree_subdir(const struct shmfs_tree *tree, shmfs_dir dir, const char *text,

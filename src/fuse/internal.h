@@ -59,6 +59,8 @@ struct shmfs_fs {
 
 	struct shmfs_dirs dirs;
 
+	atomic_uint searched;	      /* bits of rows of the tree in which files were found */
+
 	pthread_mutex_t open_lock; /* guards the list of open files */
 	struct shmfs_file *open;   /* owned */
 };

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fuse/reply.h"
 
@@ -84,12 +85,17 @@ static bool is_subdir(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 		   const struct shmfs_caller *caller, struct path *path)
 {
+	const unsigned row = 1u << SHMFS_ROW_OF(dir_of(dir));
 	int err = resolve(fs, dir, text, path);
 
 	/* A name that cannot be created leads to nothing. */
 	if (err == -EINVAL || err == -EPERM)
 		return -ENOENT;
-	return err ? err : find(fs, path, caller);
+	if (!err)
+		err = find(fs, path, caller);
+	if (!err && !(atomic_load(&fs->searched) & row))
+		atomic_fetch_or(&fs->searched, row);
+	return err;
 }
 
 static void reply_dir(fuse_req_t req, shmfs_dir dir)
@@ -296,6 +302,23 @@ void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* --- removing and renaming --- */
 
+/*
+ * A name that is gone in one directory is gone in all that show it.  There the
+ * kernel would keep its dentry, and with that the object, until it is short of
+ * memory.
+ */
+static void forget_elsewhere(struct shmfs_fs *fs, fuse_ino_t parent, const char *text)
+{
+	const unsigned searched = atomic_load(&fs->searched);
+
+	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
+		const fuse_ino_t dir = SHMFS_DIR(row, 0);
+
+		if ((searched & 1u << row) && dir != parent)
+			fuse_lowlevel_notify_inval_entry(fs->session, dir, text, strlen(text));
+	}
+}
+
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
 	AS_CALLER who = caller_of(req);
@@ -307,7 +330,12 @@ static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 
 void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_error(req, remove_name(req, parent, name));
+	struct shmfs_fs *fs = fs_of(req);
+	int err = remove_name(req, parent, name);
+
+	reply_error(req, err);
+	if (!err)
+		forget_elsewhere(fs, parent, name);
 }
 
 /* Make what the content is to go to; it has the mode of where that comes from. */
@@ -397,5 +425,10 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned flags)
 {
-	reply_error(req, rename_name(req, parent, name, newparent, newname, flags));
+	struct shmfs_fs *fs = fs_of(req);
+	int err = rename_name(req, parent, name, newparent, newname, flags);
+
+	reply_error(req, err);
+	if (!err)
+		forget_elsewhere(fs, newparent, newname);
 }

@@ -128,6 +128,26 @@ static void a_refused_removal_keeps_nothing(void **state)
 	assert_true(eventually(daemon_holds_objects(fixture) == 0));
 }
 
+/* The kernel knows the object by other directories as well, and by a text. */
+static void what_is_removed_is_freed(void **state)
+{
+	struct fixture *fixture = *state;
+	static const char *const ways[] = { A, MNT "/.by-name/a", MNT "/.text/a" };
+	for (size_t i = 0; i < 2 * array_size(ways); i++) {
+		object_with("a", "text");
+		for (size_t way = 0; way < array_size(ways); way++)
+			assert_int_equal(file_stat(ways[way]).st_size, 4);
+		if (i < array_size(ways)) {
+			must(unlink(ways[i]));
+		} else {
+			object_with("b", "other");
+			must(rename(B, ways[i - array_size(ways)]));
+			must(unlink(ways[i % 2]));
+		}
+		assert_true(eventually(daemon_holds_objects(fixture) == 0));
+	}
+}
+
 /* --- again and again --- */
 
 /* Any error but `allowed`. */
@@ -247,6 +267,7 @@ int main(void)
 		mounted(what_lost_its_name_stays_in_use),
 		mounted(an_open_object_outlives_a_native_removal),
 		mounted(a_refused_removal_keeps_nothing),
+		mounted(what_is_removed_is_freed),
 		mounted(a_name_that_is_replaced_is_never_missing),
 		mounted(a_name_that_comes_and_goes_is_there_or_not),
 		mounted_by_user(an_ordinary_users_mount_does_the_same),
