@@ -163,7 +163,6 @@ static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *
 	/* As shmctl(2) says it. */
 	if (locker.limit.rlim_cur == 0)
 		return -EPERM;
-	sysv_release_lead(be);
 	return sysv_lock_as(&locker);
 }
 

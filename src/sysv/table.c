@@ -30,8 +30,6 @@
  */
 #define BUFFER_SIZE 8192
 
-#define TIME_MAX (sizeof(time_t) == sizeof(int64_t) ? INT64_MAX : INT32_MAX)
-
 enum column {
 	COL_KEY,
 	COL_SHMID,
@@ -71,9 +69,9 @@ static const struct column_format column_formats[COLUMNS] = {
 	[COL_GID] = { 10, UINT32_MAX, 0 },
 	[COL_CUID] = { 10, UINT32_MAX, 0 },
 	[COL_CGID] = { 10, UINT32_MAX, 0 },
-	[COL_ATIME] = { 10, TIME_MAX, 0 },
-	[COL_DTIME] = { 10, TIME_MAX, 0 },
-	[COL_CTIME] = { 10, TIME_MAX, 0 },
+	[COL_ATIME] = { 10, INT64_MAX, 0 },
+	[COL_DTIME] = { 10, INT64_MAX, 0 },
+	[COL_CTIME] = { 10, INT64_MAX, 0 },
 	[COL_RSS] = { 10, UINT64_MAX, 0 },
 	[COL_SWAP] = { 10, UINT64_MAX, 0 },
 };
@@ -139,9 +137,9 @@ int shmfs_sysv_row_parse(const char *line, size_t len, struct shmfs_sysv_row *ro
 		.gid = (gid_t)values[COL_GID],
 		.cuid = (uid_t)values[COL_CUID],
 		.cgid = (gid_t)values[COL_CGID],
-		.atime = (time_t)values[COL_ATIME],
-		.dtime = (time_t)values[COL_DTIME],
-		.ctime = (time_t)values[COL_CTIME],
+		.atime = (int64_t)values[COL_ATIME],
+		.dtime = (int64_t)values[COL_DTIME],
+		.ctime = (int64_t)values[COL_CTIME],
 		.resident = values[COL_RSS],
 		.swapped = values[COL_SWAP],
 	};

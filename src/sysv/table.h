@@ -16,7 +16,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
 struct shmfs_sysv_row {
 	uint32_t key;  /* 0: IPC_PRIVATE, or marked for destruction */
@@ -30,9 +29,9 @@ struct shmfs_sysv_row {
 	gid_t gid;
 	uid_t cuid;
 	gid_t cgid;
-	time_t atime;
-	time_t dtime;
-	time_t ctime;
+	int64_t atime; /* seconds since 1970 */
+	int64_t dtime;
+	int64_t ctime;
 	uint64_t resident; /* bytes */
 	uint64_t swapped;  /* bytes */
 };

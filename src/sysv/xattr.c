@@ -56,11 +56,6 @@ static int get_field(void *context, int field, FILE *out, const struct shmfs_cal
 }
 
 /* What only the table tells. */
-static int find_row(const struct sysv_snapshot *snapshot, struct sysv_usage_row *row)
-{
-	return sysv_usage_find(&sysv_backend_of(snapshot->object)->usage, snapshot->id, row);
-}
-
 static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
@@ -69,7 +64,7 @@ static int get_usage(void *context, int field, FILE *out, const struct shmfs_cal
 
 	(void)caller;
 	if (!err)
-		err = find_row(&snapshot, &row);
+		err = sysv_usage_find(&sysv_backend_of(snapshot.object)->usage, snapshot.id, &row);
 	if (!err)
 		fprintf(out, "%llu",
 			(unsigned long long)(field == RESIDENT ? row.resident : row.swapped));
@@ -77,27 +72,8 @@ static int get_usage(void *context, int field, FILE *out, const struct shmfs_cal
 }
 
 /*
- * The kernel tells it of no segment outright.  Of an open one the descriptor's
- * file system does.  Of others the table, as soon as a huge page is in use: for
- * each it counts one for every plain page in it (ipc/shm.c, shm_add_rss_swap(),
- * Linux 6.18).  So much is more than even transparent huge pages explain, which
- * may reach past the end of a small segment.
- */
-static bool is_huge(const struct sysv_snapshot *snapshot)
-{
-	const uint64_t most_slack = (uint64_t)512 << 20;
-	uint64_t size = snapshot->ds.shm_segsz;
-	struct sysv_usage_row row;
-
-	if (snapshot->segment && snapshot->segment->fd >= 0)
-		return snapshot->segment->huge > 0;
-	return find_row(snapshot, &row) == 0 && row.resident > size &&
-	       row.resident - size > most_slack;
-}
-
-/*
- * There is no word for SHM_NORESERVE: the kernel keeps that to itself, not in
- * the mode, the table or the segment's inode.
+ * Huge pages are told by the file system of an open segment's descriptor alone.
+ * SHM_NORESERVE has no word, for the kernel tells of it nowhere.
  */
 static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
@@ -116,7 +92,7 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 	} words[] = {
 		{ "dest", snapshot.gone || (mode & SYSV_MODE_DEST) },
 		{ "locked", mode & SYSV_MODE_LOCKED },
-		{ "hugetlb", is_huge(&snapshot) },
+		{ "hugetlb", snapshot.segment && snapshot.segment->huge > 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
