@@ -94,7 +94,6 @@ struct shmfs_extent {
 	size_t len;
 	bool append;			     /* to be written at the end, wherever that is then */
 	bool huge;			     /* huge pages at `fd`: splice(2) does not know them */
-	struct shmfs_write_mapping *mapping; /* borrowed; of `fd`, to be written through, or NULL */
 	void *owner;			     /* the backend's own: what keeps the bytes there */
 };
 

@@ -97,7 +97,6 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be->config = *config;
 	be->dev = dir.st_dev;
 	posix_mounts_init(&be->mounts, config->proc_dir, config->dir);
-	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
 	*out = &be->base;
 	return 0;
 }

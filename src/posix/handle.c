@@ -82,13 +82,12 @@ int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size
 	return (int)posix_call(object(base), caller, call_truncate, &size);
 }
 
-static struct posix_handle *new_handle(struct shmfs_backend *base, int flags)
+static struct posix_handle *new_handle(int flags)
 {
 	struct posix_handle *h = calloc(1, sizeof(*h));
 
 	if (h) {
 		h->base.flags = flags;
-		h->mapping.budget = &((struct posix_backend *)base)->mapping_budget;
 		h->fd = -1;
 	}
 	return h;
@@ -129,7 +128,7 @@ int posix_create(const struct shmfs_view *view, const struct shmfs_name *name, i
 		 struct shmfs_handle **handle_out, struct stat *st)
 {
 	const struct posix_backend *be = (struct posix_backend *)view->backend;
-	struct posix_handle *h = new_handle(view->backend, flags);
+	struct posix_handle *h = new_handle(flags);
 	struct shmfs_object *obj;
 	struct stat now;
 	int err;
@@ -178,7 +177,7 @@ static int open_handle(struct posix_object *obj, struct posix_handle *h, int fla
 int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	       struct shmfs_handle **out)
 {
-	struct posix_handle *h = new_handle(base->backend, flags);
+	struct posix_handle *h = new_handle(flags);
 	int err;
 
 	if (!h)
@@ -206,7 +205,6 @@ void posix_release(struct shmfs_handle *base)
 	struct posix_handle *h = handle(base);
 
 	posix_object_remove_handle(object(base->object), h);
-	shmfs_write_mapping_close(&h->mapping);
 	free_handle(h);
 }
 
@@ -249,7 +247,6 @@ int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool app
 		.pos = off,
 		.len = len,
 		.append = append,
-		.mapping = &handle(base)->mapping,
 	};
 	return 0;
 }

@@ -12,10 +12,10 @@
 #define SHMFS_POSIX_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "shmfs/cleanup.h"
 #include "shmfs/posix.h"
-#include "shmfs/write_mapping.h"
 
 /* The table of mounts. */
 struct posix_mounts {
@@ -31,15 +31,13 @@ struct posix_backend {
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
 	struct posix_mounts mounts;
-	atomic_uint nkept;	      /* objects with a kept descriptor */
-	atomic_size_t mapping_budget; /* of all handles */
+	atomic_uint nkept; /* objects with a kept descriptor */
 };
 
 struct posix_handle {
 	struct shmfs_handle base;
 	struct posix_handle *next; /* in object->handles */
 	int fd;			   /* owned */
-	struct shmfs_write_mapping mapping;
 };
 
 struct posix_object {

@@ -489,7 +489,6 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		return -ENOMEM;
 	be->base.ops = &sysv_ops;
 	be->config = *config;
-	atomic_init(&be->mapping_budget, SHMFS_MAPPING_BUDGET);
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
 	be->rmid_forced = open_rmid_forced(be);
 	if (sysv_detaching_removes(be))

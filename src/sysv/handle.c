@@ -390,7 +390,6 @@ static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, 
 		.mem = by_map ? segment->map + off : NULL,
 		.len = len,
 		.huge = segment->huge,
-		.mapping = by_map ? NULL : &segment->mapping,
 		.owner = segment,
 	};
 }

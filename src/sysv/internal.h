@@ -37,7 +37,6 @@
 
 #include "shmfs/sysv.h"
 #include "sysv/table.h"
-#include "shmfs/write_mapping.h"
 
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
@@ -62,7 +61,6 @@ struct sysv_segment {
 	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
 	bool writable;
 	size_t huge; /* huge page size, or 0 */
-	struct shmfs_write_mapping mapping;
 };
 
 /* Bytes of one segment. */
@@ -125,9 +123,8 @@ struct sysv_backend {
 	struct shmfs_sysv_config config;
 	struct sysv_usage usage;
 	struct sysv_user_xattrs user_xattrs;
-	bool by_descriptor;	      /* segments are reached through descriptors */
-	int rmid_forced;	      /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
-	atomic_size_t mapping_budget; /* for the windows of all segments */
+	bool by_descriptor; /* segments are reached through descriptors */
+	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 
 	/*
 	 * Guards `replacing` and its links; held while a key is taken.

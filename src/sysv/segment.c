@@ -263,7 +263,6 @@ struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
 		return NULL;
 	atomic_init(&segment->refs, 1);
 	segment->backend = be;
-	segment->mapping.budget = &be->mapping_budget;
 	segment->fd = -1;
 	return segment;
 }
@@ -376,8 +375,6 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
 
 void sysv_segment_empty(struct sysv_segment *segment)
 {
-	/* The replacer's segments have none, and it must not come to free(3). */
-	shmfs_write_mapping_close(&segment->mapping);
 	if (segment->map_size)
 		munmap(segment->map, segment->map_size);
 	else if (segment->map)
