@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * No user stands in another's way: Alice does one thing after the other and then all of
+ * them at once, and Bob's stat(2) is answered within some tens of milliseconds.
+ *
+ * Where she keeps the processors busy as well, any process waits for one.  So Bob also
+ * asks a process of his own and gets its answer through a pipe: that shows how much of
+ * his wait is the machine's.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <sys/mman.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "hung.h"
+
+enum {
+	HELD = 24, /* objects whose inode lock somebody holds for ever */
+	KEY = 77,
+	LIMIT_US = 50000,
+	ONE_MS = 400,  /* of one attack */
+	ALL_MS = 3000, /* of all of them */
+	BIG = 8 << 20,
+};
+
+static struct timespec attack_end;
+
+static long now_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+}
+
+static bool is_over(void)
+{
+	return now_us() > attack_end.tv_sec * 1000000L + attack_end.tv_nsec / 1000;
+}
+
+static void held_path(char path[64], const char *dir, int number)
+{
+	snprintf(path, 64, "%s/held-%d", dir, number);
+}
+
+/* --- attacks; each is a process of Alice's, with a number --- */
+
+/* Holds the lock while it reads what never comes. */
+static int hold_lock(int number)
+{
+	char path[64];
+	held_path(path, NATIVE, number);
+	int source = open(HUNG_FILE, O_RDWR);
+	int target = open(path, O_RDWR);
+	child_must(source != -1 && target != -1);
+	void *bytes = mmap(NULL, 4096, PROT_READ, MAP_SHARED, source, 0);
+	child_must(bytes != MAP_FAILED);
+	return write(target, bytes, 4096) == 4096;
+}
+
+static int wait_for_lock(int number)
+{
+	char path[64];
+	held_path(path, MNT, number);
+	switch (number % 5) {
+	case 0:
+		return chmod(path, 0644);
+	case 1:
+		return truncate(path, 100);
+	case 2:
+		return utimensat(AT_FDCWD, path, NULL, 0);
+	case 3:
+		return setxattr(path, "user.note", "x", 1, 0);
+	default:
+		return pwrite(open(path, O_WRONLY), "x", 1, 0) == 1;
+	}
+}
+
+static int allocate_and_punch(int number)
+{
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	int fd = open(NATIVE "/big", O_RDWR);
+	(void)number;
+	child_must(fd != -1);
+	while (!is_over()) {
+		child_must(fallocate(fd, 0, 0, 256 << 20) == 0);
+		child_must(fallocate(fd, punch, 0, 256 << 20) == 0);
+	}
+	return 0;
+}
+
+static int change_mode(int number)
+{
+	(void)number;
+	while (!is_over())
+		child_must(chmod(MNT "/big", 0600) == 0);
+	return 0;
+}
+
+static int allocate(int number)
+{
+	int fd = open(MNT "/big", O_RDWR);
+	(void)number;
+	child_must(fd != -1);
+	while (!is_over()) {
+		child_must(fallocate(fd, 0, 0, 256 << 20) == 0);
+		child_must(ftruncate(fd, 0) == 0);
+	}
+	return 0;
+}
+
+static int ask_for_users(int number)
+{
+	char value[65536];
+	(void)number;
+	while (!is_over())
+		getxattr(MNT "/big", "user.shm.attached", value, sizeof(value));
+	return 0;
+}
+
+static int list(int number)
+{
+	(void)number;
+	while (!is_over()) {
+		DIR *dir = opendir(MNT);
+		child_must(dir != NULL);
+		for (struct dirent *entry; (entry = readdir(dir));) {
+			struct stat st;
+			fstatat(dirfd(dir), entry->d_name, &st, 0);
+		}
+		closedir(dir);
+	}
+	return 0;
+}
+
+static int open_many(int number)
+{
+	(void)number;
+	while (!is_over()) {
+		int first = open(MNT "/big", O_RDONLY);
+		int fd = first;
+		for (int i = 0; i < 900 && fd != -1; i++)
+			fd = open(MNT "/big", O_RDONLY);
+		for (fd = first; fd > 2 && close(fd) == 0; fd++)
+			;
+	}
+	return 0;
+}
+
+static int make_and_remove(int number)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/%d", 1000 + number);
+	while (!is_over()) {
+		int fd = open(path, O_CREAT | O_RDWR, 0600);
+		child_must(fd != -1);
+		close(fd);
+		unlink(path);
+	}
+	return 0;
+}
+
+static int resize(int number)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/%d", 2000 + number);
+	int fd = open(path, O_CREAT | O_RDWR, 0600);
+	child_must(fd != -1);
+	close(fd);
+	for (int i = 0; !is_over(); i++)
+		child_must(truncate(path, BIG + (i % 2) * 4096) == 0 || errno == EBUSY);
+	unlink(path);
+	return 0;
+}
+
+static int write_blocks(int number)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/blocks-%d", number);
+	char *bytes = calloc(1, 1 << 20);
+	int fd = open(path, O_CREAT | O_RDWR, 0600);
+	child_must(bytes && fd != -1);
+	while (!is_over())
+		child_must(pwrite(fd, bytes, 1 << 20, 0) == 1 << 20);
+	unlink(path);
+	return 0;
+}
+
+static int append(int number)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/%d", 3000 + number);
+	char *bytes = calloc(1, 1 << 20);
+	child_must(bytes != NULL);
+	while (!is_over()) {
+		int fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
+		child_must(fd != -1);
+		for (int i = 0; i < 8; i++)
+			child_must(write(fd, bytes, 1 << 20) > 0);
+		close(fd);
+		unlink(path);
+	}
+	return 0;
+}
+
+static int ask(int number)
+{
+	struct stat st;
+	(void)number;
+	while (!is_over())
+		child_must(stat(MNT "/big", &st) == 0);
+	return 0;
+}
+
+static const struct attack {
+	const char *name;
+	int (*run)(int number);
+	int copies;
+} attacks[] = {
+	{ "calls that wait for a lock that is held for ever", wait_for_lock, HELD },
+	{ "fallocate and punch natively", allocate_and_punch, 1 },
+	{ "chmod of that", change_mode, 4 },
+	{ "fallocate through the mount", allocate, 2 },
+	{ "user.shm.attached", ask_for_users, 4 },
+	{ "a thousand names listed", list, 3 },
+	{ "many files opened", open_many, 2 },
+	{ "keys made and removed", make_and_remove, 3 },
+	{ "keys resized", resize, 3 },
+	{ "blocks written", write_blocks, 4 },
+	{ "keys that grow", append, 3 },
+	{ "stat", ask, 8 },
+};
+enum { ATTACKS = sizeof(attacks) / sizeof(attacks[0]), MOST = 128 };
+
+/* --- Bob --- */
+
+static struct {
+	pid_t child;
+	int question;
+	int answer;
+} echo;
+
+static void start_echo(void)
+{
+	int to[2], from[2];
+	char byte;
+	must(pipe(to));
+	must(pipe(from));
+	echo.child = must(fork());
+	if (echo.child == 0) {
+		while (read(to[0], &byte, 1) == 1 && write(from[1], &byte, 1) == 1)
+			;
+		_exit(0);
+	}
+	echo.question = to[1];
+	echo.answer = from[0];
+	close(to[0]);
+	close(from[1]);
+}
+
+static void stop_echo(void)
+{
+	kill(echo.child, SIGKILL);
+	waitpid(echo.child, NULL, 0);
+	close(echo.question);
+	close(echo.answer);
+}
+
+static long max(long a, long b)
+{
+	return a > b ? a : b;
+}
+
+struct waits {
+	long mount;   /* the longest */
+	long most;    /* the longest of 99 of 100 */
+	long machine; /* the longest for the other process */
+};
+
+enum { MANY_WAITS = 10000 };
+
+static int compare(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+	return (x > y) - (x < y);
+}
+
+/* How long Bob waits, until the attack ends. */
+static struct waits watch(void)
+{
+	static long waits[MANY_WAITS];
+	struct waits worst = { 0, 0, 0 };
+	int count = 0;
+	struct stat st;
+	char byte = 0;
+	become(&BOB);
+	while (!is_over() && count < MANY_WAITS) {
+		long began = now_us();
+		must(stat(count % 2 ? MNT "/77" : MNT "/bob", &st));
+		waits[count++] = now_us() - began;
+		usleep(1000);
+		began = now_us();
+		must(write(echo.question, &byte, 1));
+		must(read(echo.answer, &byte, 1));
+		worst.machine = max(worst.machine, now_us() - began);
+		usleep(1000);
+	}
+	become(&ROOT);
+	qsort(waits, (size_t)count, sizeof(waits[0]), compare);
+	worst.mount = waits[count - 1];
+	worst.most = waits[count * 99 / 100];
+	return worst;
+}
+
+static void set_end(int ms)
+{
+	const long end = now_us() + ms * 1000L;
+	attack_end = (struct timespec){ .tv_sec = end / 1000000, .tv_nsec = end % 1000000 * 1000 };
+}
+
+static int begin_attack(const struct attack *attack, int copies, pid_t *children)
+{
+	become(&ALICE);
+	for (int i = 0; i < copies; i++)
+		children[i] = child_start(attack->run, i);
+	become(&ROOT);
+	return copies;
+}
+
+/* Those that wait for ever are ended by force, when their lock is free. */
+static void end_attacks(const pid_t *children, int count)
+{
+	for (int i = 0; i < count; i++)
+		waitpid(children[i], NULL, 0);
+}
+
+/* Of hundreds of waits one may be longer: the processors are Alice's as well. */
+static bool expect_short(const char *name, struct waits worst)
+{
+	const long limit = max(patience(LIMIT_US), 4 * worst.machine);
+	print_message("%-50s 99 %% %6.1f ms, worst %6.1f ms, of a process %6.1f ms\n", name,
+		      (double)worst.most / 1000, (double)worst.mount / 1000,
+		      (double)worst.machine / 1000);
+	return worst.most <= limit;
+}
+
+static void prepare(void)
+{
+	native_resize("2G");
+	become(&ALICE);
+	for (int i = 0; i < HELD; i++) {
+		char path[64];
+		held_path(path, NATIVE, i);
+		close(must(open(path, O_CREAT | O_RDWR, 0666)));
+	}
+	close(must(open(NATIVE "/big", O_CREAT | O_RDWR, 0600)));
+	for (int i = 0; i < 1000; i++) {
+		char path[64];
+		snprintf(path, sizeof(path), NATIVE "/one-of-many-%d", i);
+		close(must(open(path, O_CREAT | O_RDWR, 0600)));
+	}
+	become(&BOB);
+	close(must(open(NATIVE "/bob", O_CREAT | O_RDWR, 0600)));
+	segment_create(KEY, 4096, 0600);
+	become(&ROOT);
+}
+
+static void nobody_is_held_up(void **state)
+{
+	pid_t holders[HELD], children[MOST];
+	bool good = true;
+	int count = 0;
+	(void)state;
+	prepare();
+	start_echo();
+	hung_start();
+	become(&ALICE);
+	for (int i = 0; i < HELD; i++)
+		holders[i] = child_start(hold_lock, i);
+	become(&ROOT);
+	usleep(200000);
+
+	/* The first goes on beside all others. */
+	for (int i = 0; i < ATTACKS; i++) {
+		pid_t one[MOST];
+		set_end(ONE_MS);
+		int copies = begin_attack(&attacks[i], attacks[i].copies, i == 0 ? children : one);
+		good = expect_short(attacks[i].name, watch()) && good;
+		if (i == 0)
+			count = copies;
+		else
+			end_attacks(one, copies);
+	}
+	set_end(ALL_MS);
+	for (int i = 1; i < ATTACKS; i++)
+		count += begin_attack(&attacks[i], 1, children + count);
+	good = expect_short("all at once", watch()) && good;
+
+	hung_stop();
+	end_attacks(holders, HELD);
+	end_attacks(children, count);
+	stop_echo();
+	assert_true(good);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { mounted(nobody_is_held_up) };
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
