@@ -2,22 +2,26 @@
 /*
  * What the files that speak FUSE share:
  *
- *   fuse_ops.c          requests on files: attributes, open and close
- *   fuse_xattr.c        requests on their extended attributes, and the root's
- *   fuse_io.c           requests on their bytes
- *   fuse_names.c        requests on names: lookup, create, remove, rename
- *   fuse_dir.c          directories
- *   fuse_passthrough.c  binding open files to descriptors that the kernel serves
- *   open_order.c        keeps replies to opens in order
- *   reply.c             replies that libfuse before 3.17 cannot make
- *   loop.c              how requests are handed to threads; the main thread
- *   worker.c            one thread: reads a request, has it served
- *   threads.c           the threads: making, waking, which of them read
- *   aside.c             requests that wait for their user's share of the threads
- *   follow.c            a thread stays on its caller's processor
+ *   operations.c  the table of requests; what is agreed with the kernel first
+ *   ops.c         requests on files: attributes, open and close
+ *   names.c       requests on names: lookup, create, remove, rename
+ *   dir.c         directories
+ *   io.c          requests on bytes
+ *   xattr.c       requests on extended attributes
+ *   caller.c      the caller of a request
+ *   file.c        open files
+ *   inode.c       the files that the kernel knows
+ *   passthrough.c binding open files to descriptors that the kernel serves
+ *   open_order.c  keeps replies to opens in order
+ *   reply.c       replies that libfuse before 3.17 cannot make
+ *   loop.c        how requests are handed to threads; the main thread
+ *   worker.c      one thread: reads a request, has it served
+ *   threads.c     the threads: making, waking, which of them read
+ *   aside.c       requests that wait for their user's share of the threads
+ *   follow.c      a thread stays on its caller's processor
  */
-#ifndef SHMFS_FUSE_FS_H
-#define SHMFS_FUSE_FS_H
+#ifndef SHMFS_FUSE_INTERNAL_H
+#define SHMFS_FUSE_INTERNAL_H
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
@@ -65,7 +69,7 @@ struct shmfs_fs {
 	struct shmfs_file *open;   /* owned */
 };
 
-/* An open file: a handle, and what is between the kernel and us about it. */
+/* An open file. */
 struct shmfs_file {
 	struct shmfs_file *next; /* in fs->open; fs->open_lock guards it */
 	struct shmfs_file **link;
@@ -77,7 +81,7 @@ struct shmfs_file {
 	atomic_bool unacknowledged;  /* counted in inode->nunacknowledged */
 };
 
-/* Who asks.  `caller` comes first: its groups() finds the rest. */
+/* The caller of a request.  `caller` comes first: its groups() finds the rest. */
 struct request_caller {
 	struct shmfs_caller caller;
 	fuse_req_t req;
@@ -118,19 +122,28 @@ static inline void reply_error(fuse_req_t req, int err)
 	fuse_reply_err(req, -err);
 }
 
-/* --- fuse_ops.c --- */
+/*
+ * How long the kernel may keep an inode's attributes, in seconds.  Not at all
+ * while the file is open: a descriptor would show old ones.  Each walk of a path
+ * brings fresh ones.
+ */
+static inline double attr_timeout(const struct shmfs_inode *inode)
+{
+	return atomic_load(&inode->nopen) ? 0 : ONE_JIFFY;
+}
+
+/* --- operations.c --- */
 
 extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
+
+/* --- caller.c --- */
 
 struct request_caller caller_of(fuse_req_t req);
 void caller_clear(struct request_caller *);
 #define AS_CALLER __attribute__((cleanup(caller_clear))) struct request_caller
 
-void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
-void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+/* --- file.c --- */
+
 /*
  * Make an open file of a handle, which is owned from here on and released on
  * failure, and bind it to what the kernel may serve.  Returns 0, -ENOMEM, or
@@ -139,11 +152,18 @@ void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *, pid_t opener,
 	      struct shmfs_file **, struct shmfs_bound *);
 void close_file(struct shmfs_fs *, struct shmfs_file *);
-
 /* Close what the kernel left open when it went: nobody will release it. */
 void close_files(struct shmfs_fs *);
 
-/* --- fuse_xattr.c --- */
+/* --- ops.c --- */
+
+void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
+void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+
+/* --- xattr.c --- */
 
 void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
 void shmfs_fuse_setxattr(fuse_req_t, fuse_ino_t, const char *name, const char *value, size_t,
@@ -151,7 +171,7 @@ void shmfs_fuse_setxattr(fuse_req_t, fuse_ino_t, const char *name, const char *v
 void shmfs_fuse_listxattr(fuse_req_t, fuse_ino_t, size_t);
 void shmfs_fuse_removexattr(fuse_req_t, fuse_ino_t, const char *name);
 
-/* --- fuse_io.c --- */
+/* --- io.c --- */
 
 void shmfs_fuse_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void shmfs_fuse_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t, struct fuse_file_info *);
@@ -162,10 +182,8 @@ void shmfs_fuse_copy_file_range(fuse_req_t, fuse_ino_t in, off_t off_in,
 				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
 				struct fuse_file_info *fi_out, size_t len, int flags);
 
-/* --- fuse_names.c --- */
+/* --- names.c --- */
 
-/* How long the kernel may keep an inode's attributes, in seconds. */
-double attr_timeout(const struct shmfs_inode *);
 void shmfs_fuse_lookup(fuse_req_t, fuse_ino_t parent, const char *name);
 void shmfs_fuse_forget(fuse_req_t, fuse_ino_t, uint64_t nlookup);
 void shmfs_fuse_forget_multi(fuse_req_t, size_t count, struct fuse_forget_data *);
@@ -180,7 +198,7 @@ void shmfs_fuse_rmdir(fuse_req_t, fuse_ino_t parent, const char *name);
 void shmfs_fuse_rename(fuse_req_t, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned flags);
 
-/* --- fuse_dir.c --- */
+/* --- dir.c --- */
 
 void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);

@@ -2,11 +2,10 @@
 /*
  * Requests on names.
  *
- * Names are never cached: other processes make and remove segments without
- * telling us, so every walk to a name comes here (an entry timeout of 0).
- * What the walk finds is given along with fresh attributes, which the kernel
- * may use for one jiffy as long as nobody has the file open: that spares the
- * GETATTR behind every LOOKUP.
+ * The kernel caches no names (an entry timeout of 0), for other processes make
+ * and remove segments without telling shmfs.  A lookup brings attributes along.
+ * The kernel may use them for a jiffy while nobody has the file open, which
+ * saves a GETATTR after every LOOKUP.
  */
 #include "fuse/internal.h"
 
@@ -20,17 +19,6 @@
 
 /* Others can make and remove a name while it is being created. */
 #define CREATE_TRIES 10
-
-double attr_timeout(const struct shmfs_inode *inode)
-{
-	/*
-	 * A path is looked up afresh each time, so kept attributes are seen
-	 * only through a descriptor that is open already, for which there are
-	 * none.  (O_PATH descriptors are nobody's business but the kernel's and
-	 * can be a jiffy behind.)
-	 */
-	return atomic_load(&inode->nopen) ? 0 : ONE_JIFFY;
-}
 
 static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const struct stat *st)
 {
@@ -109,7 +97,7 @@ static void reply_dir(fuse_req_t req, shmfs_dir dir)
 		fuse_reply_entry(req, &entry);
 }
 
-/* A reply that the kernel does not take leaves it without the lookup. */
+/* The kernel counts no lookup for a reply that it does not take. */
 static void reply_entry(fuse_req_t req, const struct path *path)
 {
 	struct shmfs_fs *fs = fs_of(req);
@@ -139,7 +127,7 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_entry(req, &path);
 }
 
-/* The directories are always there and are not counted. */
+/* Directories are not counted. */
 static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
 {
 	if (!is_dir(ino))
@@ -199,9 +187,10 @@ static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
 }
 
 /*
- * Make the object, or without O_EXCL open the one that others have made since
- * the kernel found none.  While they make and remove them, it takes a few tries.
- * What is there but never found is no object, such as a directory.
+ * Make the object, or without O_EXCL open the one that another process has made
+ * since the kernel found none.  Other processes can make and remove it again and
+ * again, hence the tries.  A name that is taken and never found is no object,
+ * such as a directory in /dev/shm.
  */
 static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode, int flags,
 		  struct path *path)
@@ -274,7 +263,7 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	reply_entry(req, &path);
 }
 
-/* --- what there is not --- */
+/* --- what cannot be made --- */
 
 void shmfs_fuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
@@ -338,7 +327,7 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		forget_elsewhere(fs, parent, name);
 }
 
-/* Make what the content is to go to; it has the mode of where that comes from. */
+/* Make the object that takes the content. */
 static int make_target(struct shmfs_fs *fs, struct path *to, mode_t mode,
 		       const struct shmfs_caller *caller)
 {
@@ -350,9 +339,9 @@ static int make_target(struct shmfs_fs *fs, struct path *to, mode_t mode,
 }
 
 /*
- * A name that cannot be moved takes the content of the source, as cp(1) would
- * bring it there, and then the source goes.  Whose name it is not could be
- * stopped at that last step: that is left to mv(1), to whom EXDEV says so.
+ * A name that cannot be moved takes the content of the source, and the source is
+ * removed.  A caller who does not own the source may fail at that last step, and
+ * gets EXDEV beforehand: mv(1) then copies.
  */
 static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to, unsigned flags,
 			const struct shmfs_caller *caller)
@@ -381,7 +370,7 @@ static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to,
 	return err == -ENOENT ? 0 : err;
 }
 
-/* The two names are of different backends. */
+/* Rename between backends, within a directory. */
 static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to, unsigned flags,
 			 const struct shmfs_caller *caller)
 {

@@ -5,76 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "fuse/open_order.h"
 #include "fuse/reply.h"
-#include "shmfs/clock.h"
-#include "shmfs/sanitizer.h"
-
-/* Most have no more, and are looked for once. */
-#define FEW_GROUPS 32
-
-/*
- * How many groups the caller has, and up to `size` of them.  libfuse reads
- * /proc and says EIO for whatever open(2) failed with: what we are short of is
- * our error, and who cannot be seen there (another PID namespace) has none.
- */
-static int read_groups(fuse_req_t req, int size, gid_t *list)
-{
-	int count;
-
-	errno = 0;
-	count = fuse_req_getgroups(req, size, list);
-	if (count >= 0 || count == -ENOMEM)
-		return count;
-	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : 0;
-}
-
-/*
- * The groups as they are now: FUSE sends one only.  They can change between
- * being counted and being read, and there are at most NGROUPS_MAX.
- */
-static int load_groups(const struct shmfs_caller *caller, const gid_t **list)
-{
-	struct request_caller *who = (struct request_caller *)caller;
-	int count = who->groups ? who->ngroups : read_groups(who->req, 0, NULL);
-
-	while (!who->groups && count > 0) {
-		int room = count;
-		gid_t *groups = calloc((size_t)room, sizeof(*groups));
-
-		count = groups ? read_groups(who->req, room, groups) : -ENOMEM;
-		if (count <= 0 || count > room) {
-			free(groups);
-			continue;
-		}
-		who->groups = groups;
-		who->ngroups = count;
-	}
-	*list = who->groups;
-	return count;
-}
-
-struct request_caller caller_of(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct request_caller){
-		.caller = { .uid = ctx->uid,
-			    .gid = ctx->gid,
-			    .pid = ctx->pid,
-			    .umask = ctx->umask,
-			    .groups = load_groups },
-		.req = req,
-	};
-}
-
-void caller_clear(struct request_caller *who)
-{
-	free(who->groups);
-}
 
 /* --- attributes --- */
 
@@ -158,8 +91,8 @@ static int set_attr(fuse_req_t req, const struct shmfs_inode *inode, const struc
 }
 
 /*
- * The directories stay as they are.  To set what is so already is no error, nor
- * are times, which have no effect: cp -a, rsync and tar do both to the
+ * Directories do not change.  Setting the mode and owner that a directory has is
+ * no error, and times have no effect: cp -a, rsync and tar do both to the
  * directory that they copy into.
  */
 static int set_dir_attr(struct shmfs_fs *fs, shmfs_dir dir, const struct stat *st, int to_set)
@@ -193,72 +126,6 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 
 /* --- open and close --- */
 
-static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
-{
-	atomic_fetch_add(&file->inode->nopen, 1);
-	pthread_mutex_lock(&fs->open_lock);
-	file->next = fs->open;
-	file->link = &fs->open;
-	if (fs->open)
-		fs->open->link = &file->next;
-	fs->open = file;
-	pthread_mutex_unlock(&fs->open_lock);
-}
-
-void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
-{
-	struct shmfs_inode *inode = file->inode;
-
-	pthread_mutex_lock(&fs->open_lock);
-	*file->link = file->next;
-	if (file->next)
-		file->next->link = file->link;
-	inode->closers[inode->nclosed++ % SHMFS_CLOSERS] =
-		(struct shmfs_closer){ .thread = file->opener, .at = shmfs_now_ns() };
-	pthread_mutex_unlock(&fs->open_lock);
-	shmfs_open_order_acknowledge(file);
-	if (file->bound)
-		shmfs_passthrough_unbind(fs, inode);
-	ops_of(inode)->release(file->handle);
-	atomic_fetch_sub(&inode->nopen, 1);
-	free(file);
-}
-
-int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
-	      pid_t opener, struct shmfs_file **out, struct shmfs_bound *bound)
-{
-	struct shmfs_file *file = calloc(1, sizeof(*file));
-
-	if (!file) {
-		ops_of(inode)->release(handle);
-		return -ENOMEM;
-	}
-	file->inode = inode;
-	file->handle = handle;
-	file->opener = opener;
-	enter(fs, file);
-	*bound = fs->passthrough.on ?
-			 shmfs_passthrough_bind(fs, file) :
-			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
-	if (bound->binding == SHMFS_IO_MOVABLE) {
-		close_file(fs, file);
-		return -ESTALE;
-	}
-	*out = file;
-	return 0;
-}
-
-void close_files(struct shmfs_fs *fs)
-{
-	while (fs->open) {
-		struct shmfs_file *file = fs->open;
-
-		fs->open = file->next;
-		ops_of(file->inode)->release(file->handle);
-		free(file);
-	}
-}
-
 void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_fs *fs = fs_of(req);
@@ -277,10 +144,10 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/*
-	 * Attributes that the walk to here brought are kept for a jiffy, long
-	 * enough for another process to resize before an fstat(2): drop them.
-	 * (A negative offset: attributes alone, for which the kernel takes no
-	 * lock that the opener may hold.)
+	 * The kernel may keep the attributes of the walk for a jiffy, and another
+	 * process can resize the file before an fstat(2) in that time: drop them.
+	 * A negative offset means attributes alone, for which the kernel takes no
+	 * lock that the opener may hold.
 	 */
 	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
 	if (shmfs_reply_open(req, fi, file, bound) != 0)
@@ -314,73 +181,3 @@ void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	close_file(fs_of(req), file_of(fi));
 	reply_error(req, 0);
 }
-
-/* --- the table --- */
-
-/* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */
-static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	if (wanted)
-		fuse_set_feature_flag(conn, capability);
-	else
-		fuse_unset_feature_flag(conn, capability);
-#else
-	if (wanted)
-		conn->want |= conn->capable & capability;
-	else
-		conn->want &= ~capability;
-#endif
-}
-
-static void on_init(void *userdata, struct fuse_conn_info *conn)
-{
-	struct shmfs_fs *fs = userdata;
-
-	/* The kernel asks for ACLs when it checks who may; a default one replaces the umask. */
-	want(conn, FUSE_CAP_POSIX_ACL, true);
-	want(conn, FUSE_CAP_DONT_MASK, true);
-	/*
-	 * Long replies are spliced (fuse_io.c), requests are read.  That a reply
-	 * goes out before the request that it lets come, ThreadSanitizer sees of
-	 * write(2) and read(2), and not of splice(2).
-	 */
-	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
-	want(conn, FUSE_CAP_SPLICE_READ, false);
-	shmfs_reply_init(&fs->passthrough, conn);
-	if (conn->max_write > MAX_TRANSFER)
-		conn->max_write = MAX_TRANSFER;
-}
-
-const struct fuse_lowlevel_ops shmfs_fuse_operations = {
-	.init = on_init,
-	.lookup = shmfs_fuse_lookup,
-	.forget = shmfs_fuse_forget,
-	.forget_multi = shmfs_fuse_forget_multi,
-	.getattr = shmfs_fuse_getattr,
-	.setattr = shmfs_fuse_setattr,
-	.getxattr = shmfs_fuse_getxattr,
-	.setxattr = shmfs_fuse_setxattr,
-	.listxattr = shmfs_fuse_listxattr,
-	.removexattr = shmfs_fuse_removexattr,
-	.create = shmfs_fuse_create,
-	.mknod = shmfs_fuse_mknod,
-	.mkdir = shmfs_fuse_mkdir,
-	.symlink = shmfs_fuse_symlink,
-	.link = shmfs_fuse_link,
-	.unlink = shmfs_fuse_unlink,
-	.rmdir = shmfs_fuse_rmdir,
-	.rename = shmfs_fuse_rename,
-	.open = shmfs_fuse_open,
-	.read = shmfs_fuse_read,
-	.write = shmfs_fuse_write,
-	.flush = shmfs_fuse_flush,
-	.release = shmfs_fuse_release,
-	.fallocate = shmfs_fuse_fallocate,
-	.lseek = shmfs_fuse_lseek,
-	.copy_file_range = shmfs_fuse_copy_file_range,
-	.opendir = shmfs_fuse_opendir,
-	.readdir = shmfs_fuse_readdir,
-	.releasedir = shmfs_fuse_releasedir,
-	.statfs = shmfs_fuse_statfs,
-};

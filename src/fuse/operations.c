@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of requests, and what is agreed with the kernel before the first of them. */
+#include "fuse/internal.h"
+
+#include "fuse/reply.h"
+#include "shmfs/sanitizer.h"
+
+/* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */
+static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	if (wanted)
+		fuse_set_feature_flag(conn, capability);
+	else
+		fuse_unset_feature_flag(conn, capability);
+#else
+	if (wanted)
+		conn->want |= conn->capable & capability;
+	else
+		conn->want &= ~capability;
+#endif
+}
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct shmfs_fs *fs = userdata;
+
+	/* The kernel asks for ACLs when it checks who may; a default one replaces the umask. */
+	want(conn, FUSE_CAP_POSIX_ACL, true);
+	want(conn, FUSE_CAP_DONT_MASK, true);
+	/*
+	 * Long replies are spliced (fuse_io.c), requests are read.  That a reply
+	 * goes out before the request that it lets come, ThreadSanitizer sees of
+	 * write(2) and read(2), and not of splice(2).
+	 */
+	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
+	want(conn, FUSE_CAP_SPLICE_READ, false);
+	shmfs_reply_init(&fs->passthrough, conn);
+	if (conn->max_write > MAX_TRANSFER)
+		conn->max_write = MAX_TRANSFER;
+}
+
+const struct fuse_lowlevel_ops shmfs_fuse_operations = {
+	.init = on_init,
+	.lookup = shmfs_fuse_lookup,
+	.forget = shmfs_fuse_forget,
+	.forget_multi = shmfs_fuse_forget_multi,
+	.getattr = shmfs_fuse_getattr,
+	.setattr = shmfs_fuse_setattr,
+	.getxattr = shmfs_fuse_getxattr,
+	.setxattr = shmfs_fuse_setxattr,
+	.listxattr = shmfs_fuse_listxattr,
+	.removexattr = shmfs_fuse_removexattr,
+	.create = shmfs_fuse_create,
+	.mknod = shmfs_fuse_mknod,
+	.mkdir = shmfs_fuse_mkdir,
+	.symlink = shmfs_fuse_symlink,
+	.link = shmfs_fuse_link,
+	.unlink = shmfs_fuse_unlink,
+	.rmdir = shmfs_fuse_rmdir,
+	.rename = shmfs_fuse_rename,
+	.open = shmfs_fuse_open,
+	.read = shmfs_fuse_read,
+	.write = shmfs_fuse_write,
+	.flush = shmfs_fuse_flush,
+	.release = shmfs_fuse_release,
+	.fallocate = shmfs_fuse_fallocate,
+	.lseek = shmfs_fuse_lseek,
+	.copy_file_range = shmfs_fuse_copy_file_range,
+	.opendir = shmfs_fuse_opendir,
+	.readdir = shmfs_fuse_readdir,
+	.releasedir = shmfs_fuse_releasedir,
+	.statfs = shmfs_fuse_statfs,
+};
