@@ -23,7 +23,7 @@ work=$(mktemp -d)
 trap 'rm -r -- "$work"' EXIT
 
 # Programs that a unit names have to exist: those that were built.
-sed "s|^ExecStart=[^ ]*/shmfs |ExecStart=$shmfs |" "$service" >"$work/shmfs@.service"
+sed "s|^ExecStart=\"[^\"]*/shmfs\" |ExecStart=\"$shmfs\" |" "$service" >"$work/shmfs@.service"
 cp -- "$mount" "$work/mnt-shm.mount"
 said=$(systemd-analyze verify --man=no "$work/shmfs@mnt-shm.service" "$work/mnt-shm.mount" 2>&1) ||
 	said="status $?: $said"
@@ -31,7 +31,7 @@ if [ -n "$said" ]; then
 	echo "FAILED: systemd-analyze verify: $said"
 	exit 1
 fi
-grep -q "^ExecStart=$shmfs " "$work/shmfs@.service" || {
+grep -q "^ExecStart=\"$shmfs\" " "$work/shmfs@.service" || {
 	echo "FAILED: the service does not start shmfs"
 	exit 1
 }

@@ -40,10 +40,10 @@ apt_install() {
 
 use_package() {
 	mkdir /mnt/shm
-	mount -t shmfs shmfs /mnt/shm -o size=64K
+	mount -t shmfs shmfs /mnt/shm -o min_size=64K
 	echo hi >/mnt/shm/3148
 	[ "$(tr -d '\000' </mnt/shm/3148)" = hi ] || fail "what was written is not there"
-	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "size= has no effect"
+	[ "$(stat -c %s /mnt/shm/3148)" -eq 65536 ] || fail "min_size= has no effect"
 	findmnt -n -t fuse.shmfs /mnt/shm >/dev/null || fail "not in the list of mounts"
 	key=$(shmfs-key /etc/passwd A)
 	echo configured >"/mnt/shm/$key"

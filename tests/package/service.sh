@@ -87,7 +87,7 @@ prepare() {
 	units=/etc/systemd/system
 	cp /usr/share/doc/shmfs/examples/mnt-shm.mount "$units"
 	mkdir "$units/shmfs@.service.d"
-	printf '[Service]\nEnvironment="SHMFS_OPTIONS=-o size=64K,keys=hex"\n' \
+	printf '[Service]\nEnvironment="SHMFS_OPTIONS=-o min_size=64K,keys=hex"\n' \
 		>"$units/shmfs@.service.d/options.conf"
 	cat >"$units/probe.service" <<-END
 		[Unit]
