@@ -53,13 +53,11 @@ static struct shmfs_object **find_link(struct shmfs_object_table *table, uint64_
 	return link;
 }
 
-/* Identities that differ above bit 32 may have one number: they are doors to one file. */
-static struct shmfs_object **number_link(struct shmfs_object_table *table, uint32_t number,
-					 uint64_t identity)
+static struct shmfs_object **number_link(struct shmfs_object_table *table, uint32_t number)
 {
 	struct shmfs_object **link = &table->numbers[bucket_of(number, table->nbuckets)];
 
-	while (*link && ((*link)->number != number || ((*link)->identity ^ identity) >> 32 != 0))
+	while (*link && (*link)->number != number)
 		link = &(*link)->next_number;
 	return link;
 }
@@ -160,7 +158,7 @@ static void give_number(struct shmfs_object_table *table, struct shmfs_object *o
 
 	if (!object->number)
 		object->number = number_of(object->identity);
-	while (*(link = number_link(table, object->number, object->identity))) {
+	while (*(link = number_link(table, object->number))) {
 		table->last_spare = number_of(table->last_spare + 1);
 		object->number = SPARE_NUMBERS | table->last_spare;
 	}
@@ -226,7 +224,7 @@ void shmfs_object_put(struct shmfs_object *object)
 	last = --object->references == 0;
 	if (last) {
 		take_out(table, object);
-		*number_link(table, object->number, object->identity) = object->next_number;
+		*number_link(table, object->number) = object->next_number;
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (!last)
@@ -318,7 +316,7 @@ struct shmfs_object *shmfs_object_by_ino(struct shmfs_backend *backend, ino_t in
 	if (ino >> 29 != backend->number)
 		return NULL;
 	pthread_mutex_lock(&table->lock);
-	object = *number_link(table, (uint32_t)ino & NUMBER_MASK, 0);
+	object = *number_link(table, (uint32_t)ino & NUMBER_MASK);
 	if (object)
 		object->references++;
 	pthread_mutex_unlock(&table->lock);

@@ -93,6 +93,12 @@ static void all_paths_to_a_file_have_its_number(void **state)
 	assert_int_equal(inode_of(SEGMENT), inode_of(by_id(id)));
 	assert_int_equal(inode_of(SEGMENT), inode_of(MNT "/0xc4c"));
 	assert_int_equal(inode_of(OBJECT), inode_of(MNT "/.by-name/frames"));
+	/* A segment that was replaced by a resize has another id. */
+	ino_t inode = inode_of(SEGMENT);
+	must(truncate(SEGMENT, 3 * PAGE));
+	assert_int_not_equal(segment_find(KEY), id);
+	assert_int_equal(inode_of(SEGMENT), inode);
+	assert_int_equal(inode_of(by_id(segment_find(KEY))), inode);
 }
 
 /* A program that finds another number takes the file for another one. */
