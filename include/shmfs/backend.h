@@ -99,7 +99,8 @@ struct shmfs_extent {
 
 /*
  * One entry of a listing: a name, and the identity of the object that it leads
- * to.  Returns 0 to go on, anything else to stop.
+ * to.  Returns 0 to go on, anything else to stop.  The backend may hold a lock
+ * meanwhile: of its slots only check_unused() may be called.
  */
 typedef int shmfs_list_fn(const struct shmfs_name *name, uint64_t identity, void *arg);
 
@@ -135,6 +136,18 @@ struct shmfs_backend_ops {
 	/* Remove the name.  The memory goes with its last user. */
 	int (*remove)(const struct shmfs_view *, const struct shmfs_name *,
 		      const struct shmfs_caller *);
+
+	/*
+	 * Does any process use the object of that name, this one included?  0: none
+	 * does, -EBUSY: one does, or another errno where it is not known.  With
+	 * `since` it is enough that the object has not changed since that time, by
+	 * CLOCK_REALTIME, when none used it.
+	 */
+	int (*check_unused)(const struct shmfs_view *, const struct shmfs_name *,
+			    const struct timespec *since);
+	/* Remove the name of an object that no process uses; -EBUSY if one does. */
+	int (*remove_unused)(const struct shmfs_view *, const struct shmfs_name *,
+			     const struct shmfs_caller *);
 
 	/* renameat2(2) with its flags; -EXDEV where names are not movable. */
 	int (*rename)(const struct shmfs_view *, const struct shmfs_name *from,

@@ -26,6 +26,7 @@ struct shmfs_name {
 	enum shmfs_space space;
 	uint32_t number;  /* the key or the shmid; 0 in SHMFS_SPACE_POSIX */
 	uint32_t dir;	  /* number of the directory that it is in, such as a PID; mostly 0 */
+	bool deleted;	  /* in a listing: a segment that is marked for destruction */
 	const char *text; /* the name as it was spelled */
 };
 

@@ -51,6 +51,8 @@ static const struct shmfs_backend_ops posix_ops = {
 	.list = posix_list,
 	.create = posix_create,
 	.remove = posix_remove,
+	.check_unused = posix_check_unused,
+	.remove_unused = posix_remove_unused,
 	.rename = posix_rename,
 	.statfs = posix_statfs,
 	.stat_names = posix_stat_names,
@@ -97,6 +99,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be->config = *config;
 	be->dev = dir.st_dev;
 	posix_mounts_init(&be->mounts, config->proc_dir, config->dir);
+	pthread_mutex_init(&be->unused_lock, NULL);
 	*out = &be->base;
 	return 0;
 }
@@ -104,6 +107,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 void shmfs_posix_free(struct shmfs_backend *base)
 {
 	posix_mounts_clear(&backend(base)->mounts);
+	pthread_mutex_destroy(&backend(base)->unused_lock);
 	close(backend(base)->config.dir);
 	shmfs_object_table_destroy(&base->objects);
 	free(base);

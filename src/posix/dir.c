@@ -43,7 +43,9 @@ static struct stat stat_of(const struct statx *stx)
 
 int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat *st)
 {
-	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	const bool is_path = *name == '/';
+	const int flags =
+		(is_path ? 0 : AT_SYMLINK_NOFOLLOW) | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
 	struct statx stx;
 	struct stat now;
 
@@ -51,7 +53,7 @@ int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat
 		return -errno;
 	now = stat_of(&stx);
 	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev ||
-	    (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+	    (!is_path && (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT)))
 		return -ENOENT;
 	*st = now;
 	return 0;
@@ -74,7 +76,10 @@ int posix_dir_open(const struct posix_backend *be, const char *name, int flags, 
 	/* If the name is a FIFO's now, do not wait for a writer. */
 	if (!(flags & O_PATH))
 		flags |= O_NONBLOCK;
-	fd = open_within(be->config.dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
+	if (*name == '/')
+		fd = open(name, flags | O_CLOEXEC);
+	else
+		fd = open_within(be->config.dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ELOOP || errno == EXDEV ? -ENOENT : -errno;
 	if (fstat(fd, &st) != 0)

@@ -6,6 +6,7 @@
  *   dir.c      the directory
  *   object.c   the record of an object, ways to it, its attributes
  *   names.c, handle.c, xattr.c   slots of the interface
+ *   unused.c                     slots that ask whether anybody uses an object
  *   backend.c  their table
  */
 #ifndef SHMFS_POSIX_INTERNAL_H
@@ -31,7 +32,8 @@ struct posix_backend {
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
 	struct posix_mounts mounts;
-	atomic_uint nkept; /* objects with a kept descriptor */
+	atomic_uint nkept;	     /* objects with a kept descriptor */
+	pthread_mutex_t unused_lock; /* held while an object is tried for users; no lock under it */
 };
 
 struct posix_handle {
@@ -55,7 +57,9 @@ struct posix_object {
 
 /*
  * Attributes of the object that has the name.  -ENOENT for whatever else is
- * there: no regular file, or something that is mounted.
+ * there: no regular file, or something that is mounted.  A path of /proc, which
+ * begins with a slash as no name does, leads to an object that a process has
+ * open or mapped.
  */
 int posix_dir_stat(const struct posix_backend *, const char *name, struct stat *);
 /* Open the object that has the name, and give its inode number.  -ENOENT as above. */
@@ -139,6 +143,13 @@ int posix_list(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
 int posix_remove(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *);
 int posix_rename(const struct shmfs_view *, const struct shmfs_name *from,
 		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
+
+/* --- unused.c --- */
+
+int posix_check_unused(const struct shmfs_view *, const struct shmfs_name *,
+		       const struct timespec *since);
+int posix_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
+			const struct shmfs_caller *);
 
 /* --- mounts.c --- */
 

@@ -14,13 +14,22 @@ static struct posix_backend *backend(const struct shmfs_view *view)
 	return (struct posix_backend *)view->backend;
 }
 
+/* Through a process, the caller's right to look into that is needed as well. */
+static int stat_as_caller(const struct posix_backend *be, const char *path,
+			  const struct shmfs_caller *caller, struct stat *st)
+{
+	SHMFS_AS_CALLER(err, caller);
+
+	return err ? err : posix_dir_stat(be, path, st);
+}
+
 int posix_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
 		 const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
 	struct stat now;
-	int err = posix_dir_stat(backend(view), name->text, &now);
+	int err = *name->text == '/' ? stat_as_caller(backend(view), name->text, caller, &now) :
+				       posix_dir_stat(backend(view), name->text, &now);
 
-	(void)caller;
 	if (!err)
 		err = posix_object_get(view->backend, now.st_ino, name->text, out);
 	if (!err)

@@ -287,7 +287,7 @@ bool posix_object_is_named(struct posix_object *obj)
 {
 	struct stat st;
 
-	return posix_dir_stat(backend_of(obj), obj->name, &st) == 0 &&
+	return *obj->name != '/' && posix_dir_stat(backend_of(obj), obj->name, &st) == 0 &&
 	       st.st_ino == obj->base.identity;
 }
 

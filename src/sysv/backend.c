@@ -130,6 +130,7 @@ static int list_row(const struct shmfs_sysv_row *row, void *arg)
 		name.number = row->key;
 	} else {
 		name.number = (uint32_t)row->id;
+		name.deleted = row->mode & SYSV_MODE_DEST;
 	}
 	return list->fn(&name, (uint64_t)row->id, list->arg);
 }
@@ -452,6 +453,7 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 /* What both views of a segment have. */
 #define SYSV_OPS \
 	.lookup = sysv_lookup, .list = sysv_list, .create = sysv_create, .remove = sysv_remove, \
+	.check_unused = sysv_check_unused, .remove_unused = sysv_remove_unused, \
 	.rename = sysv_rename, .statfs = sysv_statfs, .stat_names = sysv_stat_names, \
 	.object_free = sysv_object_free, .getattr = sysv_getattr, .chmod = sysv_chmod, \
 	.chown = sysv_chown, .utimens = sysv_utimens, .xattrs = sysv_xattrs, \

@@ -259,6 +259,13 @@ bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller 
 /* Can this process open the files behind its mappings? */
 bool sysv_descriptors_work(const char *proc_dir);
 
+/* --- unused.c --- */
+
+int sysv_check_unused(const struct shmfs_view *, const struct shmfs_name *,
+		      const struct timespec *since);
+int sysv_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
+		       const struct shmfs_caller *);
+
 /* --- usage.c --- */
 
 int sysv_usage_init(struct sysv_usage *, const char *proc_dir);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Does anybody use an object?
+ *
+ * The kernel grants a lease for writing if nothing but the asker has the file
+ * open; what is mapped is open as well (fs/locks.c, check_conflicting_open()).
+ * So it counts processes that nobody sees.  A lease is for the owner of a file,
+ * or takes CAP_LEASE.  While it is held, others wait in open(2): unlinking
+ * under it removes nothing that has come into use.
+ */
+#include "posix/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shmfs/cleanup.h"
+
+/*
+ * A descriptor of the object with a lease; -EBUSY if somebody uses it.
+ * Our own look must not be taken for a use by another thread: unused_lock is held.
+ */
+static int open_leased(const struct posix_backend *be, const char *name)
+{
+	SHMFS_AUTO_FD int fd = openat(be->config.dir, name,
+				      O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+
+	if (fd < 0) /* EWOULDBLOCK: somebody else has a lease */
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)
+		return errno == EAGAIN ? -EBUSY : -errno;
+	return shmfs_steal_fd(&fd);
+}
+
+static bool is_older(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *name,
+		       const struct timespec *since)
+{
+	struct posix_backend *be = (struct posix_backend *)view->backend;
+	SHMFS_AUTO_FD int fd = -1;
+	struct stat st;
+	int err = posix_dir_stat(be, name->text, &st);
+
+	if (err || (since && is_older(&st.st_ctim, since)))
+		return err;
+	SHMFS_LOCKED(&be->unused_lock);
+	fd = open_leased(be, name->text);
+	return fd < 0 ? fd : 0;
+}
+
+/* Is the lease still ours, and the file still that of the name? */
+static int check_leased(const struct posix_backend *be, const char *name, int fd)
+{
+	struct stat st;
+	struct stat leased;
+	int err = posix_dir_stat(be, name, &st);
+
+	if (!err && (fstat(fd, &leased) != 0 || st.st_ino != leased.st_ino))
+		err = -EBUSY;
+	if (!err && fcntl(fd, F_GETLEASE) != F_WRLCK)
+		err = -EBUSY;
+	return err;
+}
+
+int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *name,
+			const struct shmfs_caller *caller)
+{
+	struct posix_backend *be = (struct posix_backend *)view->backend;
+	SHMFS_AUTO_FD int fd = -1;
+	struct stat st;
+	int err = posix_dir_stat(be, name->text, &st);
+
+	if (err)
+		return err;
+	SHMFS_LOCKED(&be->unused_lock);
+	fd = open_leased(be, name->text);
+	err = fd < 0 ? fd : check_leased(be, name->text, fd);
+	if (err)
+		return err;
+	SHMFS_AS_CALLER(refused, caller);
+	if (refused)
+		return refused;
+	return unlinkat(be->config.dir, name->text, 0) == 0 ? 0 : -errno;
+}
