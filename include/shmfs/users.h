@@ -13,8 +13,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "shmfs/caller.h"
+#include "shmfs/object.h"
 
 /* A file by what a mapping and a descriptor show of it. */
 struct shmfs_file_id {
@@ -24,6 +26,16 @@ struct shmfs_file_id {
 
 /* The device of all segments of our IPC namespace; their inode number is the shmid. */
 #define SHMFS_SEGMENTS ((dev_t)-1)
+/* The device of all POSIX objects; their inode number is that of the file. */
+#define SHMFS_OBJECTS ((dev_t)-2)
+/*
+ * The devices of all files of mounts of shmfs that show the same memory, ours
+ * and others.  Their inode number is that of the file without what tells
+ * backend and variant (object.h, inode numbers).
+ */
+#define SHMFS_SEGMENT_FILES ((dev_t)-3)
+#define SHMFS_OBJECT_FILES ((dev_t)-4)
+#define SHMFS_FILE_NUMBER(ino) ((ino) & (SHMFS_INO_VARIANT - 1))
 
 enum shmfs_use_kind {
 	SHMFS_USE_ATTACHED, /* a segment, by shmat(2) */
@@ -55,7 +67,10 @@ struct shmfs_users_snapshot {
 	size_t nuses;
 	const struct shmfs_process *processes; /* those with a use; sorted by pid */
 	size_t nprocesses;
+	const uint32_t *by_process; /* the indexes of all uses, sorted by pid, then as they are */
 	const char *names;
+	const char *proc_dir;
+	struct timespec taken_at; /* CLOCK_REALTIME; the snapshot was begun no earlier */
 	/* Every process on the host was seen, and all of it. */
 	bool complete;
 };
@@ -63,6 +78,8 @@ struct shmfs_users_snapshot {
 struct shmfs_users_config {
 	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
 	dev_t objects;		    /* of the directory of the POSIX objects */
+	unsigned segment_number;    /* struct shmfs_backend.number of segments */
+	unsigned object_number;	    /* and of objects */
 	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 
@@ -88,14 +105,20 @@ void shmfs_users_put(struct shmfs_users *, const struct shmfs_users_snapshot *);
 /* The uses of one file: the first of *count, or NULL. */
 const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *,
 				       const struct shmfs_file_id *, size_t *count);
+/* The indexes of the uses of one process: the first of *count. */
+const uint32_t *shmfs_users_of_process(const struct shmfs_users_snapshot *, pid_t, size_t *count);
 /* The last part of the path that /proc shows, "" where it was not kept. */
 static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snapshot,
 					 const struct shmfs_use *use)
 {
 	return snapshot->names + use->name;
 }
+/* A path to the file through the process. */
+#define SHMFS_USE_PATH 128
+void shmfs_use_path(const struct shmfs_users_snapshot *, const struct shmfs_use *,
+		    char path[static SHMFS_USE_PATH]);
 /* May this thread, which acts as the caller, look into the process (PTRACE_MODE_READ)? */
-bool shmfs_users_may_see(const struct shmfs_users *, pid_t);
+bool shmfs_users_may_see(const struct shmfs_users_snapshot *, pid_t);
 
 /* --- the values of extended attributes --- */
 

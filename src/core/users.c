@@ -43,6 +43,7 @@
 struct snapshot {
 	struct shmfs_users_snapshot public;
 	struct users_sheet *sheet; /* owned */
+	uint32_t *index;	   /* owned */
 	unsigned references;	   /* guarded by users->lock */
 	uint64_t taken_at;	   /* when it was begun; CLOCK_MONOTONIC, ns */
 	uint64_t cost;
@@ -50,7 +51,8 @@ struct snapshot {
 
 struct shmfs_users {
 	struct shmfs_users_config config;
-	struct users_scope scope; /* without `pids`; `mount` is set before requests are served */
+	struct users_scope
+		scope; /* without `pids` and `mounts`; `mount` is set before requests are served */
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t taken;
@@ -91,8 +93,10 @@ int shmfs_users_new(const struct shmfs_users_config *config, struct shmfs_users 
 	if (!users)
 		return -ENOMEM;
 	users->config = *config;
-	users->scope =
-		(struct users_scope){ .proc_dir = config->proc_dir, .objects = config->objects };
+	users->scope = (struct users_scope){ .proc_dir = config->proc_dir,
+					     .objects = config->objects,
+					     .segment_number = config->segment_number,
+					     .object_number = config->object_number };
 	err = find_devices(&users->scope);
 	if (err) {
 		free(users);
@@ -267,18 +271,11 @@ static int read_all(const struct users_scope *scope, struct users_sheet *sheet)
 
 /* --- snapshots --- */
 
-static int compare_files(const struct shmfs_file_id *a, const struct shmfs_file_id *b)
-{
-	if (a->dev != b->dev)
-		return a->dev > b->dev ? 1 : -1;
-	return (a->ino > b->ino) - (a->ino < b->ino);
-}
-
 static int compare_uses(const void *a, const void *b)
 {
 	const struct shmfs_use *x = a;
 	const struct shmfs_use *y = b;
-	int order = compare_files(&x->file, &y->file);
+	int order = users_compare_files(&x->file, &y->file);
 
 	if (order == 0)
 		order = (x->pid > y->pid) - (x->pid < y->pid);
@@ -303,8 +300,35 @@ static void sort_uses(struct users_sheet *sheet)
 	sheet->nuses = count;
 }
 
+static int compare_by_process(const void *a, const void *b, void *uses)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+	pid_t p = ((const struct shmfs_use *)uses)[x].pid;
+	pid_t q = ((const struct shmfs_use *)uses)[y].pid;
+
+	return p == q ? (x > y) - (x < y) : (p > q) - (p < q);
+}
+
+/* Where the uses of each process are. */
+static int index_processes(struct snapshot *snapshot)
+{
+	size_t count = snapshot->public.nuses;
+	uint32_t *index = calloc(count ? count : 1, sizeof(*index));
+
+	if (!index)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		index[i] = (uint32_t)i;
+	qsort_r(index, count, sizeof(*index), compare_by_process, snapshot->sheet->uses);
+	snapshot->index = index;
+	snapshot->public.by_process = index;
+	return 0;
+}
+
 static void free_snapshot(struct snapshot *snapshot)
 {
+	free(snapshot->index);
 	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
 	free(snapshot);
 }
@@ -334,10 +358,14 @@ static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snaps
 	struct users_scope scope = users->scope;
 	struct users_sheet *sheet = snapshot->sheet;
 	struct pids pids = { 0 };
+	struct timespec taken_at;
 	int err = list_processes(scope.proc_dir, &pids);
 
+	/* What the kernel stamps files with, by which a later change can be told. */
+	clock_gettime(CLOCK_REALTIME_COARSE, &taken_at);
 	if (!err)
 		err = find_self(scope.proc_dir, &scope.self);
+	users_find_mounts(&scope);
 	scope.pids = pids.list;
 	scope.npids = pids.count;
 	if (!err)
@@ -352,10 +380,13 @@ static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snaps
 		.processes = sheet->processes,
 		.nprocesses = sheet->nprocesses,
 		.names = sheet->names,
+		.proc_dir = scope.proc_dir,
+		.taken_at = taken_at,
 		.complete = sheet->nunseen == 0 && sees_all(scope.proc_dir),
 	};
+	err = index_processes(snapshot);
 	snapshot->cost = shmfs_now_ns() - snapshot->taken_at;
-	return 0;
+	return err;
 }
 
 static int take_snapshot(const struct shmfs_users *users, struct snapshot **out)
@@ -447,40 +478,4 @@ void shmfs_users_free(struct shmfs_users *users)
 	pthread_cond_destroy(&users->taken);
 	pthread_mutex_destroy(&users->lock);
 	free(users);
-}
-
-/* --- answers --- */
-
-const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *snapshot,
-				       const struct shmfs_file_id *file, size_t *count)
-{
-	const struct shmfs_use *uses = snapshot->uses;
-	size_t first = 0;
-	size_t end = snapshot->nuses;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-
-		if (compare_files(&uses[middle].file, file) < 0)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	for (end = first; end < snapshot->nuses && compare_files(&uses[end].file, file) == 0;)
-		end++;
-	*count = end - first;
-	return *count ? &uses[first] : NULL;
-}
-
-/*
- * Reading a link of /proc/PID/ns asks for the right and waits for nothing
- * (fs/proc/namespaces.c, proc_ns_readlink()).
- */
-bool shmfs_users_may_see(const struct shmfs_users *users, pid_t pid)
-{
-	char path[128];
-	char link;
-
-	snprintf(path, sizeof(path), "%s/%d/ns/pid", users->config.proc_dir, (int)pid);
-	return readlink(path, &link, 1) > 0;
 }

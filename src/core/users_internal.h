@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between users.c, which keeps and shares snapshots, users_scan.c, which goes
- * through all processes in a process of its own, and users_process.c, which
- * reads one of them.
+ * Between the files that make snapshots, from the bottom up:
+ *
+ *   users_reading.c   what reading a process is made of
+ *   users_process.c   reads one process
+ *   users_scan.c      goes through all, in a process of its own
+ *   users_mounts.c    finds other mounts of shmfs
+ *   users.c           keeps and shares snapshots
+ *   users_answers.c   what they say
  */
 #ifndef SHMFS_USERS_INTERNAL_H
 #define SHMFS_USERS_INTERNAL_H
@@ -25,12 +30,17 @@
 #define USERS_BUFFER ((size_t)20 << 10)
 #define USERS_NAMESPACE 32
 #define USERS_SLOTS 1024
+#define USERS_MOUNTS 16
 
 /* What is looked for, and where. */
 struct users_scope {
 	const char *proc_dir; /* borrowed */
 	dev_t objects;
-	dev_t mount; /* ours; 0: not known yet */
+	dev_t mount;		    /* ours; 0: not known yet */
+	dev_t mounts[USERS_MOUNTS]; /* of shmfs that show the same memory, ours included */
+	size_t nmounts;
+	unsigned segment_number;
+	unsigned object_number;
 	dev_t segments[SEGMENT_DEVICES];
 	size_t nsegments;
 	const pid_t *pids; /* borrowed; sorted */
@@ -53,6 +63,9 @@ struct users_sheet {
 	char names[NAMES_MAX];
 };
 
+/* Find the mounts for a scope that has ours. */
+void users_find_mounts(struct users_scope *);
+
 /*
  * Read the processes from sheet->at on.  Allocates nothing: it runs in the
  * child of a process with threads.  Returns 0, or a negative errno that says
@@ -61,7 +74,15 @@ struct users_sheet {
  */
 int users_scan(const struct users_scope *, struct users_sheet *);
 
-/* --- between users_scan.c and users_process.c --- */
+/* The order of the uses of a snapshot. */
+static inline int users_compare_files(const struct shmfs_file_id *a, const struct shmfs_file_id *b)
+{
+	if (a->dev != b->dev)
+		return a->dev > b->dev ? 1 : -1;
+	return (a->ino > b->ino) - (a->ino < b->ino);
+}
+
+/* --- for one process: users_reading.c --- */
 
 /* One pass. */
 struct users_pass {
@@ -88,6 +109,9 @@ struct users_reading {
 	unsigned slots[USERS_SLOTS];
 };
 
+/* What a process may take without being charged for it, of processor time. */
+#define USERS_USUAL_NS 1000000u
+uint64_t users_cpu_time(void);
 /* The reading goes on: tell the daemon, and set `cut` if it takes too long. */
 void users_tick(struct users_reading *);
 /* Keep a copy of a name; its offset, or 0, where an empty name is. */
@@ -97,6 +121,8 @@ void users_read_namespace(int process, char name[static USERS_NAMESPACE]);
 typedef void users_entry_fn(struct users_reading *, int dir, const char *name);
 /* Call `fn` for every number in a directory of the process. */
 int users_each_number(struct users_reading *, const char *name, users_entry_fn *fn);
+
+/* --- users_process.c --- */
 
 /*
  * Keep what `dir` shows as mapped and open.  -ESRCH when there are no mappings

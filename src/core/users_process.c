@@ -80,7 +80,7 @@ static void keep_use(struct users_reading *reading, const struct shmfs_use *use,
 	kept->pid = reading->pid;
 	kept->count = 1;
 	kept->is_self = reading->pid == reading->pass->scope->self;
-	if (use->file.dev == reading->pass->scope->objects)
+	if (use->file.dev == SHMFS_OBJECTS)
 		kept->name = keep_last_part(reading, path);
 }
 
@@ -111,18 +111,33 @@ static bool contains(const dev_t *devices, size_t count, dev_t dev)
 	return false;
 }
 
+/* A file of a mount of shmfs, by its number (object.h). */
+static bool take_number(const struct users_scope *scope, struct shmfs_file_id *file)
+{
+	unsigned backend = (unsigned)(file->ino >> 29) & 7;
+
+	file->ino = SHMFS_FILE_NUMBER(file->ino);
+	if (backend == scope->segment_number)
+		file->dev = SHMFS_SEGMENT_FILES;
+	else
+		file->dev = SHMFS_OBJECT_FILES;
+	return backend == scope->segment_number || backend == scope->object_number;
+}
+
 /* Is the file shared memory of ours?  Then *use says which, and in which way it is mapped. */
 static bool classify(struct users_reading *reading, struct shmfs_file_id file, const char *path,
 		     struct shmfs_use *use)
 {
 	const struct users_scope *scope = reading->pass->scope;
 
-	if (!file.dev)
-		return false;
 	use->file = file;
 	use->kind = SHMFS_USE_MAPPED;
-	if (file.dev == scope->objects || file.dev == scope->mount)
+	if (contains(scope->mounts, scope->nmounts, file.dev))
+		return take_number(scope, &use->file);
+	if (file.dev && file.dev == scope->objects) {
+		use->file.dev = SHMFS_OBJECTS;
 		return true;
+	}
 	if (!contains(scope->segments, scope->nsegments, file.dev) ||
 	    strncmp(path, "/SYSV", 5) != 0 || !is_in_our_namespace(reading))
 		return false;

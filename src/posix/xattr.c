@@ -42,8 +42,9 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 	struct posix_object *obj = context;
 	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
 	const struct shmfs_users_query query = {
-		.files = { { be->dev, posix_object_identity(obj) },
-			   { be->base.mount_dev, shmfs_object_ino(&obj->base, 0) } },
+		.files = { { SHMFS_OBJECTS, posix_object_identity(obj) },
+			   { SHMFS_OBJECT_FILES,
+			     SHMFS_FILE_NUMBER(shmfs_object_ino(&obj->base, 0)) } },
 		.open = true,
 		.format = (enum shmfs_users_format)field,
 	};

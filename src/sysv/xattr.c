@@ -118,7 +118,7 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 		return err;
 
 	const struct shmfs_users_query query = {
-		.files = { { be->base.mount_dev, shmfs_object_ino(context, 0) },
+		.files = { { SHMFS_SEGMENT_FILES, SHMFS_FILE_NUMBER(shmfs_object_ino(context, 0)) },
 			   { snapshot.gone ? 0 : SHMFS_SEGMENTS, (ino_t)snapshot.id } },
 		.open = field == SHMFS_USERS_FULL,
 		.format = (enum shmfs_users_format)field,

@@ -65,7 +65,7 @@ static void check_use(const struct shmfs_use *use, const uint8_t *mappings, size
 	if (use->file.dev == SHMFS_SEGMENTS)
 		check(contains(mappings, len, "/SYSV"));
 	else
-		check(use->file.dev == OBJECT_DEV);
+		check(use->file.dev == SHMFS_OBJECTS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -116,7 +116,9 @@ static int begin(void **state)
 
 	assert_non_null(mkdtemp(directory));
 	*state = strdup(directory);
-	config = (struct shmfs_users_config){ .proc_dir = "." };
+	config = (struct shmfs_users_config){ .proc_dir = ".",
+					      .segment_number = 1,
+					      .object_number = 2 };
 	mount_dev = 0;
 	assert_int_equal(chdir(directory), 0);
 	assert_int_equal(symlink("4", "self"), 0);
@@ -221,34 +223,67 @@ static void shmfs_itself_is_left_out(void **state)
 	assert_says(&of_segment, "10 shmfs\n");
 }
 
-static void a_segment_is_mapped_through_the_mount_as_well(void **state)
+/* Numbers of files, as object.h has them. */
+#define SEGMENT_FILE ((1ULL << 29) | 7)
+#define OBJECT_FILE ((2ULL << 29) | 7)
+#define TEXT_FILE ((2ULL << 29) | (1ULL << 28) | 7)
+
+static void files_of_the_mount_count(void **state)
 {
-	struct shmfs_users_query query = of_segment;
+	struct shmfs_users_query query = { .files = { { SHMFS_SEGMENT_FILES, 7 } } };
 
 	(void)state;
 	mount_dev = makedev(0, 300);
-	query.files[1] = (struct shmfs_file_id){ mount_dev, 7 };
 	/* Whatever the namespace: it is this file. */
-	add_process(10, "mapped", THEIRS);
-	add_mapping(10, makedev(0, 300), 7, "/mnt/shm/3148");
+	add_process(10, "segment", THEIRS);
+	add_mapping(10, mount_dev, SEGMENT_FILE, "/mnt/shm/3148");
 	add_process(11, "another", OURS);
-	add_mapping(11, makedev(0, 301), 7, "/mnt/two/3148");
-	assert_says(&query, "10 mapped\n");
+	add_mapping(11, makedev(0, 301), SEGMENT_FILE, "/mnt/two/3148");
+	add_process(12, "object", OURS);
+	add_mapping(12, mount_dev, OBJECT_FILE, "/mnt/shm/frames");
+	add_process(13, "text", OURS);
+	add_mapping(13, mount_dev, TEXT_FILE, "/mnt/shm/.text/frames");
+	add_process(14, "neither", OURS);
+	add_mapping(14, mount_dev, 7, "/mnt/shm");
+	assert_says(&query, "10 segment\n");
+	query.files[0].dev = SHMFS_OBJECT_FILES;
+	assert_says(&query, "12 object\n13 text\n");
+}
+
+/* Those of root, or of the user that asks, that have the same source. */
+static void other_mounts_of_the_same_memory_count(void **state)
+{
+	const struct shmfs_users_query query = { .files = { { SHMFS_SEGMENT_FILES, 7 } } };
+
+	(void)state;
+	mount_dev = makedev(0, 300);
+	write_file("4/mountinfo",
+		   "23 1 0:300 / /mnt/shm rw,nosuid - fuse.shmfs shmfs rw,user_id=0,group_id=0\n"
+		   "24 1 0:301 / /mnt/two rw - fuse.shmfs shmfs rw,user_id=0,allow_other\n"
+		   "25 1 0:302 / /mnt/box rw - fuse.shmfs shmfs:target=1 rw,user_id=0\n"
+		   "26 1 0:303 / /home/x rw - fuse.shmfs shmfs rw,user_id=4294967294\n"
+		   "27 1 0:304 / /tmp rw shared:1 - tmpfs shmfs rw,user_id=0\n"
+		   "28 1 zz:305 / /x rw - fuse.shmfs shmfs rw,user_id=0\n"
+		   "29 1 0:306 / /x rw - fuse.shmfs\n\n");
+	for (int i = 0; i < 7; i++) {
+		add_process(10 + i, "p", OURS);
+		add_mapping(10 + i, makedev(0, 300u + (unsigned)i), SEGMENT_FILE, "/mnt/shm/3148");
+	}
+	assert_says(&query, "10 p\n11 p\n");
 }
 
 static void every_file_is_looked_for(void **state)
 {
-	struct shmfs_users_query query = { 0 };
+	struct shmfs_users_query query = { .files = { { SHMFS_OBJECTS, 7 } } };
 
 	(void)state;
 	config.objects = makedev(0, 0x30);
 	mount_dev = makedev(0, 0x35);
-	query.files[0] = (struct shmfs_file_id){ config.objects, 7 };
-	query.files[1] = (struct shmfs_file_id){ mount_dev, 7 };
+	query.files[1] = (struct shmfs_file_id){ SHMFS_OBJECT_FILES, 7 };
 	add_process(10, "native", OURS);
 	add_mapping(10, makedev(0, 0x30), 7, "/dev/shm/frames (deleted)");
 	add_process(11, "mount", OURS);
-	add_mapping(11, makedev(0, 0x35), 7, "/mnt/shm/frames");
+	add_mapping(11, makedev(0, 0x35), OBJECT_FILE, "/mnt/shm/frames");
 	add_process(12, "neither", OURS);
 	add_mapping(12, makedev(0, 0x31), 7, "/dev/shm/frames");
 	add_mapping(12, makedev(0x30, 0), 7, "/dev/shm/frames");
@@ -268,7 +303,7 @@ static struct shmfs_users_query of_object(void)
 	write_file("object", "bytes");
 	assert_int_equal(stat("object", &st), 0);
 	config.objects = st.st_dev;
-	query.files[0] = (struct shmfs_file_id){ st.st_dev, st.st_ino };
+	query.files[0] = (struct shmfs_file_id){ SHMFS_OBJECTS, st.st_ino };
 	return query;
 }
 
@@ -312,14 +347,14 @@ static void every_kind_of_use_has_a_line(void **state)
 	query.files[1] = (struct shmfs_file_id){ SHMFS_SEGMENTS, SHMID };
 	add_process(10, "much", OURS);
 	for (int i = 0; i < 3; i++)
-		add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
+		add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
 	add_descriptor(10, 5, "object");
 	add_process(11, "reader", OURS);
 	write_file("11/maps", "7f00-7f01 r--s 0 %x:%x %d /SYSV00000c4c (deleted)\n",
 		   major(device_of_segments()), minor(device_of_segments()), SHMID);
 	add_process(12, "copy", OURS);
 	write_file("12/maps", "7f00-7f01 rw-p 0 %x:%x %llu /dev/shm/object\n",
-		   major(query.files[0].dev), minor(query.files[0].dev),
+		   major(config.objects), minor(config.objects),
 		   (unsigned long long)query.files[0].ino);
 	snprintf(line, sizeof(line), "%s",
 		 "10 1010 mapped rw 3 much\n10 1010 open rw 1 much\n"
@@ -344,7 +379,7 @@ static void uses_are_counted_however_many_files_there_are(void **state)
 			i % FILES + 1);
 	assert_int_equal(fclose(maps), 0);
 	for (int i = 1; i <= FILES; i += 499) {
-		query.files[0] = (struct shmfs_file_id){ config.objects, (ino_t)i };
+		query.files[0] = (struct shmfs_file_id){ SHMFS_OBJECTS, (ino_t)i };
 		assert_says(&query, "10 1010 mapped rw 2 broker\n");
 	}
 }
@@ -419,8 +454,8 @@ static void one_line_for_a_process(void **state)
 
 	(void)state;
 	add_process(10, "much", OURS);
-	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
-	add_mapping(10, query.files[0].dev, query.files[0].ino, "/dev/shm/object");
+	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
+	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
 	add_descriptor(10, 0, "object");
 	add_descriptor(10, 1, "object");
 	assert_says(&query, "10 much\n");
@@ -598,7 +633,8 @@ int main(void)
 		in_proc(a_segment_is_known_by_its_id_and_device),
 		in_proc(nobody_is_no_text),
 		in_proc(shmfs_itself_is_left_out),
-		in_proc(a_segment_is_mapped_through_the_mount_as_well),
+		in_proc(files_of_the_mount_count),
+		in_proc(other_mounts_of_the_same_memory_count),
 		in_proc(every_file_is_looked_for),
 		in_proc(who_has_it_open_counts_if_asked_for),
 		in_proc(fdinfo_is_not_read),

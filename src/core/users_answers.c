@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* What a snapshot says of a file or a process, and the attributes made of that. */
+#include "core/users_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <linux/limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILES 2
+#define MORE "...\n"
+
+const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *snapshot,
+				       const struct shmfs_file_id *file, size_t *count)
+{
+	const struct shmfs_use *uses = snapshot->uses;
+	size_t first = 0;
+	size_t end = snapshot->nuses;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (users_compare_files(&uses[middle].file, file) < 0)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	while (end < snapshot->nuses && users_compare_files(&uses[end].file, file) == 0)
+		end++;
+	*count = end - first;
+	return *count ? &uses[first] : NULL;
+}
+
+const uint32_t *shmfs_users_of_process(const struct shmfs_users_snapshot *snapshot, pid_t pid,
+				       size_t *count)
+{
+	const uint32_t *index = snapshot->by_process;
+	size_t first = 0;
+	size_t end = snapshot->nuses;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+
+		if (snapshot->uses[index[middle]].pid < pid)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	while (end < snapshot->nuses && snapshot->uses[index[end]].pid == pid)
+		end++;
+	*count = end - first;
+	return index + first;
+}
+
+void shmfs_use_path(const struct shmfs_users_snapshot *snapshot, const struct shmfs_use *use,
+		    char path[static SHMFS_USE_PATH])
+{
+	if (use->kind == SHMFS_USE_OPEN)
+		snprintf(path, SHMFS_USE_PATH, "%s/%d/fd/%llu", snapshot->proc_dir, (int)use->pid,
+			 (unsigned long long)use->begin);
+	else
+		snprintf(path, SHMFS_USE_PATH, "%s/%d/map_files/%llx-%llx", snapshot->proc_dir,
+			 (int)use->pid, (unsigned long long)use->begin,
+			 (unsigned long long)use->end);
+}
+
+/*
+ * Reading a link of /proc/PID/ns asks for the right and waits for nothing
+ * (fs/proc/namespaces.c, proc_ns_readlink()).
+ */
+bool shmfs_users_may_see(const struct shmfs_users_snapshot *snapshot, pid_t pid)
+{
+	char path[128];
+	char link;
+
+	snprintf(path, sizeof(path), "%s/%d/ns/pid", snapshot->proc_dir, (int)pid);
+	return readlink(path, &link, 1) > 0;
+}
+
+/* --- the values of extended attributes --- */
+
+struct lines {
+	const struct shmfs_users_snapshot *snapshot;
+	const struct shmfs_users_query *query;
+	FILE *out;
+	size_t written;
+	pid_t pid; /* the last one that was looked at */
+	bool seen; /* and whether it may be shown */
+	bool full;
+};
+
+static int compare_processes(const void *a, const void *b)
+{
+	pid_t x = ((const struct shmfs_process *)a)->pid;
+	pid_t y = ((const struct shmfs_process *)b)->pid;
+
+	return (x > y) - (x < y);
+}
+
+static void put_line(struct lines *lines, const struct shmfs_use *use,
+		     const struct shmfs_process *process)
+{
+	static const char *const kinds[] = { "attached", "mapped", "open" };
+	const char *command = lines->snapshot->names + process->command;
+	char line[128];
+	size_t len;
+
+	if (lines->query->format == SHMFS_USERS_ATTACHED)
+		len = (size_t)snprintf(line, sizeof(line), "%d %s", (int)use->pid, command);
+	else
+		len = (size_t)snprintf(line, sizeof(line), "%d %u %s %s %u %s", (int)use->pid,
+				       (unsigned)process->uid, kinds[use->kind],
+				       use->writable ? "rw" : "r", use->count, command);
+	if (lines->written + len + 1 > XATTR_SIZE_MAX - strlen(MORE)) {
+		fputs(MORE, lines->out);
+		lines->full = true;
+		return;
+	}
+	for (char *c = line; *c; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
+	fprintf(lines->out, "%s\n", line);
+	lines->written += len + 1;
+}
+
+static void take_use(struct lines *lines, const struct shmfs_use *use)
+{
+	const struct shmfs_process key = { .pid = use->pid };
+	const struct shmfs_process *process;
+	bool is_next = use->pid != lines->pid;
+
+	if (use->is_self || (use->kind == SHMFS_USE_OPEN && !lines->query->open))
+		return;
+	if (!is_next && lines->query->format == SHMFS_USERS_ATTACHED)
+		return;
+	if (is_next)
+		lines->seen = shmfs_users_may_see(lines->snapshot, use->pid);
+	lines->pid = use->pid;
+	process = bsearch(&key, lines->snapshot->processes, lines->snapshot->nprocesses,
+			  sizeof(key), compare_processes);
+	if (lines->seen && process)
+		put_line(lines, use, process);
+}
+
+/* The uses of all files in the order of pids. */
+static void write_lines(struct lines *lines)
+{
+	const struct shmfs_use *uses[FILES];
+	size_t left[FILES];
+
+	for (int i = 0; i < FILES; i++)
+		uses[i] = shmfs_users_of(lines->snapshot, &lines->query->files[i], &left[i]);
+	while (!lines->full && (left[0] || left[1])) {
+		int i = left[0] && (!left[1] || uses[0]->pid <= uses[1]->pid) ? 0 : 1;
+
+		take_use(lines, uses[i]++);
+		left[i]--;
+	}
+}
+
+int shmfs_users_write(struct shmfs_users *users, const struct shmfs_users_query *query,
+		      const struct shmfs_caller *caller, FILE *out)
+{
+	struct lines lines = { .query = query, .out = out };
+	int err = shmfs_users_get(users, &lines.snapshot);
+
+	if (err)
+		return err;
+	err = shmfs_caller_assume(caller);
+	if (!err) {
+		write_lines(&lines);
+		shmfs_caller_drop();
+	}
+	shmfs_users_put(users, lines.snapshot);
+	return err;
+}
