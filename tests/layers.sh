@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 # What a layer may use, besides itself.
 declare -A below=(
 	[core]=''
-	[sysv]=core [posix]=core [text]=core [fuse]=core
-	[daemon]='core sysv posix text fuse'
+	[sysv]=core [posix]=core [text]=core [users]=core [fuse]=core
+	[daemon]='core sysv posix text users fuse'
 )
 
 # Lines "FROM TO": which file or header includes which.
@@ -36,6 +36,7 @@ calls() {
 layer() {
 	case $1 in
 	shmfs/sysv.h | shmfs/posix.h | shmfs/text.h) basename "$1" .h ;;
+	shmfs/user_views.h) echo users ;;
 	shmfs/*) echo core ;;
 	*) echo "${1%%/*}" ;;
 	esac

@@ -6,6 +6,10 @@
  *   .by-id     every segment by its shmid
  *   .by-name   every POSIX object by its name
  *   .text      the names of the root as texts
+ *   .orphans/sysv, .orphans/posix
+ *              what nobody uses, by shmid and by name
+ *   .by-pid/PID/sysv, .by-pid/PID/posix
+ *              what a process uses, by shmid and by name
  *
  * Those with a dot are found by path and not listed.  A row says where its
  * directory is, whether it is listed there, how the name of a file in it is
@@ -30,6 +34,10 @@ enum shmfs_view_index {
 	SHMFS_VIEW_POSIX,
 	SHMFS_VIEW_SYSV_TEXT,
 	SHMFS_VIEW_POSIX_TEXT,
+	SHMFS_VIEW_SYSV_ORPHANS,
+	SHMFS_VIEW_POSIX_ORPHANS,
+	SHMFS_VIEW_SYSV_BY_PID,
+	SHMFS_VIEW_POSIX_BY_PID,
 	SHMFS_VIEWS,
 };
 
@@ -39,6 +47,13 @@ enum shmfs_row {
 	SHMFS_ROW_BY_ID,
 	SHMFS_ROW_BY_NAME,
 	SHMFS_ROW_TEXT,
+	SHMFS_ROW_ORPHANS,
+	SHMFS_ROW_ORPHANS_SYSV,
+	SHMFS_ROW_ORPHANS_POSIX,
+	SHMFS_ROW_BY_PID,
+	SHMFS_ROW_PROCESS,
+	SHMFS_ROW_PROCESS_SYSV,
+	SHMFS_ROW_PROCESS_POSIX,
 	SHMFS_ROWS,
 };
 

@@ -49,6 +49,42 @@ static const struct row rows[SHMFS_ROWS] = {
 			   { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_TEXT } },
 		.nfiles = 2,
 	},
+	[SHMFS_ROW_ORPHANS] = { .name = ".orphans" },
+	[SHMFS_ROW_ORPHANS_SYSV] = {
+		.parent = SHMFS_ROW_ORPHANS,
+		.name = "sysv",
+		.listed = true,
+		.parse = shmfs_name_parse_shmid,
+		.files = { { SHMFS_SPACE_SHMID, SHMFS_VIEW_SYSV_ORPHANS } },
+		.nfiles = 1,
+	},
+	[SHMFS_ROW_ORPHANS_POSIX] = {
+		.parent = SHMFS_ROW_ORPHANS,
+		.name = "posix",
+		.listed = true,
+		.parse = shmfs_name_parse_posix,
+		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_ORPHANS } },
+		.nfiles = 1,
+	},
+	[SHMFS_ROW_BY_PID] = { .name = ".by-pid" },
+	[SHMFS_ROW_PROCESS] = { .parent = SHMFS_ROW_BY_PID, .listed = true },
+	/* Texts: "65538 (deleted)" is a name as well. */
+	[SHMFS_ROW_PROCESS_SYSV] = {
+		.parent = SHMFS_ROW_PROCESS,
+		.name = "sysv",
+		.listed = true,
+		.parse = shmfs_name_parse_posix,
+		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_SYSV_BY_PID } },
+		.nfiles = 1,
+	},
+	[SHMFS_ROW_PROCESS_POSIX] = {
+		.parent = SHMFS_ROW_PROCESS,
+		.name = "posix",
+		.listed = true,
+		.parse = shmfs_name_parse_posix,
+		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_BY_PID } },
+		.nfiles = 1,
+	},
 };
 
 static const struct row *row_at(shmfs_dir dir)

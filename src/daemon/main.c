@@ -19,10 +19,13 @@
 #include "shmfs/sysv.h"
 #include "daemon/target.h"
 #include "shmfs/text.h"
-#include "shmfs/users.h"
+#include "shmfs/user_views.h"
 #include "shmfs/version.h"
 
 #define SHM_DIR "/dev/shm"
+/* What tells the inode numbers of backends apart: object.h. */
+#define SYSV_NUMBER 1
+#define POSIX_NUMBER 2
 #define PROC_DIR "/proc"
 #define USER_XATTR_DIR "/run/shmfs"
 
@@ -55,6 +58,7 @@ static void show_version(void)
 /* All owned. */
 struct backends {
 	struct shmfs_users *users;
+	struct shmfs_user_views *user_views;
 	struct shmfs_backend *sysv;
 	struct shmfs_backend *posix;
 	struct shmfs_backend *sysv_text;
@@ -67,6 +71,8 @@ static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 	close_files(fs);
 	pthread_mutex_destroy(&fs->open_lock);
 	shmfs_inode_table_destroy(&fs->inodes);
+	if (backends->user_views)
+		shmfs_user_views_free(backends->user_views);
 	if (backends->sysv_text)
 		shmfs_text_free(backends->sysv_text);
 	if (backends->posix_text)
@@ -101,6 +107,8 @@ static int users_init(struct backends *backends, int dir)
 {
 	struct shmfs_users_config config = {
 		.proc_dir = PROC_DIR,
+		.segment_number = SYSV_NUMBER,
+		.object_number = POSIX_NUMBER,
 	};
 	struct stat st;
 
@@ -157,16 +165,17 @@ static int texts_init(struct backends *backends)
 	return err ? err : shmfs_text_new(backends->posix, false, NULL, &backends->posix_text);
 }
 
-static void views_init(struct shmfs_tree *tree, const struct backends *backends)
+static int views_init(struct shmfs_tree *tree, struct backends *backends)
 {
-	backends->sysv->number = backends->sysv_text->number = 1;
-	backends->posix->number = backends->posix_text->number = 2;
+	backends->sysv->number = backends->sysv_text->number = SYSV_NUMBER;
+	backends->posix->number = backends->posix_text->number = POSIX_NUMBER;
 	tree->views[SHMFS_VIEW_SYSV] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID].ops = &shmfs_sysv_by_id_ops;
 	tree->views[SHMFS_VIEW_POSIX] = view_of(backends->posix);
 	tree->views[SHMFS_VIEW_SYSV_TEXT] = text_view_of(backends->sysv_text);
 	tree->views[SHMFS_VIEW_POSIX_TEXT] = text_view_of(backends->posix_text);
+	return shmfs_user_views_new(tree, backends->users, &backends->user_views);
 }
 
 static int fs_init(struct shmfs_fs *fs, struct backends *backends,
@@ -182,7 +191,9 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 		err = texts_init(backends);
 	if (err)
 		return err;
-	views_init(&fs->tree, backends);
+	err = views_init(&fs->tree, backends);
+	if (err)
+		return err;
 	fs->tree.keys = options->keys;
 	fs->tree.uid = getuid();
 	fs->tree.gid = getgid();

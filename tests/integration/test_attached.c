@@ -2,91 +2,26 @@
 /* `user.shm.attached`: who has a segment mapped, an object mapped or open. */
 #include "harness.h"
 
-#include <grp.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "container.h"
 #include "engine.h"
+#include "holders.h"
 #include "hung.h"
 
-#define SEGMENT MNT "/3148"
-#define OBJECT MNT "/frames"
 #define NEXT_ID "shm_next_id" /* in kernels for checkpoint and restore */
 #define ATTACHED "user.shm.attached"
 
-enum { KEY = 3148, PAGE = 4096, HOLDERS = 4 };
-
-/* --- processes that have it --- */
-
-static pid_t holders[HOLDERS];
-static int nholders;
 static struct container box;
 
-/* Set in a holder: what it has is to be kept by another thread than its first. */
-static bool first_thread_ends;
-
-/* A process named "holder" that does `take`, as `user`, and waits for its end. */
-static pid_t hold(bool (*take)(void), const struct user *user)
-{
-	int ready[2];
-	char byte;
-	must(pipe2(ready, O_CLOEXEC));
-	fflush(NULL);
-	pid_t pid = must(fork());
-	if (pid == 0) {
-		prctl(PR_SET_NAME, "holder");
-		if (setgroups(0, NULL) == -1 || setresgid(user->gid, user->gid, user->gid) == -1 ||
-		    setresuid(user->uid, user->uid, user->uid) == -1 || !take())
-			_exit(1);
-		/* A change of ids makes a process root's in /proc, as for a daemon. */
-		prctl(PR_SET_DUMPABLE, 1);
-		if (write(ready[1], "", 1) != 1)
-			_exit(1);
-		while (!first_thread_ends)
-			pause();
-		syscall(SYS_exit, 0); /* of this thread */
-	}
-	close(ready[1]);
-	holders[nholders++] = pid;
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
-	return pid;
-}
-
-static void let_go(void)
-{
-	while (nholders > 0) {
-		kill(holders[--nholders], SIGKILL);
-		waitpid(holders[nholders], NULL, 0);
-	}
-}
-
-static bool attach(void)
-{
-	return shmat(segment_find(KEY), NULL, 0) != (void *)-1;
-}
+/* --- other ways to have it --- */
 
 static bool attach_and_remove(void)
 {
 	return attach() && shmctl(segment_find(KEY), IPC_RMID, NULL) == 0;
-}
-
-static bool open_and_map(const char *path, bool keep_open, bool keep_mapped)
-{
-	int fd = open(path, O_RDWR);
-	void *map =
-		fd == -1 || !keep_mapped ? NULL : mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
-	return fd != -1 && map != MAP_FAILED && (keep_open || close(fd) == 0);
-}
-
-static bool open_object(void)
-{
-	return open_and_map(NATIVE "/frames", true, false);
 }
 
 static void *stay(void *arg)
@@ -99,33 +34,8 @@ static void *stay(void *arg)
 static bool attach_and_open_in_a_thread(void)
 {
 	pthread_t thread;
-	first_thread_ends = true;
+	holder_thread_ends = true;
 	return attach() && open_object() && pthread_create(&thread, NULL, stay, NULL) == 0;
-}
-
-static bool map_object(void)
-{
-	return open_and_map(NATIVE "/frames", false, true);
-}
-
-static bool open_through_mount(void)
-{
-	return open_and_map(OBJECT, true, false);
-}
-
-static bool map_through_mount(void)
-{
-	return open_and_map(OBJECT, false, true);
-}
-
-static bool open_segment_through_mount(void)
-{
-	return open_and_map(SEGMENT, true, false);
-}
-
-static bool map_segment_through_mount(void)
-{
-	return open_and_map(SEGMENT, false, true);
 }
 
 /* --- what the mount says of them --- */

@@ -493,6 +493,20 @@ ino_t memory_ino(struct memory_backend *be, const struct memory_file *file)
 	return shmfs_identity_ino(&be->base, file->identity, 0);
 }
 
+/* One process, which uses all. */
+static int find_process(void *context, uint32_t number, const struct shmfs_caller *caller)
+{
+	(void)context, (void)caller;
+	return number == MEMORY_PID ? 0 : -ENOENT;
+}
+
+static int list_processes(void *context, const struct shmfs_caller *caller,
+			  int (*fn)(uint32_t number, void *arg), void *arg)
+{
+	(void)context, (void)caller;
+	return fn(MEMORY_PID, arg);
+}
+
 void memory_tree(struct shmfs_tree *tree, struct memory_backend *sysv, struct memory_backend *posix)
 {
 	sysv->base.number = 1;
@@ -504,6 +518,12 @@ void memory_tree(struct shmfs_tree *tree, struct memory_backend *sysv, struct me
 	tree->views[SHMFS_VIEW_POSIX_TEXT] = memory_view(posix);
 	tree->views[SHMFS_VIEW_SYSV_TEXT].variant = 1;
 	tree->views[SHMFS_VIEW_POSIX_TEXT].variant = 1;
+	tree->views[SHMFS_VIEW_SYSV_ORPHANS] = memory_view(sysv);
+	tree->views[SHMFS_VIEW_POSIX_ORPHANS] = memory_view(posix);
+	/* Names are texts in both. */
+	tree->views[SHMFS_VIEW_SYSV_BY_PID] = memory_view(posix);
+	tree->views[SHMFS_VIEW_POSIX_BY_PID] = memory_view(posix);
+	tree->numbers = (struct shmfs_numbers){ .find = find_process, .list = list_processes };
 }
 
 void memory_fail(struct memory_backend *be, enum memory_slot slot, int err)

@@ -151,7 +151,12 @@ shmfs_object_make_fn memory_object_make;
 struct shmfs_view memory_view(struct memory_backend *);
 /* The st_ino of a file, in a tree. */
 ino_t memory_ino(struct memory_backend *, const struct memory_file *);
-/* Has the tree show both, as the daemon does; its texts are as the memory is. */
+/* The one process of a tree, in its numbered directories. */
+#define MEMORY_PID 1234
+/*
+ * Has the tree show both, as the daemon does.  Its texts are as the memory is,
+ * nobody uses anything, and the process uses all objects.
+ */
 void memory_tree(struct shmfs_tree *, struct memory_backend *sysv, struct memory_backend *posix);
 /* Frees it with its files; false: objects, handles or extents were not given back. */
 bool memory_backend_free(struct memory_backend *);

@@ -256,6 +256,46 @@ static void lists_every_segment_by_id(void **state)
 	assert_int_equal(f->posix->calls[MEMORY_LIST], 0);
 }
 
+static shmfs_dir enter(struct fixture *f, shmfs_dir dir, const char *name)
+{
+	int found = subdir(f, dir, name);
+
+	assert_true(found > 0);
+	assert_int_equal(shmfs_tree_parent((shmfs_dir)found), dir);
+	return (shmfs_dir)found;
+}
+
+static void directories_can_be_in_directories(void **state)
+{
+	static const char *const kinds[] = { "posix", "sysv" };
+	static const char *const number[] = { "1234" };
+	static const char *const name[] = { "frames" };
+	struct fixture *f = *state;
+	const struct shmfs_view *view;
+	struct shmfs_name read;
+	shmfs_dir process;
+
+	memory_add(f->posix, 0, "frames");
+	list(f, enter(f, SHMFS_DIR_ROOT, ".orphans"));
+	expect_names(f, kinds, COUNT(kinds));
+	list(f, enter(f, enter(f, SHMFS_DIR_ROOT, ".orphans"), "posix"));
+	expect_names(f, name, COUNT(name));
+	list(f, enter(f, SHMFS_DIR_ROOT, ".by-pid"));
+	expect_names(f, number, COUNT(number));
+	process = enter(f, enter(f, SHMFS_DIR_ROOT, ".by-pid"), "1234");
+	list(f, process);
+	expect_names(f, kinds, COUNT(kinds));
+	list(f, enter(f, process, "posix"));
+	expect_names(f, name, COUNT(name));
+	assert_int_equal(
+		shmfs_tree_resolve(&f->tree, enter(f, process, "posix"), "frames", &view, &read),
+		0);
+	assert_int_equal(read.dir, MEMORY_PID);
+	assert_int_equal(subdir(f, shmfs_tree_parent(process), "1235"), -ENOENT);
+	assert_int_equal(subdir(f, shmfs_tree_parent(process), "self"), -ENOENT);
+	assert_int_equal(shmfs_tree_resolve(&f->tree, process, "frames", &view, &read), -ENOENT);
+}
+
 static void an_error_leaves_the_listing_empty(void **state)
 {
 	struct fixture *f = *state;
@@ -417,6 +457,7 @@ int main(void)
 		TREE_TEST(leaves_out_shadowed_names),
 		TREE_TEST(spells_keys_as_asked),
 		TREE_TEST(lists_every_segment_by_id),
+		TREE_TEST(directories_can_be_in_directories),
 		TREE_TEST(an_error_leaves_the_listing_empty),
 		TREE_TEST(no_memory_leaves_the_listing_empty),
 		TREE_TEST(lists_thousands_once_each),

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#include "users/internal.h"
+
+#include <errno.h>
+
+static bool is_used(const struct shmfs_users_snapshot *snapshot, dev_t dev, ino_t ino, pid_t pid)
+{
+	const struct shmfs_file_id file = { dev, ino };
+	size_t count;
+	const struct shmfs_use *use = shmfs_users_of(snapshot, &file, &count);
+
+	while (count > 0 && pid && use->pid != pid)
+		count--, use++;
+	return count > 0;
+}
+
+/*
+ * The low half of an identity is the shmid, or all of it the inode number in
+ * /dev/shm.  Its low bits are the number of a file, unless that was given when
+ * the file had another identity.
+ */
+bool uses_include(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
+		  uint64_t identity, pid_t pid)
+{
+	bool is_segment = view->dev == SHMFS_SEGMENTS;
+	uint64_t id = is_segment ? (uint32_t)identity : identity;
+	ino_t usual = id & (SHMFS_INO_VARIANT / 2 - 1);
+	ino_t given = SHMFS_FILE_NUMBER(shmfs_identity_ino(view->files->backend, id, 0));
+
+	return is_used(snapshot, view->dev, id, pid) ||
+	       is_used(snapshot, view->file_dev, usual, pid) ||
+	       (given != usual && is_used(snapshot, view->file_dev, given, pid));
+}
+
+int uses_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+		mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **object,
+		struct shmfs_handle **handle, struct stat *st)
+{
+	(void)view, (void)name, (void)flags, (void)mode, (void)caller;
+	(void)object, (void)handle, (void)st;
+	return -EPERM;
+}
