@@ -530,6 +530,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 	sysv_trimmer_destroy(be);
 	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
+	sysv_forget_attachments(be);
 	if (be->rmid_forced >= 0)
 		close(be->rmid_forced);
 	sysv_times_destroy(be);

@@ -252,6 +252,8 @@ int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 /* shmat(2) and shmdt(2) with our own attachments counted. */
 int sysv_attach(struct sysv_backend *, int id, uint64_t size, int flags, char **map);
 void sysv_detach(struct sysv_backend *, int id, char *map);
+/* The daemon ends, and with it the attachments that were kept. */
+void sysv_forget_attachments(struct sysv_backend *);
 /* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
 bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
 /* Does the mode give him all of `want`, as in shmfs_caller_may()? */

@@ -224,6 +224,16 @@ void sysv_detach(struct sysv_backend *be, int id, char *map)
 	free(last);
 }
 
+void sysv_forget_attachments(struct sysv_backend *be)
+{
+	while (be->attachments) {
+		struct sysv_attachment *first = be->attachments;
+
+		be->attachments = first->next;
+		free(first);
+	}
+}
+
 int sysv_segment_stat(struct sysv_backend *be, int id, struct shmid_ds *ds, uint64_t *others)
 {
 	const struct sysv_attachment *own;
