@@ -92,9 +92,9 @@ struct shmfs_extent {
 	off_t pos;
 	char *mem;
 	size_t len;
-	bool append;			     /* to be written at the end, wherever that is then */
-	bool huge;			     /* huge pages at `fd`: splice(2) does not know them */
-	void *owner;			     /* the backend's own: what keeps the bytes there */
+	bool append; /* to be written at the end, wherever that is then */
+	bool huge;   /* huge pages at `fd`: splice(2) does not know them */
+	void *owner; /* the backend's own: what keeps the bytes there */
 };
 
 /*
