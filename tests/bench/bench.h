@@ -12,6 +12,8 @@
  *   transfers.c  tasks: bytes to and from it
  *   calls.c      tasks: stat, open, create
  *   commands.c   tasks: ls, cp, fio
+ *   callers.c    single calls of one process, of many, and among many segments
+ *   least.c      the limit: a filesystem that does nothing but answer
  *   table.c      medians, and the table
  *   machine.c    what may have spoilt the figures
  *
@@ -35,7 +37,7 @@ enum {
 	LISTED_OBJECTS = 4000, /* that are listed */
 	NEW_OBJECT = 9999,     /* the number of what tasks make and remove themselves */
 	MAX_ROUNDS = 7,
-	MAX_ROWS = 24,
+	MAX_ROWS = 32,
 };
 
 /* --- places --- */
@@ -52,6 +54,7 @@ enum {
 	SERVED_SYSV,
 	BINDFS_COLD,
 	BINDFS,
+	LEAST, /* least.c: the limit */
 	PLACES
 };
 
@@ -81,6 +84,7 @@ struct task {
 	unsigned rounds;
 	unsigned slice_ms; /* of one round in one place; 0: one step */
 	unsigned per_step; /* operations in a step */
+	unsigned pause_ms; /* before each round */
 	unsigned kinds;	   /* 1 << kind, or 0 for both */
 	unsigned left_out; /* 1 << place */
 	size_t block;	   /* bytes of an operation */
@@ -136,6 +140,11 @@ void object_unmap(enum kind kind, char *mem, size_t size);
 /* --- commands.c --- */
 
 bool have_program(const char *name);
+
+/* --- callers.c --- */
+
+void callers_measure(const struct place places[PLACES]);
+void growth_measure(const struct place *place);
 
 /* --- table.c --- */
 

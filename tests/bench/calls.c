@@ -120,6 +120,40 @@ static int create_step(struct session *session)
 	return unlink(session->path[0]) == 0 ? 0 : -errno;
 }
 
+/* The first object stays open from begin() to end(). */
+static int begin_open(struct session *session)
+{
+	begin(session);
+	if (!session->place->dir)
+		return -EOPNOTSUPP;
+	session->fd = open(session->path[0], O_RDWR | O_CLOEXEC);
+	return session->fd < 0 ? -errno : 0;
+}
+
+static void end_open(struct session *session)
+{
+	close(session->fd);
+}
+
+static int read_step(struct session *session)
+{
+	char buf[SMALL_SIZE];
+
+	return pread(session->fd, buf, sizeof(buf), 0) == (ssize_t)sizeof(buf) ? 0 : -EIO;
+}
+
+static int write_step(struct session *session)
+{
+	static const char buf[SMALL_SIZE];
+
+	return pwrite(session->fd, buf, sizeof(buf), 0) == (ssize_t)sizeof(buf) ? 0 : -EIO;
+}
+
+/* As a person's command comes. */
+#define ISOLATED \
+	.unit = MICROSECONDS, .rounds = MAX_ROUNDS, .pause_ms = 100, .per_step = 1, \
+	.prepare = prepare, .clean = clean
+#define OPENED .begin = begin_open, .end = end_open, .beside_tmpfs = true
 #define CALL \
 	.unit = MICROSECONDS, .rounds = MAX_ROUNDS, .slice_ms = 25, .per_step = 1, \
 	.prepare = prepare, .clean = clean
@@ -128,6 +162,13 @@ const struct task call_tasks[] = {
 	{ CALL, .label = "stat by path", .begin = begin, .step = stat_step },
 	{ CALL, .label = "open, close", .begin = begin, .step = open_step },
 	{ CALL, .label = "open, read 4 KiB, close", .begin = begin, .step = open_read_step },
-	{ CALL, .label = "create, close, unlink", .begin = begin_new, .step = create_step },
+	{ CALL, .label = "create, close, unlink", .begin = begin_new, .step = create_step,
+	  .left_out = 1u << LEAST },
+	{ CALL, OPENED, .label = "read 4 KiB", .step = read_step },
+	{ CALL, OPENED, .label = "write 4 KiB", .step = write_step },
+	{ ISOLATED, .label = "stat by path, after 100 ms", .begin = begin, .step = stat_step },
+	{ ISOLATED, .label = "open, close, after 100 ms", .begin = begin, .step = open_step },
+	{ ISOLATED, OPENED, .label = "read 4 KiB, after 100 ms", .step = read_step },
+	{ ISOLATED, OPENED, .label = "write 4 KiB, after 100 ms", .step = write_step },
 };
 const unsigned call_task_count = sizeof(call_tasks) / sizeof(call_tasks[0]);

@@ -7,12 +7,13 @@
 # processes end with them.
 set -eu
 
-if [ $# -ne 2 ]; then
-	echo "usage: ${0##*/} SHMFS BENCH" >&2
+if [ $# -ne 3 ]; then
+	echo "usage: ${0##*/} SHMFS BENCH LEAST" >&2
 	exit 2
 fi
 shmfs=$1
 bench=$2
+least=$3
 
 # Outside: only a directory to mount on, and the wait for what is inside.
 if [ -z "${BENCH_WORK-}" ]; then
@@ -51,9 +52,24 @@ describe() {
 mount -t tmpfs -o mode=0755,size=2G bench "$BENCH_WORK"
 mount -t tmpfs -o mode=1777,size=3G bench /dev/shm
 cd "$BENCH_WORK"
-mkdir bound served cold warm
-"$shmfs" bound
-"$shmfs" -o nopassthrough served
+mkdir bound served cold warm least
+
+# Mount in the foreground, so that the process is known, and wait for it.
+mounted() {
+	directory=$1
+	shift
+	"$@" "$directory" &
+	daemon=$!
+	until mountpoint -q "$directory"; do
+		kill -0 "$daemon"
+		sleep 0.05
+	done
+}
+
+mounted bound "$shmfs" -f
+mounted served "$shmfs" -f -o nopassthrough
+served=$daemon
+mounted least "$least"
 cold=-
 warm=-
 if command -v bindfs >/dev/null; then
@@ -64,4 +80,16 @@ if command -v bindfs >/dev/null; then
 fi
 describe | paste -s -d , | sed "s/,/, /g; s/,  */, /g"
 echo
-LC_ALL=C.UTF-8 "$bench" "$BENCH_WORK/bound" "$BENCH_WORK/served" "$cold" "$warm"
+LC_ALL=C.UTF-8 "$bench" "$BENCH_WORK/bound" "$BENCH_WORK/served" "$cold" "$warm" "$BENCH_WORK/least"
+
+# What the daemon took, and what it takes when nobody asks for anything.
+ticks() {
+	awk '{ print $14 + $15 }' "/proc/$served/stat"
+}
+echo
+echo "The daemon without passthrough has $(awk '/^VmRSS/ { print $2 }' "/proc/$served/status") KiB in memory" \
+	"and $(find "/proc/$served/task" -maxdepth 1 -name '[0-9]*' | wc -l) threads after all that."
+sleep 2
+before=$(ticks)
+sleep 3
+echo "Of 3 seconds without a request it took $((($(ticks) - before) * 10)) ms of a processor."
