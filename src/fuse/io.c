@@ -74,6 +74,7 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct shmfs_file *file = file_of(fi);
 	const struct shmfs_backend_ops *ops = ops_of(file->inode);
+	struct shmfs_handle *handle = file->handle;
 	struct shmfs_extent extent;
 	int err;
 
@@ -83,13 +84,14 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		reply_error(req, -EINVAL);
 		return;
 	}
-	err = ops->read_begin(file->handle, off, size, &extent);
+	err = ops->read_begin(handle, off, size, &extent);
 	if (err) {
 		reply_error(req, err);
 		return;
 	}
 	reply_extent(req, &extent);
-	ops->read_end(file->handle, &extent);
+	/* The file may have been closed, and freed, since the reply. */
+	ops->read_end(handle, &extent);
 }
 
 /*

@@ -36,7 +36,7 @@ struct worker {
 	enum worker_state state;
 	uint32_t uid;	    /* whom it serves */
 	uint64_t releasing; /* the node of the RELEASE that it serves, or 0 */
-	bool beside;	    /* it is beside a caller: follow.h */
+	atomic_bool beside; /* it is beside a caller: follow.h */
 	bool fast;	    /* its last request came soon after the one before; its own */
 	char *buffer;	    /* owned; of SHMFS_MAX_REQUEST bytes */
 	pthread_t id;
