@@ -4,10 +4,28 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "fuse/open_order.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
+
+/* So many files a user may have open in any case. */
+#define SMALL_SHARE 16
+
+int check_open_share(struct shmfs_fs *fs, uid_t uid)
+{
+	struct rlimit limit;
+	unsigned others;
+	unsigned own;
+	SHMFS_LOCKED(&fs->open_lock);
+
+	own = fs->nopen_of[uid % SHMFS_USERS];
+	others = fs->nopen - own;
+	if (own < SMALL_SHARE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	return others < limit.rlim_cur && own < (limit.rlim_cur - others) / 2 ? 0 : -EMFILE;
+}
 
 static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 {
@@ -18,6 +36,8 @@ static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 	if (fs->open)
 		fs->open->link = &file->next;
 	fs->open = file;
+	fs->nopen++;
+	fs->nopen_of[file->user % SHMFS_USERS]++;
 }
 
 static void leave(struct shmfs_fs *fs, struct shmfs_file *file)
@@ -25,6 +45,8 @@ static void leave(struct shmfs_fs *fs, struct shmfs_file *file)
 	struct shmfs_inode *inode = file->inode;
 	SHMFS_LOCKED(&fs->open_lock);
 
+	fs->nopen--;
+	fs->nopen_of[file->user % SHMFS_USERS]--;
 	*file->link = file->next;
 	if (file->next)
 		file->next->link = file->link;
@@ -46,7 +68,7 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 }
 
 int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
-	      pid_t opener, struct shmfs_file **out, struct shmfs_bound *bound)
+	      const struct fuse_ctx *opener, struct shmfs_file **out, struct shmfs_bound *bound)
 {
 	struct shmfs_file *file = calloc(1, sizeof(*file));
 
@@ -56,7 +78,8 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 	}
 	file->inode = inode;
 	file->handle = handle;
-	file->opener = opener;
+	file->opener = opener->pid;
+	file->user = opener->uid;
 	atomic_fetch_add(&inode->nopen, 1);
 	enter(fs, file);
 	*bound = fs->passthrough.on ?

@@ -54,6 +54,9 @@ struct shmfs_dirs {
 	struct snapshot *kept[SHMFS_DIRS_KEPT];
 };
 
+/* Users are counted by their uid's remainder: some of many share a count. */
+#define SHMFS_USERS 256
+
 struct shmfs_fs {
 	struct shmfs_tree tree;
 	struct shmfs_inode_table inodes;
@@ -63,10 +66,12 @@ struct shmfs_fs {
 
 	struct shmfs_dirs dirs;
 
-	atomic_uint searched;	      /* bits of rows of the tree in which files were found */
+	atomic_uint searched; /* bits of rows of the tree in which files were found */
 
-	pthread_mutex_t open_lock; /* guards the list of open files */
-	struct shmfs_file *open;   /* owned */
+	pthread_mutex_t open_lock;	/* guards the list of open files and how many they are */
+	struct shmfs_file *open;	/* owned */
+	unsigned nopen;			/* files in it */
+	unsigned nopen_of[SHMFS_USERS]; /* those of the users whose uid has this remainder */
 };
 
 /* An open file. */
@@ -77,6 +82,7 @@ struct shmfs_file {
 	struct shmfs_inode *inode;   /* borrowed: the kernel holds it as long as the file */
 	struct shmfs_handle *handle; /* owned */
 	pid_t opener;		     /* the thread that opened it */
+	uid_t user;		     /* and its user */
 	bool bound;		     /* the kernel serves it from inode->backing_id */
 	atomic_bool unacknowledged;  /* counted in inode->nunacknowledged */
 };
@@ -149,9 +155,15 @@ void caller_clear(struct request_caller *);
  * failure, and bind it to what the kernel may serve.  Returns 0, -ENOMEM, or
  * -ESTALE once where another inode of the object has to be looked up.
  */
-int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *, pid_t opener,
-	      struct shmfs_file **, struct shmfs_bound *);
+int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
+	      const struct fuse_ctx *opener, struct shmfs_file **, struct shmfs_bound *);
 void close_file(struct shmfs_fs *, struct shmfs_file *);
+
+/*
+ * May this user open one more file?  Each is a descriptor of the daemon, and a user may
+ * have half of those that others leave.  Returns 0 or -EMFILE.
+ */
+int check_open_share(struct shmfs_fs *, uid_t);
 /* Close what the kernel left open when it went: nobody will release it. */
 void close_files(struct shmfs_fs *);
 

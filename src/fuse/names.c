@@ -228,10 +228,12 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	int err;
 
 	do {
-		err = create(req, parent, name, mode, fi->flags, &path);
+		err = check_open_share(fs, fuse_req_ctx(req)->uid);
+		if (!err)
+			err = create(req, parent, name, mode, fi->flags, &path);
 		if (err)
 			break;
-		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req)->pid, &file, &bound);
+		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req), &file, &bound);
 		if (err)
 			shmfs_inode_forget(&fs->inodes, path.inode, 1);
 	} while (err == -ESTALE);

@@ -134,11 +134,14 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct shmfs_handle *handle;
 	struct shmfs_bound bound;
 	struct shmfs_file *file;
-	int err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
+	int err = check_open_share(fs, who.caller.uid);
+
+	if (!err)
+		err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
 
 	/* The kernel walks to the file once more when it is told ESTALE (do_filp_open()). */
 	if (!err)
-		err = open_file(fs, inode, handle, who.caller.pid, &file, &bound);
+		err = open_file(fs, inode, handle, fuse_req_ctx(req), &file, &bound);
 	if (err) {
 		reply_error(req, err);
 		return;

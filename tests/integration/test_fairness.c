@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -406,9 +407,47 @@ static void nobody_is_held_up(void **state)
 	assert_true(good);
 }
 
+enum { DESCRIPTORS = 200, FILES = 300 };
+
+/* Opens what can be opened, and keeps it.  Returns how many that were. */
+static int open_all(const char *path, int *files)
+{
+	int count = 0;
+	while (count < FILES && (files[count] = open(path, O_RDONLY | O_CLOEXEC)) != -1)
+		count++;
+	return count;
+}
+
+static void one_user_leaves_descriptors_to_others(void **state)
+{
+	const struct fixture *fixture = *state;
+	const struct rlimit few = { DESCRIPTORS, DESCRIPTORS };
+	int alices[FILES], bobs[FILES];
+	close(must(open(NATIVE "/object", O_CREAT | O_RDWR, 0644)));
+	must(prlimit(fixture->daemon, RLIMIT_NOFILE, &few, NULL));
+	become(&ALICE);
+	int count = open_all(MNT "/object", alices);
+	assert_int_equal(errno, EMFILE);
+	assert_in_range(count, DESCRIPTORS / 4, DESCRIPTORS / 2);
+	become(&BOB);
+	int others = open_all(MNT "/object", bobs);
+	become(&ROOT);
+	assert_in_range(others, DESCRIPTORS / 8, DESCRIPTORS / 2);
+	/* And there are some for the daemon's own needs. */
+	struct stat st;
+	must(stat(MNT "/object", &st));
+	for (int i = 0; i < count; i++)
+		close(alices[i]);
+	for (int i = 0; i < others; i++)
+		close(bobs[i]);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { mounted(nobody_is_held_up) };
+	const struct CMUnitTest tests[] = {
+		mounted(nobody_is_held_up),
+		mounted(one_user_leaves_descriptors_to_others),
+	};
 
 	harness_enter(SHMFS_BINARY);
 	return cmocka_run_group_tests(tests, NULL, NULL);
