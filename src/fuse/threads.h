@@ -60,6 +60,7 @@ struct loop {
 	bool single;		/* workers[0] alone reads */
 	uint64_t break_until;	/* until then it is not beside a caller; CLOCK_MONOTONIC, ns */
 	uint64_t break_ns;	/* how long the next break is */
+	uint64_t busy_at;	/* when processors were last seen at work; CLOCK_MONOTONIC, ns */
 	unsigned served;	/* by workers[0] */
 	int releases;		/* that are being served */
 	int readers;		/* idle threads without workers[0] */

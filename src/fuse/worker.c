@@ -15,6 +15,8 @@
 /* More threads than these wait for a second after all of them were needed. */
 #define FEW_READERS 2
 #define KEEP_NS 1000000000u
+/* Where processors were at work so short a time ago, they will be again. */
+#define CALM_NS 1000000000u
 /* How long the one thread asks again when it is not beside its caller. */
 #define ASK_QUIET_NS 200000u
 #define ASK_FAST_NS 50000u
@@ -242,11 +244,14 @@ static void look(struct worker *worker, pid_t caller)
 {
 	struct loop *loop = worker->loop;
 	const bool quiet = shmfs_follow_is_quiet(&loop->follow);
+	const uint64_t now = shmfs_now_ns();
 	int cpu = quiet ? shmfs_follow_find(caller) : -1;
 
 	atomic_store(&loop->quiet, quiet);
 	SHMFS_LOCKED(&loop->lock);
-	if (shmfs_now_ns() < loop->break_until)
+	if (!quiet)
+		loop->busy_at = now;
+	if (now < loop->break_until || now - loop->busy_at < CALM_NS)
 		cpu = -1;
 	if (cpu != loop->follow.cpu && (is_single(worker) || !loop->single)) {
 		loop->follow.cpu = cpu;

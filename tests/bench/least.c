@@ -3,8 +3,9 @@
  * The limit: a FUSE filesystem that does nothing but answer from memory, on its caller's
  * processor.  What it costs is the way to a daemon and back on this machine.
  *
- * Every name is the one file.  The thread goes where the caller runs, as SCHED_IDLE, so
- * that no other processor has to be woken; it looks with every 32nd request.
+ * Every name is the one file.  The thread goes where the caller runs, as SCHED_IDLE while
+ * there is nothing else to do, so that no other processor has to be woken; it looks with
+ * every 32nd request.
  */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fcntl.h>
@@ -89,6 +90,20 @@ static const struct fuse_lowlevel_ops operations = {
 	.write = write_file,
 };
 
+/* With processors at work, a thread under SCHED_IDLE would wait for one. */
+static void give_way(void)
+{
+	const struct sched_param none = { 0 };
+	FILE *load = fopen("/proc/loadavg", "re");
+	int running = 0;
+
+	if (load && fscanf(load, "%*s %*s %*s %d", &running) != 1)
+		running = 0;
+	if (load)
+		fclose(load);
+	sched_setscheduler(0, running > 2 ? SCHED_OTHER : SCHED_IDLE, &none);
+}
+
 /* The processor of a thread: field 39 of /proc/PID/stat (proc(5)). */
 static int processor_of(unsigned pid)
 {
@@ -121,6 +136,7 @@ static void follow(const struct fuse_in_header *header)
 	if (header->pid == 0 || (header->pid == last && ++requests % LOOK_EVERY != 0))
 		return;
 	last = header->pid;
+	give_way();
 	cpu = processor_of(header->pid);
 	if (cpu < 0)
 		return;
@@ -131,10 +147,8 @@ static void follow(const struct fuse_in_header *header)
 
 static void serve(struct fuse_session *session)
 {
-	const struct sched_param none = { 0 };
 	struct fuse_buf buf = { 0 };
 
-	sched_setscheduler(0, SCHED_IDLE, &none);
 	while (!fuse_session_exited(session) && fuse_session_receive_buf(session, &buf) > 0) {
 		const struct fuse_in_header *header = buf.mem;
 
