@@ -18,7 +18,6 @@ struct shmfs_sysv_config {
 	 * NULL: none can be given.
 	 */
 	const char *user_xattr_dir;
-	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
 };
 
 /*

@@ -2,12 +2,8 @@
 /*
  * System V segments behind the backend interface.
  *
- * A segment is found by key in one hash lookup of the kernel's (shmget) and
- * inspected by id without permission and without a trace (SHM_STAT_ANY), so
- * nothing here is remembered that another process could change: an object
- * knows its shmid, and its memory only while handles are open.
- *
- * The one complication is that resizing means replacing (sysv_resize.c): the
+ * A segment is found by its key in one hash lookup of the kernel (shmget).  The
+ * one complication is that resizing means replacing (replace/resize.c): the
  * object stays, its shmid changes, and its identity with it.  While that is
  * going on the key may have no segment, or one that is not complete; the list
  * `replacing` says which object it leads to.
@@ -34,42 +30,6 @@ static struct sysv_backend *backend(struct shmfs_backend *base)
 static struct sysv_object *object(struct shmfs_object *base)
 {
 	return (struct sysv_object *)base;
-}
-
-struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
-{
-	return backend(obj->base.backend);
-}
-
-int sysv_gone(int err)
-{
-	return sysv_error(SYSV_BY_ID, err);
-}
-
-void sysv_release_lead(const struct sysv_backend *be)
-{
-	if (be->config.release_lead)
-		be->config.release_lead();
-}
-
-void sysv_wait_write(struct sysv_object *obj)
-{
-	struct sysv_backend *be = sysv_backend_of(obj);
-
-	if (pthread_rwlock_trywrlock(&obj->io) == 0)
-		return;
-	sysv_release_lead(be);
-	pthread_rwlock_wrlock(&obj->io);
-}
-
-void sysv_wait_read(struct sysv_object *obj)
-{
-	struct sysv_backend *be = sysv_backend_of(obj);
-
-	if (pthread_rwlock_tryrdlock(&obj->io) == 0)
-		return;
-	sysv_release_lead(be);
-	pthread_rwlock_rdlock(&obj->io);
 }
 
 /* --- names --- */
@@ -196,54 +156,6 @@ static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
 
 /* --- objects --- */
 
-struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
-{
-	struct sysv_object *obj = calloc(1, sizeof(*obj));
-
-	(void)base;
-	if (!obj)
-		return NULL;
-	obj->id = (int)identity;
-	pthread_mutex_init(&obj->lock, NULL);
-	pthread_rwlock_init(&obj->io, NULL);
-	return &obj->base;
-}
-
-static void sysv_object_free(struct shmfs_object *base)
-{
-	struct sysv_object *obj = object(base);
-
-	pthread_rwlock_destroy(&obj->io);
-	pthread_mutex_destroy(&obj->lock);
-	free(obj);
-}
-
-int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
-{
-	struct shmid_ds ds;
-	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, others);
-
-	if (!err && obj->known && !sysv_is_same(&ds, &obj->last))
-		err = -ESTALE;
-	if (!err) {
-		obj->last = ds;
-		obj->known = true;
-	}
-	return err;
-}
-
-int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
-{
-	int err;
-
-	pthread_mutex_lock(&obj->lock);
-	err = sysv_object_stat(obj, others);
-	if (!err)
-		*ds = obj->last;
-	pthread_mutex_unlock(&obj->lock);
-	return err;
-}
-
 /*
  * A lookup led here by the number alone, and that may be another segment's by
  * now, while handles still hold the memory of the one that had it.  Where none
@@ -258,83 +170,6 @@ static int revalidate(struct sysv_object *obj)
 		err = sysv_object_stat(obj, NULL);
 	pthread_mutex_unlock(&obj->lock);
 	return err;
-}
-
-static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
-{
-	struct sysv_backend *be = sysv_backend_of(snapshot->object);
-	const struct shmid_ds *ds = &snapshot->ds;
-	bool dest = snapshot->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
-
-	*st = (struct stat){
-		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
-		.st_nlink = snapshot->others + (dest ? 0 : 1),
-		.st_uid = ds->shm_perm.uid,
-		.st_gid = ds->shm_perm.gid,
-		.st_size = (off_t)snapshot->size,
-		.st_blksize = sysconf(_SC_PAGESIZE),
-		.st_atim.tv_sec = ds->shm_atime,
-		.st_mtim = sysv_times_modified(be, snapshot->id, ds, snapshot->others),
-		.st_ctim.tv_sec = ds->shm_ctime,
-	};
-}
-
-/*
- * No more than there is: of huge pages the kernel's table tells too many times
- * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
- */
-static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat *st)
-{
-	uint64_t bytes = sysv_usage_of(&be->usage, id);
-	uint64_t page = (uint64_t)st->st_blksize;
-	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
-
-	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
-}
-
-int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
-{
-	bool gone = false;
-	uint64_t others = 0;
-	int err = 0;
-
-	pthread_mutex_lock(&obj->lock);
-	if (!obj->replacing)
-		gone = sysv_object_stat(obj, &others) != 0;
-	if (gone && !obj->segment)
-		err = -ESTALE;
-	else
-		*snapshot = (struct sysv_snapshot){
-			.object = obj,
-			.id = obj->id,
-			.ds = obj->last,
-			.size = sysv_file_size(obj),
-			.others = others,
-			.gone = gone,
-			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
-		};
-	pthread_mutex_unlock(&obj->lock);
-	return err;
-}
-
-int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
-{
-	struct sysv_object *obj = object(base);
-	struct sysv_snapshot snapshot;
-	struct stat file;
-	int err = sysv_snapshot_take(obj, &snapshot);
-
-	(void)caller;
-	if (err)
-		return err;
-	fill_stat(&snapshot, st);
-	if (snapshot.segment && snapshot.segment->fd >= 0 &&
-	    fstat(snapshot.segment->fd, &file) == 0)
-		st->st_blocks = file.st_blocks;
-	else
-		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
-	sysv_segment_put(snapshot.segment);
-	return 0;
 }
 
 static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
@@ -414,7 +249,7 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 	struct shmid_ds ds;
 	int err;
 
-	sysv_wait_read(obj);
+	pthread_rwlock_rdlock(&obj->io);
 	err = sysv_object_stat_now(obj, &ds, NULL);
 	if (!err) {
 		struct shmid_ds want = ds;

@@ -2,30 +2,30 @@
 /*
  * What the files of the System V backend share:
  *
- *   sysv.c         names and attributes
- *   sysv_handle.c  open files: create, open, close, the bytes
- *   sysv_segment.c getting at a segment's memory
- *   sysv_size.c    the size rules: clearing, growing, trimming
- *   sysv_resize.c  giving a segment another size: whether, and for whom
- *   sysv_guardian.c replacing it by one of that size
- *   sysv_reserve.c the memory that this takes, got beforehand
- *   sysv_usage.c   resident memory, which only the whole table tells
- *   sysv_xattr.c   extended attributes
- *   sysv_lock.c    SHM_LOCK in the caller's name
- *   user_xattr.c   the attributes that users give a segment
+ *   backend.c     names, and the table of slots
+ *   handle.c      open files: create, open, close
+ *   bytes.c       their bytes
+ *   size.c        the size rules: clearing, growing
+ *   trim.c        cutting a segment to its file, later if need be
+ *   replace/      giving a segment another size, which is replacing it
+ *   xattr.c       extended attributes; user_xattr.c: those that users give
+ *   memlock.c     SHM_LOCK in the caller's name
+ *   object.c      a segment as an object: its state, attributes, rights
+ *   segment.c     getting at a segment's memory
+ *   times.c       when it was modified
+ *   usage.c       resident memory, which only the whole table tells
+ *   errors.c      errors of the kernel's calls as those of a file
  *
  * Locks, in the order in which they are taken:
  *
  *   object->io     held for reading by whoever writes bytes or opens the
  *                  segment besides its handles, for writing by whoever
  *                  replaces the segment.  It may be held for as long
- *                  as copying the segment takes, so waiting for it goes
- *                  through sysv_wait_*(), which lets other requests run on.
+ *                  as copying the segment takes.
  *   backend->lock  the list of objects that are being replaced; held for list
- *                  work, while a key is taken, and while a segment that was
- *                  reached by shmid is opened or changed
+ *                  work, and while a key is taken
  *   object->lock   the object's fields; held for a system call or two
- *   backend->attach_lock, usage->lock   innermost
+ *   backend->attach_lock, times->lock, usage->lock, trimmer->lock   innermost
  */
 #ifndef SHMFS_SYSV_INTERNAL_H
 #define SHMFS_SYSV_INTERNAL_H
@@ -207,7 +207,7 @@ struct sysv_handle {
 	atomic_bool wrote;
 };
 
-/* --- sysv_segment.c --- */
+/* --- segment.c --- */
 
 /*
  * Open the memory of segment `id`, which was like *seen.  `caller` must have the
@@ -286,7 +286,7 @@ void sysv_usage_touched(struct sysv_segment *);
 /* One pass over the table as it is now. */
 int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
 
-/* --- sysv_resize.c --- */
+/* --- replace/resize.c --- */
 
 /*
  * Replace the object's segment by one of `size` bytes under the same key.
@@ -303,15 +303,13 @@ bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
 /* Does the key lead to an object whose segment is?  Then that object's identity. */
 bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity);
 
-/* --- sysv_size.c --- */
+/* --- size.c --- */
 
 /* truncate(2): clear, or replace and keep that size when the file is closed. */
 int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
 		  const struct shmfs_caller *);
 int sysv_truncate_by_id(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
 			const struct shmfs_caller *);
-/* The size that the file shows; `object->lock` is held. */
-uint64_t sysv_file_size(const struct sysv_object *);
 
 /* The rest is with `object->io` held for writing. */
 
@@ -365,7 +363,14 @@ void sysv_trim_later(struct sysv_object *);
 /* Cut it if it is to be; `object->io` is held for writing.  -EAGAIN, -EBUSY ... */
 int sysv_trim(struct sysv_object *);
 
-/* --- sysv_handle.c --- */
+/* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
+void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
+/* The handle writes no more.  Was it the last that did?  Then the size is final. */
+bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
+/* It writes, perhaps after it was closed once. */
+void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
+
+/* --- handle.c --- */
 
 int sysv_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
 		const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
@@ -376,13 +381,11 @@ int sysv_open_by_id(struct shmfs_object *, int flags, const struct shmfs_caller 
 		    struct shmfs_handle **);
 int sysv_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
-/*
- * May the caller read, or write, at this moment?  `object->io` is held.
- * -EACCES, or -ESTALE when the segment is gone.
- */
-int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *, int *fd);
 void sysv_lent(struct shmfs_handle *);
+
+/* --- bytes.c --- */
+
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void sysv_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,
@@ -391,7 +394,7 @@ ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t writ
 int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 
-/* --- sysv_xattr.c --- */
+/* --- xattr.c --- */
 
 extern const struct shmfs_xattr sysv_xattrs[];
 extern const struct shmfs_xattr sysv_root_xattrs[];
@@ -455,14 +458,13 @@ static inline uint64_t sysv_min(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* --- sysv.c --- */
-
-/* Look at the object now; put snapshot->segment back.  -ESTALE when nothing has it any more. */
-int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
+/* --- object.c --- */
 
 struct sysv_backend *sysv_backend_of(struct sysv_object *);
 shmfs_object_make_fn sysv_object_make;
-int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
+void sysv_object_free(struct shmfs_object *);
+/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */
+int sysv_gone(int err);
 /*
  * sysv_segment_stat() of the object's segment into object->last; the lock is
  * held.  shmids are used again in the end: what has the id now must be what
@@ -471,11 +473,21 @@ int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
 /* The same with the lock taken for it, into *ds. */
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
-/* What follows may take long: another thread is to take requests. */
-void sysv_release_lead(const struct sysv_backend *);
-void sysv_wait_write(struct sysv_object *);
-void sysv_wait_read(struct sysv_object *);
-/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */
-int sysv_gone(int err);
+/* The size that the file shows; the lock is held. */
+uint64_t sysv_file_size(const struct sysv_object *);
+/* Look at the object now; put snapshot->segment back.  -ESTALE when nothing has it any more. */
+int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
+int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
+/*
+ * Have object->segment, or one for a moment, which is to be put back.  The lock
+ * is held for need().  -EACCES where the caller, if there is one, may not.
+ */
+int sysv_need_segment(struct sysv_object *, bool writable, const struct shmfs_caller *);
+int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
+/*
+ * May the caller read, or write, at this moment?  `io` is held.  -EACCES, or
+ * -ESTALE when the segment is gone.
+ */
+int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
 
 #endif

@@ -38,46 +38,50 @@ static uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-uint64_t sysv_file_size(const struct sysv_object *obj)
+/* --- handles that may outgrow the segment --- */
+
+void sysv_set_grows(struct sysv_object *obj, struct sysv_handle *h, bool grows)
 {
-	if (obj->growth == SYSV_GROWING && obj->is_new)
-		return obj->content_end;
-	if (obj->growth != SYSV_SETTLED)
-		return larger(obj->keep_size, obj->content_end);
-	return obj->segment ? obj->segment->size : obj->last.shm_segsz;
+	if (h->grows == grows)
+		return;
+	h->grows = grows;
+	obj->ngrowers += grows ? 1 : -1u;
 }
 
-static void set_settled(struct sysv_object *obj)
+/* The handle writes no more.  Was it the last that did?  Then the size is final. */
+bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
 {
-	obj->growth = SYSV_SETTLED;
-	if (!obj->creator_is_open)
-		obj->is_new = false;
-}
-
-/* The object's segment, or one opened for the purpose.  Put it back. */
-static int borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
-			  struct sysv_segment **out)
-{
-	int err = 0;
+	bool last;
 
 	pthread_mutex_lock(&obj->lock);
-	if (obj->segment && obj->segment->writable) {
-		*out = sysv_segment_get(obj->segment);
-	} else {
-		err = sysv_object_stat(obj, NULL);
-		if (!err)
-			err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, true,
-						caller, out);
+	last = h->grows && obj->ngrowers == 1;
+	sysv_set_grows(obj, h, false);
+	pthread_mutex_unlock(&obj->lock);
+	return last;
+}
+
+/*
+ * A file that was closed once is written again, through another descriptor of
+ * the same handle.  The one who made it goes on behind what it had written.
+ */
+void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
+{
+	pthread_mutex_lock(&obj->lock);
+	if (!h->grows && !h->lent && !h->fixed) {
+		sysv_set_grows(obj, h, true);
+		if (h->created && obj->is_new)
+			obj->growth = SYSV_GROWING;
 	}
 	pthread_mutex_unlock(&obj->lock);
-	return sysv_gone(err);
 }
+
+/* --- the rules --- */
 
 /* Rule 2: clearing keeps the segment. */
 int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 {
 	struct sysv_segment *segment;
-	int err = borrow_segment(obj, caller, &segment);
+	int err = sysv_borrow_segment(obj, caller, &segment);
 
 	if (err)
 		return err;
@@ -187,7 +191,6 @@ bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience
 	obj->ngrowers++;
 	pthread_mutex_unlock(&obj->lock);
 	pthread_rwlock_unlock(&obj->io);
-	sysv_release_lead(sysv_backend_of(obj));
 	pause = (struct timespec){ .tv_nsec = patience->pause };
 	nanosleep(&pause, NULL);
 	if (patience->pause < LONGEST_PAUSE_NS)
@@ -207,7 +210,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 	struct sysv_patience patience = { 0 };
 	int err;
 
-	sysv_wait_write(obj);
+	pthread_rwlock_wrlock(&obj->io);
 	do {
 		/* A handle was opened for writing.  By the name it is asked for here. */
 		err = h ? 0 : sysv_check_rights(obj, true, caller);
@@ -274,51 +277,6 @@ int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 			return err;
 		spare = spare < LEAST_SPARE ? 0 : spare / 4;
 	}
-}
-
-/*
- * Has a process that attached the segment stored anything behind the end of the
- * file?  That is its to keep.
- */
-static bool is_used_behind(struct sysv_object *obj, uint64_t end)
-{
-	struct sysv_segment *segment;
-	char tail[4096];
-	size_t len = (size_t)(-end % sizeof(tail)); /* to the end of its page, perhaps */
-	bool used = false;
-
-	if (borrow_segment(obj, NULL, &segment) != 0)
-		return false;
-	if (segment->fd >= 0 && !segment->huge) {
-		ssize_t n = pread(segment->fd, tail, len, (off_t)end);
-
-		used = n > 0 && (tail[0] || memcmp(tail, tail + 1, (size_t)n - 1) != 0);
-		used = used || lseek(segment->fd, (off_t)(end + len), SEEK_DATA) >= 0;
-	}
-	sysv_segment_put(segment);
-	return used;
-}
-
-/* Rule 1. */
-int sysv_trim(struct sysv_object *obj)
-{
-	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
-	static const struct shmfs_caller daemon_itself;
-	uint64_t size = larger(obj->keep_size, obj->content_end);
-	struct shmid_ds ds;
-	int err = sysv_object_stat_now(obj, &ds, NULL);
-
-	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
-		err = sysv_resize(obj, size, &daemon_itself);
-	/* The size of a removed one is nobody's concern but that of its handles. */
-	if (err == -ESTALE || err == -EIDRM || err == -EPERM)
-		return 0;
-	if (!err) {
-		pthread_mutex_lock(&obj->lock);
-		set_settled(obj);
-		pthread_mutex_unlock(&obj->lock);
-	}
-	return err;
 }
 
 void sysv_settle(struct sysv_object *obj)

@@ -11,10 +11,57 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 2000
+
+/*
+ * Has a process that attached the segment stored anything behind the end of the
+ * file?  That is its to keep.
+ */
+static bool is_used_behind(struct sysv_object *obj, uint64_t end)
+{
+	struct sysv_segment *segment;
+	char tail[4096];
+	size_t len = (size_t)(-end % sizeof(tail)); /* to the end of its page, perhaps */
+	bool used = false;
+
+	if (sysv_borrow_segment(obj, NULL, &segment) != 0)
+		return false;
+	if (segment->fd >= 0 && !segment->huge) {
+		ssize_t n = pread(segment->fd, tail, len, (off_t)end);
+
+		used = n > 0 && (tail[0] || memcmp(tail, tail + 1, (size_t)n - 1) != 0);
+		used = used || lseek(segment->fd, (off_t)(end + len), SEEK_DATA) >= 0;
+	}
+	sysv_segment_put(segment);
+	return used;
+}
+
+int sysv_trim(struct sysv_object *obj)
+{
+	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
+	static const struct shmfs_caller daemon_itself;
+	uint64_t size = obj->keep_size > obj->content_end ? obj->keep_size : obj->content_end;
+	struct shmid_ds ds;
+	int err = sysv_object_stat_now(obj, &ds, NULL);
+
+	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
+		err = sysv_resize(obj, size, &daemon_itself);
+	/* The size of a removed one is nobody's concern but that of its handles. */
+	if (err == -ESTALE || err == -EIDRM || err == -EPERM)
+		return 0;
+	if (!err) {
+		pthread_mutex_lock(&obj->lock);
+		obj->growth = SYSV_SETTLED;
+		obj->is_new = obj->is_new && obj->creator_is_open;
+		pthread_mutex_unlock(&obj->lock);
+	}
+	return err;
+}
 
 void sysv_trimmer_init(struct sysv_backend *be)
 {

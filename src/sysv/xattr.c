@@ -138,7 +138,7 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	(void)field;
 	if (err)
 		return err;
-	sysv_wait_read(obj);
+	pthread_rwlock_rdlock(&obj->io);
 	err = sysv_object_stat_now(obj, &ds, NULL);
 	if (!err)
 		err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
@@ -245,7 +245,7 @@ static int change_users(struct sysv_object *obj, const char *name, const void *v
 
 	if (!is_users(name))
 		return -EOPNOTSUPP;
-	sysv_wait_read(obj);
+	pthread_rwlock_rdlock(&obj->io);
 	{
 		SNAPSHOT snapshot = { 0 };
 

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The bytes of open segments.
+ *
+ * A reader takes a reference to the segment and needs no lock: one that is
+ * replaced meanwhile had the same bytes.  A writer keeps `io` from write_begin()
+ * to write_end(), so that nothing is written to a segment that was just copied.
+ */
+#include "sysv/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+static struct sysv_handle *handle(struct shmfs_handle *base)
+{
+	return (struct sysv_handle *)base;
+}
+
+static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, size_t len,
+			struct shmfs_extent *extent)
+{
+	bool by_map = segment->fd < 0 || (write && segment->map);
+
+	*extent = (struct shmfs_extent){
+		.fd = by_map ? -1 : segment->fd,
+		.pos = (off_t)off,
+		.mem = by_map ? segment->map + off : NULL,
+		.len = len,
+		.huge = segment->huge,
+		.owner = segment,
+	};
+}
+
+static struct sysv_segment *current_segment(struct sysv_object *obj)
+{
+	struct sysv_segment *segment;
+
+	pthread_mutex_lock(&obj->lock);
+	segment = sysv_segment_get(obj->segment);
+	pthread_mutex_unlock(&obj->lock);
+	return segment;
+}
+
+/* The segment, and where the file ends in it. */
+static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size)
+{
+	struct sysv_segment *segment;
+
+	pthread_mutex_lock(&obj->lock);
+	segment = sysv_segment_get(obj->segment);
+	*size = sysv_file_size(obj);
+	pthread_mutex_unlock(&obj->lock);
+	if (*size > segment->size)
+		*size = segment->size;
+	return segment;
+}
+
+int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_extent *extent)
+{
+	uint64_t size;
+	struct sysv_segment *segment = current_file(object(base->object), &size);
+	uint64_t left = (uint64_t)off < size ? size - (uint64_t)off : 0;
+
+	fill_extent(segment, false, (uint64_t)off, len < left ? len : (size_t)left, extent);
+	return 0;
+}
+
+void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
+{
+	(void)base;
+	sysv_segment_put(extent->owner);
+}
+
+/*
+ * Take `io` the way that this write needs it and make room for it.  Appending
+ * takes turns: where one write ends the next begins.
+ */
+static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t len, bool append,
+		       const struct shmfs_caller *caller, uint64_t *pos)
+{
+	struct sysv_patience patience = { 0 };
+	int err;
+
+	if (!append) {
+		bool fits;
+
+		pthread_rwlock_rdlock(&obj->io);
+		pthread_mutex_lock(&obj->lock);
+		fits = *pos + len <= obj->segment->size;
+		pthread_mutex_unlock(&obj->lock);
+		if (fits)
+			return 0;
+		pthread_rwlock_unlock(&obj->io);
+	}
+	pthread_rwlock_wrlock(&obj->io);
+	do {
+		if (append)
+			*pos = sysv_file_size(obj);
+		if (len > (uint64_t)INT64_MAX - *pos)
+			err = -EFBIG;
+		else if (*pos + len <= obj->segment->size)
+			err = 0;
+		else
+			err = sysv_grow(obj, h, *pos + len, caller);
+	} while (err && sysv_wait_for_users(obj, &patience, err));
+	return err;
+}
+
+/*
+ * What becomes of a write that begins where no room could be made: a limit, or
+ * others who use the segment, make it a full disk; what we are short of does
+ * not.
+ */
+static int room_error(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EIO ? err : -ENOSPC;
+}
+
+int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
+		     const struct shmfs_caller *caller, struct shmfs_extent *extent)
+{
+	struct sysv_object *obj = object(base->object);
+	struct sysv_segment *segment;
+	uint64_t pos = (uint64_t)off;
+	int err;
+
+	if (len > (uint64_t)INT64_MAX - pos)
+		return -EFBIG;
+	sysv_resume_growing(obj, handle(base));
+	err = begin_write(obj, handle(base), len, append, caller, &pos);
+	segment = current_segment(obj);
+	if (pos >= segment->size && len > 0) {
+		sysv_segment_put(segment);
+		pthread_rwlock_unlock(&obj->io);
+		return room_error(err);
+	}
+	if (len > segment->size - pos)
+		len = (size_t)(segment->size - pos);
+	fill_extent(segment, true, pos, len, extent);
+	return 0;
+}
+
+/* The file reaches to `end` at least.  obj->io is held. */
+static void note_end(struct sysv_object *obj, uint64_t end)
+{
+	pthread_mutex_lock(&obj->lock);
+	if (obj->content_end < end)
+		obj->content_end = end;
+	pthread_mutex_unlock(&obj->lock);
+}
+
+ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, size_t written)
+{
+	struct sysv_object *obj = object(base->object);
+
+	if (written) {
+		note_end(obj, (uint64_t)extent->pos + written);
+		sysv_times_wrote(sysv_backend_of(obj), obj->id);
+	}
+	sysv_segment_put(extent->owner);
+	pthread_rwlock_unlock(&obj->io);
+	atomic_store(&handle(base)->wrote, true);
+	return (ssize_t)written;
+}
+
+/* Room behind the end of the file is that of a larger segment, until it is closed. */
+static int make_room(struct sysv_object *obj, struct sysv_handle *h, uint64_t end, bool keep_size,
+		     const struct shmfs_caller *caller)
+{
+	uint64_t room = obj->segment->size;
+	int err = 0;
+
+	if (keep_size)
+		return end > room ? sysv_grow_to(obj, h, end, caller) : 0;
+	if (end > sysv_file_size(obj))
+		err = sysv_set_size(obj, h, end, caller);
+	if (!err || end > room)
+		return err;
+	/* There is room.  It is cut to that size when it is closed. */
+	pthread_mutex_lock(&obj->lock);
+	obj->is_new = false;
+	obj->growth = SYSV_GROWING;
+	obj->keep_size = end;
+	obj->content_end = 0;
+	pthread_mutex_unlock(&obj->lock);
+	return 0;
+}
+
+int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
+		   const struct shmfs_caller *caller)
+{
+	struct sysv_object *obj = object(base->object);
+	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	uint64_t end = (uint64_t)off + (uint64_t)len;
+	struct sysv_patience patience = { 0 };
+	int err = 0;
+
+	if (!punch && mode != 0 && mode != FALLOC_FL_KEEP_SIZE)
+		return -EOPNOTSUPP;
+	sysv_resume_growing(obj, handle(base));
+	pthread_rwlock_wrlock(&obj->io);
+	do {
+		if (!punch)
+			err = make_room(obj, handle(base), end, mode, caller);
+	} while (err && sysv_wait_for_users(obj, &patience, err));
+	if (!err) {
+		err = punch ? sysv_segment_punch(obj->segment, (uint64_t)off, (uint64_t)len) :
+			      sysv_segment_populate(obj->segment, (uint64_t)off, (uint64_t)len);
+		sysv_times_wrote(sysv_backend_of(obj), obj->id);
+		atomic_store(&handle(base)->wrote, true);
+	}
+	pthread_rwlock_unlock(&obj->io);
+	return err == -EAGAIN ? -EBUSY : err;
+}
+
+/* An attachment cannot tell: all of it is data. */
+static off_t seek_in(const struct sysv_segment *segment, off_t off, int whence)
+{
+	off_t pos;
+
+	if (segment->fd < 0)
+		return whence == SEEK_DATA ? off : (off_t)segment->size;
+	pos = lseek(segment->fd, off, whence);
+	return pos < 0 ? -errno : pos;
+}
+
+off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
+{
+	struct sysv_object *obj = object(base->object);
+	struct sysv_segment *segment;
+	uint64_t size;
+	off_t pos;
+
+	/* With `io`, for what has data is no hole while it moves. */
+	pthread_rwlock_rdlock(&obj->io);
+	segment = current_file(obj, &size);
+	pos = (uint64_t)off < size ? seek_in(segment, off, whence) : -ENXIO;
+	if (pos > (off_t)size || (pos == (off_t)size && whence == SEEK_DATA))
+		pos = whence == SEEK_DATA ? -ENXIO : (off_t)size;
+	sysv_segment_put(segment);
+	pthread_rwlock_unlock(&obj->io);
+	return pos;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Segments as objects.
+ *
+ * A segment is inspected by its id without permission and without a trace
+ * (SHM_STAT_ANY), so nothing is remembered that another process could change:
+ * an object knows its shmid, and its memory only while handles are open.
+ */
+#include "sysv/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct sysv_object *object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
+{
+	return (struct sysv_backend *)obj->base.backend;
+}
+
+int sysv_gone(int err)
+{
+	return sysv_error(SYSV_BY_ID, err);
+}
+
+struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
+{
+	struct sysv_object *obj = calloc(1, sizeof(*obj));
+
+	(void)base;
+	if (!obj)
+		return NULL;
+	obj->id = (int)identity;
+	pthread_mutex_init(&obj->lock, NULL);
+	pthread_rwlock_init(&obj->io, NULL);
+	return &obj->base;
+}
+
+void sysv_object_free(struct shmfs_object *base)
+{
+	struct sysv_object *obj = object(base);
+
+	pthread_rwlock_destroy(&obj->io);
+	pthread_mutex_destroy(&obj->lock);
+	free(obj);
+}
+
+int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
+{
+	struct shmid_ds ds;
+	int err = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, others);
+
+	if (!err && obj->known && !sysv_is_same(&ds, &obj->last))
+		err = -ESTALE;
+	if (!err) {
+		obj->last = ds;
+		obj->known = true;
+	}
+	return err;
+}
+
+int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
+{
+	int err;
+
+	pthread_mutex_lock(&obj->lock);
+	err = sysv_object_stat(obj, others);
+	if (!err)
+		*ds = obj->last;
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+uint64_t sysv_file_size(const struct sysv_object *obj)
+{
+	if (obj->growth == SYSV_GROWING && obj->is_new)
+		return obj->content_end;
+	if (obj->growth != SYSV_SETTLED)
+		return obj->keep_size > obj->content_end ? obj->keep_size : obj->content_end;
+	return obj->segment ? obj->segment->size : obj->last.shm_segsz;
+}
+
+/* --- attributes --- */
+
+static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
+{
+	struct sysv_backend *be = sysv_backend_of(snapshot->object);
+	const struct shmid_ds *ds = &snapshot->ds;
+	bool dest = snapshot->gone || (ds->shm_perm.mode & SYSV_MODE_DEST);
+
+	*st = (struct stat){
+		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
+		.st_nlink = snapshot->others + (dest ? 0 : 1),
+		.st_uid = ds->shm_perm.uid,
+		.st_gid = ds->shm_perm.gid,
+		.st_size = (off_t)snapshot->size,
+		.st_blksize = sysconf(_SC_PAGESIZE),
+		.st_atim.tv_sec = ds->shm_atime,
+		.st_mtim = sysv_times_modified(be, snapshot->id, ds, snapshot->others),
+		.st_ctim.tv_sec = ds->shm_ctime,
+	};
+}
+
+/*
+ * No more than there is: of huge pages the kernel's table tells too many times
+ * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
+ */
+static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat *st)
+{
+	uint64_t bytes = sysv_usage_of(&be->usage, id);
+	uint64_t page = (uint64_t)st->st_blksize;
+	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
+
+	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
+}
+
+int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
+{
+	bool gone = false;
+	uint64_t others = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (!obj->replacing)
+		gone = sysv_object_stat(obj, &others) != 0;
+	if (gone && !obj->segment)
+		err = -ESTALE;
+	else
+		*snapshot = (struct sysv_snapshot){
+			.object = obj,
+			.id = obj->id,
+			.ds = obj->last,
+			.size = sysv_file_size(obj),
+			.others = others,
+			.gone = gone,
+			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
+		};
+	pthread_mutex_unlock(&obj->lock);
+	return err;
+}
+
+int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
+{
+	struct sysv_object *obj = object(base);
+	struct sysv_snapshot snapshot;
+	struct stat file;
+	int err = sysv_snapshot_take(obj, &snapshot);
+
+	(void)caller;
+	if (err)
+		return err;
+	fill_stat(&snapshot, st);
+	if (snapshot.segment && snapshot.segment->fd >= 0 &&
+	    fstat(snapshot.segment->fd, &file) == 0)
+		st->st_blocks = file.st_blocks;
+	else
+		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
+	sysv_segment_put(snapshot.segment);
+	return 0;
+}
+
+/* --- memory and rights --- */
+
+/* The object's segment, or one opened for the purpose.  Put it back. */
+int sysv_borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
+			struct sysv_segment **out)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&obj->lock);
+	if (obj->segment && obj->segment->writable) {
+		*out = sysv_segment_get(obj->segment);
+	} else {
+		err = sysv_object_stat(obj, NULL);
+		if (!err)
+			err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, true,
+						caller, out);
+	}
+	pthread_mutex_unlock(&obj->lock);
+	return sysv_gone(err);
+}
+
+/* Make sure that the object has its segment's memory.  obj->lock is held. */
+int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
+{
+	struct sysv_segment *segment;
+	int err;
+
+	if (obj->segment && (obj->segment->writable || !writable))
+		return 0;
+	err = sysv_object_stat(obj, NULL);
+	if (!err)
+		err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, writable, caller,
+					&segment);
+	if (err)
+		return sysv_gone(err);
+	sysv_segment_put(obj->segment);
+	obj->segment = segment;
+	return 0;
+}
+
+/*
+ * The kernel has looked at the mode that it knew.  This is the mode at this
+ * moment, with the rules of shmat(2): who writes must be able to read.  What
+ * was removed and lives on in handles had perhaps another mode in the end than
+ * we know: it is left to those whose it was.
+ */
+int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
+{
+	struct shmid_ds ds;
+	int err = sysv_object_stat_now(obj, &ds, NULL);
+	bool may;
+
+	if (!err)
+		return sysv_may(&ds, writable ? 06 : 04, caller) ? 0 : -EACCES;
+	pthread_mutex_lock(&obj->lock);
+	may = obj->segment && sysv_is_owner(&obj->last, caller);
+	pthread_mutex_unlock(&obj->lock);
+	return may ? 0 : err;
+}
