@@ -240,10 +240,11 @@ struct shmfs_backend_ops {
 	/* How may the kernel serve this handle, and from which descriptor? */
 	enum shmfs_io_mode (*binding)(struct shmfs_handle *, int *fd);
 	/*
-	 * The kernel has been lent the handle's memory: until release() mappings,
-	 * and whatever else binding() allowed, do not come to the daemon.
+	 * What came of binding(), for the last time: has the kernel been lent the
+	 * handle's memory?  Then mappings, and whatever else was allowed, do not come
+	 * to the daemon until release().
 	 */
-	void (*lent)(struct shmfs_handle *);
+	void (*lent)(struct shmfs_handle *, bool lent);
 
 	/*
 	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.

@@ -110,8 +110,8 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 		bound.backing_id = inode->backing_id;
 		inode->backing_users++;
 		file->bound = true;
-		ops_of(inode)->lent(file->handle);
 	}
+	ops_of(inode)->lent(file->handle, file->bound);
 	pthread_mutex_unlock(&inode->backing_lock);
 	return bound;
 }

@@ -220,9 +220,9 @@ enum shmfs_io_mode posix_binding(struct shmfs_handle *base, int *fd)
 	return base->flags & O_APPEND ? SHMFS_IO_MMAP_ONLY : SHMFS_IO_PASSTHROUGH;
 }
 
-void posix_lent(struct shmfs_handle *base)
+void posix_lent(struct shmfs_handle *base, bool lent)
 {
-	(void)base;
+	(void)base, (void)lent;
 }
 
 /* --- bytes --- */

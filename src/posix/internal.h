@@ -181,7 +181,7 @@ int posix_truncate(struct shmfs_object *, struct shmfs_handle *, off_t,
 int posix_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void posix_release(struct shmfs_handle *);
 enum shmfs_io_mode posix_binding(struct shmfs_handle *, int *fd);
-void posix_lent(struct shmfs_handle *);
+void posix_lent(struct shmfs_handle *, bool lent);
 int posix_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void posix_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int posix_write_begin(struct shmfs_handle *, off_t, size_t, bool append,

@@ -41,6 +41,14 @@ static int access_mode(const struct sysv_handle *h)
 	return h->base.flags & O_ACCMODE;
 }
 
+/* Count the handle among those whose memory the kernel was lent, or not.  obj->lock is held. */
+static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
+{
+	if (h->lent != lent)
+		obj->nlent += lent ? 1 : -1u;
+	h->lent = lent;
+}
+
 /* One handle more.  obj->lock is held. */
 static void enter(struct sysv_object *obj, struct sysv_handle *h)
 {
@@ -249,12 +257,13 @@ void sysv_release(struct shmfs_handle *base)
 	struct sysv_object *obj = object(base->object);
 
 	pthread_rwlock_wrlock(&obj->io);
+	pthread_mutex_lock(&obj->lock);
+	set_lent(obj, h, false);
 	if (h->created) {
-		pthread_mutex_lock(&obj->lock);
 		obj->creator_is_open = false;
 		obj->is_new = obj->is_new && obj->growth != SYSV_SETTLED;
-		pthread_mutex_unlock(&obj->lock);
 	}
+	pthread_mutex_unlock(&obj->lock);
 	if (sysv_stop_growing(obj, h))
 		sysv_settle(obj);
 	if (atomic_load(&h->wrote))
@@ -270,31 +279,39 @@ void sysv_release(struct shmfs_handle *base)
  * mappings of a reader and writer, and nothing that may yet grow.  A file that
  * it serves keeps the segment from being replaced: while somebody may outgrow
  * that, or has and it was not cut yet, every open file is served here.
+ *
+ * The segment stays from here on until lent() or release() says that the kernel
+ * has no reference to it.  A lease would not tell: the kernel keeps the file of
+ * an inode, and binds the next open to it, until the last RELEASE was served.
  */
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 {
-	const struct sysv_handle *h = handle(base);
+	struct sysv_handle *h = handle(base);
 	struct sysv_object *obj = object(base->object);
 	int mode = access_mode(h);
-	bool grows;
+	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !h->cleared &&
+		   mode != O_WRONLY;
 
-	if (!sysv_backend_of(obj)->by_descriptor || h->created || h->cleared || mode == O_WRONLY)
-		return SHMFS_IO_MOVABLE;
+	/* A replacement under way ends first. */
+	pthread_rwlock_rdlock(&obj->io);
 	pthread_mutex_lock(&obj->lock);
-	grows = obj->growth != SYSV_SETTLED || obj->ngrowers > (h->grows ? 1 : 0);
+	may = may && obj->growth == SYSV_SETTLED && obj->ngrowers == (h->grows ? 1 : 0);
+	set_lent(obj, h, may);
 	*fd = obj->segment->fd;
 	pthread_mutex_unlock(&obj->lock);
-	if (grows)
+	pthread_rwlock_unlock(&obj->io);
+	if (!may)
 		return SHMFS_IO_MOVABLE;
 	return mode == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
 }
 
-void sysv_lent(struct shmfs_handle *base)
+void sysv_lent(struct shmfs_handle *base, bool lent)
 {
 	struct sysv_object *obj = object(base->object);
 
 	pthread_mutex_lock(&obj->lock);
-	handle(base)->lent = true;
-	sysv_set_grows(obj, handle(base), false);
+	set_lent(obj, handle(base), lent);
+	if (lent)
+		sysv_set_grows(obj, handle(base), false);
 	pthread_mutex_unlock(&obj->lock);
 }

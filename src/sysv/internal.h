@@ -174,6 +174,7 @@ struct sysv_object {
 	struct sysv_segment *segment; /* owned reference, while handles are open */
 	unsigned nhandles;	      /* open handles */
 	unsigned nreaders;	      /* of them, those that may read */
+	unsigned nlent;		      /* of them, those whose memory the kernel was lent */
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
 	bool known;	      /* `last` is valid */
@@ -382,7 +383,7 @@ int sysv_open_by_id(struct shmfs_object *, int flags, const struct shmfs_caller 
 int sysv_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void sysv_release(struct shmfs_handle *);
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *, int *fd);
-void sysv_lent(struct shmfs_handle *);
+void sysv_lent(struct shmfs_handle *, bool lent);
 
 /* --- bytes.c --- */
 

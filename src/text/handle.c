@@ -163,9 +163,9 @@ enum shmfs_io_mode text_binding(struct shmfs_handle *base, int *fd)
 	return SHMFS_IO_DAEMON;
 }
 
-void text_lent(struct shmfs_handle *base)
+void text_lent(struct shmfs_handle *base, bool lent)
 {
-	(void)base;
+	(void)base, (void)lent;
 }
 
 /* --- bytes --- */

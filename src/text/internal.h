@@ -144,7 +144,7 @@ int text_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 int text_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void text_release(struct shmfs_handle *);
 enum shmfs_io_mode text_binding(struct shmfs_handle *, int *fd);
-void text_lent(struct shmfs_handle *);
+void text_lent(struct shmfs_handle *, bool lent);
 int text_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void text_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int text_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const struct shmfs_caller *,

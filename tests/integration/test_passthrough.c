@@ -241,6 +241,36 @@ static void what_comes_and_goes_is_opened_or_missing(void **state)
 	assert_int_equal(children_join(children, 4), 0);
 }
 
+static int resize_over_and_over(int number)
+{
+	(void)number;
+	for (time_t end = deadline(); time(NULL) <= end;)
+		for (int pages = 1; pages <= 3; pages++)
+			child_must(truncate(SEGMENT, pages * PAGE) == 0 || errno == EBUSY);
+	return 0;
+}
+
+/* The file that an inode is bound to is never that of a segment that was replaced. */
+static void what_is_mapped_is_what_has_the_key(void **state)
+{
+	(void)state;
+	int mapped = 0;
+	make_both();
+	pid_t child = child_start(resize_over_and_over, 0);
+	for (time_t end = deadline(); time(NULL) <= end;) {
+		int fd = must(open(SEGMENT, O_RDWR));
+		int *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		close(fd);
+		if (memory == MAP_FAILED)
+			continue; /* a resize that waits */
+		memory[0] = ++mapped;
+		assert_true(segment_has(segment_find(KEY), 0, (char *)&mapped, sizeof(mapped)));
+		munmap(memory, PAGE);
+	}
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_true(mapped > 0 || !engine_is_passthrough());
+}
+
 static void other_users_read_and_write_bound_files(void **state)
 {
 	make_both();
@@ -420,6 +450,7 @@ int main(void)
 		mounted(handles_of_all_sorts_see_each_others_bytes),
 		mounted(opens_at_a_time_never_fail),
 		mounted(what_comes_and_goes_is_opened_or_missing),
+		mounted(what_is_mapped_is_what_has_the_key),
 		mounted(other_users_read_and_write_bound_files),
 		mounted(what_is_sent_is_never_stale),
 		mounted(a_private_mapping_is_never_stale),

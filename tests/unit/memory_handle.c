@@ -106,10 +106,12 @@ enum shmfs_io_mode memory_binding(struct shmfs_handle *base, int *fd)
 	return be->binding;
 }
 
-void memory_lent(struct shmfs_handle *base)
+void memory_lent(struct shmfs_handle *base, bool lent)
 {
 	struct memory_backend *be = handle(base)->backend;
 
+	if (!lent)
+		return;
 	memory_enter(be, MEMORY_LENT);
 	be->seen.handle = base;
 	memory_leave(be, 0);

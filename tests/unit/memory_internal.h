@@ -40,7 +40,7 @@ int memory_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
 int memory_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 void memory_release(struct shmfs_handle *);
 enum shmfs_io_mode memory_binding(struct shmfs_handle *, int *fd);
-void memory_lent(struct shmfs_handle *);
+void memory_lent(struct shmfs_handle *, bool lent);
 int memory_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void memory_read_end(struct shmfs_handle *, struct shmfs_extent *);
 int memory_write_begin(struct shmfs_handle *, off_t, size_t, bool append,

@@ -74,7 +74,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 	if (others)
 		return -EBUSY;
 	r->own = r->ds.shm_nattch;
-	return sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
+	return obj->nlent > 0 || sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
 
 /* --- doing it --- */
