@@ -76,11 +76,10 @@ struct shmfs_users_snapshot {
 };
 
 struct shmfs_users_config {
-	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
-	dev_t objects;		    /* of the directory of the POSIX objects */
-	unsigned segment_number;    /* struct shmfs_backend.number of segments */
-	unsigned object_number;	    /* and of objects */
-	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
+	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
+	dev_t objects;		 /* of the directory of the POSIX objects */
+	unsigned segment_number; /* struct shmfs_backend.number of segments */
+	unsigned object_number;	 /* and of objects */
 };
 
 struct shmfs_users;

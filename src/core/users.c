@@ -447,8 +447,6 @@ int shmfs_users_get(struct shmfs_users *users, const struct shmfs_users_snapshot
 	pthread_mutex_lock(&users->lock);
 	/* What was just taken is as good as can be, however long ago it was begun. */
 	while (!err && !renewed && !is_fresh(users)) {
-		if (users->config.release_lead)
-			users->config.release_lead();
 		if (users->taking) {
 			pthread_cond_wait(&users->taken, &users->lock);
 		} else {
