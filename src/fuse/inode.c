@@ -2,12 +2,16 @@
 #include "fuse/inode.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "shmfs/clock.h"
 
 /* How long an opener takes to look up another inode, on a machine with more to do than it can. */
 #define AWAIT_NS 1000000000u
+
+/* So many inodes are worth a look at the heap: some hundred kilobytes. */
+#define TRIM_EVERY 1024
 
 void shmfs_inode_table_init(struct shmfs_inode_table *table)
 {
@@ -140,19 +144,43 @@ static void free_inode(struct shmfs_inode *inode)
 	free(inode);
 }
 
+/*
+ * Memory of many inodes goes back to the system when most of them have gone.
+ * glibc keeps what is freed, up to the end of each heap (malloc_trim(3)).
+ */
+static bool is_time_to_trim(struct shmfs_inode_table *table)
+{
+	if (++table->nfreed < TRIM_EVERY || table->nfreed < table->count)
+		return false;
+	table->nfreed = 0;
+	return true;
+}
+
+static void trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
 void shmfs_inode_forget(struct shmfs_inode_table *table, struct shmfs_inode *inode,
 			uint64_t nlookup)
 {
+	bool trims = false;
 	bool last;
 
 	pthread_mutex_lock(&table->lock);
 	inode->nlookup -= nlookup;
 	last = inode->nlookup == 0;
-	if (last)
+	if (last) {
 		take_out(table, inode);
+		trims = is_time_to_trim(table);
+	}
 	pthread_mutex_unlock(&table->lock);
 	if (last)
 		free_inode(inode);
+	if (trims)
+		trim();
 }
 
 void shmfs_inode_table_destroy(struct shmfs_inode_table *table)

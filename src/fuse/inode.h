@@ -54,6 +54,7 @@ struct shmfs_inode_table {
 	pthread_mutex_t lock;	    /* guards all below and `inodes` of objects; no call under it */
 	struct shmfs_inode *inodes; /* owned */
 	size_t count;
+	size_t nfreed; /* since memory was given back to the system */
 	struct shmfs_sent_away sent_away[SHMFS_SENT_AWAY]; /* the last ones */
 	unsigned nsent_away;
 };

@@ -276,6 +276,23 @@ static void open_directories_cost_nothing(void **state)
 		end_reading(readers[i]);
 }
 
+/* The kernel forgets the files that go, and what was kept of them is no use any more. */
+static void memory_goes_back_when_files_go(void **state)
+{
+	enum { NAMES = 20000 };
+	struct fixture *fixture = *state;
+	char name[32];
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), "object-%d", i);
+		object_create(name, 0);
+	}
+	assert_int_equal(shell(NULL, 0, "ls -l " MNT " > /dev/null"), 0);
+	long most = daemon_status(fixture, "VmRSS:");
+	assert_int_equal(shell(NULL, 0, "find " MNT " -type f -delete"), 0);
+	if (!SANITIZED)
+		assert_true(eventually(daemon_status(fixture, "VmRSS:") < most - 2048));
+}
+
 static void entries_tell_inode_and_type(void **state)
 {
 	(void)state;
@@ -350,6 +367,7 @@ int main(void)
 		mounted(a_new_stream_goes_on_from_an_offset),
 		mounted(a_replaced_name_is_met_once),
 		mounted(open_directories_cost_nothing),
+		mounted(memory_goes_back_when_files_go),
 		mounted(entries_tell_inode_and_type),
 		mounted(the_daemon_stays_small),
 		mounted(a_lookup_costs_the_same_among_many),
