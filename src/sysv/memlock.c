@@ -3,13 +3,12 @@
  * SHM_LOCK in the caller's name.
  *
  * Unlocking goes by the effective uid.  Locking also looks at RLIMIT_MEMLOCK,
- * which belongs to a process, and puts the memory to the account of the real
- * uid (mm/mlock.c, user_shm_lock()): done by the daemon, all users would share
- * the account and the limit of root.  So a process of its own does it that has
- * the caller's uid and limit.  It shares the daemon's memory, so that nothing
- * has to be copied, and nobody can trace it (a change of uid clears the
- * "dumpable" attribute of that memory, prctl(2)).  What the caller can do is
- * send it signals; stopped, it is ended.
+ * which belongs to a process, and puts the memory on the account of the real
+ * uid (mm/mlock.c, user_shm_lock()).  The daemon itself would lock all of it on
+ * root's account, within root's limit.  So a process of its own does it, with the
+ * caller's uid and limit.  That process shares the daemon's memory, so nothing is
+ * copied.  Nobody can trace it: a change of uid clears the "dumpable" attribute of
+ * that memory (prctl(2)).  The caller can send it signals: stopped, it is ended.
  */
 #include "sysv/internal.h"
 
@@ -58,7 +57,7 @@ static int be_locker(void *arg)
 	return 0;
 }
 
-/* A process that was stopped would never end, nor would who waits for it. */
+/* A process that was stopped would never end, and neither would the wait for it. */
 static void wait_for_end(pid_t pid)
 {
 	int status = 0;
@@ -121,7 +120,7 @@ static int read_limit(const char *proc_dir, pid_t pid, rlim_t *limit)
 	return err;
 }
 
-/* The caller with his limit.  A caller that cannot be seen from here has an unknown one. */
+/* The caller and the limit.  The limit of a process that cannot be seen from here is unknown. */
 static int find_locker(struct sysv_backend *be, const struct shmfs_caller *caller,
 		       struct sysv_locker *locker)
 {
