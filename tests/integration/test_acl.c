@@ -365,7 +365,7 @@ static void tools_work(void **state)
 	object_create("frames", 10);
 	segment_create(KEY, PAGE, 0644);
 	assert_int_equal(shell(output, sizeof(output),
-			       "cd " MNT " && setfacl -m u:1001:rw frames && getfacl -c frames"),
+			       "cd " MNT " && setfacl -m u:1001:rw frames && getfacl -cn frames"),
 			 0);
 	assert_non_null(strstr(output, "user:1001:rw-"));
 	assert_int_equal(shell(output, sizeof(output), "ls -l " MNT), 0);
@@ -373,9 +373,9 @@ static void tools_work(void **state)
 	assert_non_null(strstr(output, "-rw-r--r--  "));
 	assert_int_equal(
 		shell(output, sizeof(output),
-		      "cd " MNT " && getfacl -c 3148 && cp -p frames films && getfacl -c films"
+		      "cd " MNT " && getfacl -cn 3148 && cp -p frames films && getfacl -cn films"
 		      " && cp -p 3148 3149 && tar --acls -cf " TMP "/t.tar 3148 films"
-		      " && rm films 3148 && tar --acls -xf " TMP "/t.tar && getfacl -c films"),
+		      " && rm films 3148 && tar --acls -xf " TMP "/t.tar && getfacl -cn films"),
 		0);
 	assert_null(strstr(output, "cp:"));
 	assert_null(strstr(output, "tar:"));
