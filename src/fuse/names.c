@@ -391,7 +391,7 @@ static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to
 }
 
 static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
-		       const char *newtext, unsigned flags)
+		       const char *newtext, unsigned flags, bool *is_copy)
 {
 	AS_CALLER who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
@@ -408,7 +408,8 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 	err = resolve(fs, newparent, newtext, &to);
 	if (err)
 		return err == -ENOENT ? -EXDEV : err;
-	if (from.view->backend == to.view->backend)
+	*is_copy = from.view->backend != to.view->backend;
+	if (!*is_copy)
 		return to.view->ops->rename(to.view, &from.name, &to.name, flags, &who.caller);
 	return parent == newparent ? rename_across(fs, &from, &to, flags, &who.caller) : -EXDEV;
 }
@@ -417,9 +418,11 @@ void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		       const char *newname, unsigned flags)
 {
 	struct shmfs_fs *fs = fs_of(req);
-	int err = rename_name(req, parent, name, newparent, newname, flags);
+	bool is_copy;
+	int err = rename_name(req, parent, name, newparent, newname, flags, &is_copy);
 
 	reply_error(req, err);
+	/* After a copy the kernel has the source, which is gone, by the new name. */
 	if (!err)
-		forget_elsewhere(fs, newparent, newname);
+		forget_elsewhere(fs, is_copy ? 0 : newparent, newname);
 }
