@@ -61,8 +61,9 @@ struct backends {
 	struct shmfs_user_views *user_views;
 	struct shmfs_backend *sysv;
 	struct shmfs_backend *posix;
-	struct shmfs_backend *sysv_text;
-	struct shmfs_backend *posix_text;
+	/* The slots of the text views. */
+	struct shmfs_backend_ops sysv_text;
+	struct shmfs_backend_ops posix_text;
 };
 
 static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
@@ -73,10 +74,6 @@ static void fs_clear(struct shmfs_fs *fs, const struct backends *backends)
 	shmfs_inode_table_destroy(&fs->inodes);
 	if (backends->user_views)
 		shmfs_user_views_free(backends->user_views);
-	if (backends->sysv_text)
-		shmfs_text_free(backends->sysv_text);
-	if (backends->posix_text)
-		shmfs_text_free(backends->posix_text);
 	if (backends->sysv)
 		shmfs_sysv_free(backends->sysv);
 	if (backends->posix)
@@ -153,28 +150,25 @@ static struct shmfs_view view_of(struct shmfs_backend *backend)
 	return (struct shmfs_view){ .ops = backend->ops, .backend = backend };
 }
 
-static struct shmfs_view text_view_of(struct shmfs_backend *backend)
+static struct shmfs_view text_view_of(struct shmfs_backend *backend, bool takes_content,
+				      struct shmfs_backend_ops *ops)
 {
-	return (struct shmfs_view){ .ops = backend->ops, .backend = backend, .variant = 1 };
-}
-
-static int texts_init(struct backends *backends)
-{
-	int err = shmfs_text_new(backends->sysv, true, NULL, &backends->sysv_text);
-
-	return err ? err : shmfs_text_new(backends->posix, false, NULL, &backends->posix_text);
+	shmfs_text_ops(backend->ops, takes_content, ops);
+	return (struct shmfs_view){ .ops = ops, .backend = backend, .variant = 1 };
 }
 
 static int views_init(struct shmfs_tree *tree, struct backends *backends)
 {
-	backends->sysv->number = backends->sysv_text->number = SYSV_NUMBER;
-	backends->posix->number = backends->posix_text->number = POSIX_NUMBER;
+	backends->sysv->number = SYSV_NUMBER;
+	backends->posix->number = POSIX_NUMBER;
 	tree->views[SHMFS_VIEW_SYSV] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID] = view_of(backends->sysv);
 	tree->views[SHMFS_VIEW_BY_ID].ops = &shmfs_sysv_by_id_ops;
 	tree->views[SHMFS_VIEW_POSIX] = view_of(backends->posix);
-	tree->views[SHMFS_VIEW_SYSV_TEXT] = text_view_of(backends->sysv_text);
-	tree->views[SHMFS_VIEW_POSIX_TEXT] = text_view_of(backends->posix_text);
+	tree->views[SHMFS_VIEW_SYSV_TEXT] =
+		text_view_of(backends->sysv, true, &backends->sysv_text);
+	tree->views[SHMFS_VIEW_POSIX_TEXT] =
+		text_view_of(backends->posix, false, &backends->posix_text);
 	return shmfs_user_views_new(tree, backends->users, &backends->user_views);
 }
 
@@ -187,8 +181,6 @@ static int fs_init(struct shmfs_fs *fs, struct backends *backends,
 	shmfs_inode_table_init(&fs->inodes);
 	dirs_init(&fs->dirs);
 	err = backends_init(backends, options);
-	if (!err)
-		err = texts_init(backends);
 	if (err)
 		return err;
 	err = views_init(&fs->tree, backends);

@@ -2,9 +2,9 @@
 /*
  * A C string in memory, treated as a text file.
  *
- * Those who have the memory attached take no lock and may look at any moment,
- * so every step leaves a string behind: nothing is laid over the NUL before
- * another one is further on.
+ * Processes that have the memory attached take no lock and look at any moment.
+ * Every step therefore leaves a string behind: no byte replaces the NUL before
+ * another NUL is further on.
  */
 #include "text/internal.h"
 
@@ -13,27 +13,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 #include "shmfs/extent.h"
 
 /* A step of looking for the NUL; it is on the stack. */
 #define LOOK_STEP ((size_t)16 << 10)
-/* Looking through more is worth remembering, and may keep others waiting. */
+/* It is worth remembering that there is no NUL in more than this. */
 #define LONG_TEXT ((uint64_t)1 << 20)
-/* How many times as long as it took it is believed. */
+/* How many times as long as it took to find out that is remembered. */
 #define TRUST 10
-
-static const struct shmfs_backend_ops *ops_of(const struct shmfs_handle *handle)
-{
-	return handle->object->backend->ops;
-}
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-/* Load from any handle, as the bytes are. */
+static const struct shmfs_backend_ops *ops_of(const struct shmfs_handle *handle)
+{
+	return text_inner(handle->object);
+}
+
+/* Load from the object, as the bytes are. */
 static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t len)
 {
 	struct shmfs_extent extent;
@@ -47,68 +48,62 @@ static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t 
 	return n;
 }
 
-/* Store to the object behind, as the bytes are. */
-static ssize_t put(struct shmfs_handle *inner, uint64_t off, const char *bytes, size_t len,
-		   const struct shmfs_caller *caller)
+/* Store to the object, as the bytes are. */
+static ssize_t put(const struct text *text, uint64_t off, const char *bytes, size_t len)
 {
+	const struct shmfs_backend_ops *ops = ops_of(text->handle);
 	struct shmfs_extent extent;
 	ssize_t counts;
-	ssize_t n = ops_of(inner)->write_begin(inner, (off_t)off, len, false, caller, &extent);
+	ssize_t n = ops->write_begin(text->handle, (off_t)off, len, false, text->caller, &extent);
 
 	if (n)
 		return n;
 	n = shmfs_extent_store(&extent, bytes);
-	counts = ops_of(inner)->write_end(inner, &extent, n < 0 ? 0 : (size_t)n);
+	counts = ops->write_end(text->handle, &extent, n < 0 ? 0 : (size_t)n);
 	return n < 0 ? n : counts;
 }
 
-static int put_nul(struct shmfs_handle *inner, uint64_t off, const struct shmfs_caller *caller)
+static int put_nul(const struct text *text, uint64_t off)
 {
-	ssize_t n = put(inner, off, "", 1, caller);
+	ssize_t n = put(text, off, "", 1);
 
 	return n < 0 ? (int)n : n == 1 ? 0 : -EIO;
 }
 
 /* --- the length --- */
 
-static uint64_t believed(struct text_object *obj)
+/* Up to where the text is still known to have no NUL. */
+static uint64_t known_end(struct text_state *state)
 {
-	uint64_t end = 0;
-
-	pthread_mutex_lock(&obj->lock);
-	if (shmfs_now_ns() < obj->known_until)
-		end = obj->known;
-	pthread_mutex_unlock(&obj->lock);
-	return end;
+	SHMFS_LOCKED(&state->lock);
+	return shmfs_now_ns() < state->known_until ? state->known : 0;
 }
 
-/* There is no NUL in [from, end): it was looked through since `began`. */
-static void remember(struct text_object *obj, uint64_t from, uint64_t end, uint64_t began)
+/* A look through [from, end) that began at `began` found no NUL. */
+static void remember(struct text_state *state, uint64_t from, uint64_t end, uint64_t began)
 {
 	uint64_t now = shmfs_now_ns();
 
-	pthread_mutex_lock(&obj->lock);
+	SHMFS_LOCKED(&state->lock);
 	if (from == 0) {
-		obj->known = end;
-		obj->known_until = end > LONG_TEXT ? now + TRUST * (now - began) : 0;
-	} else if (obj->known < end) {
-		obj->known = end;
+		state->known = end;
+		state->known_until = end > LONG_TEXT ? now + TRUST * (now - began) : 0;
+	} else if (state->known < end) {
+		state->known = end;
 	}
-	pthread_mutex_unlock(&obj->lock);
 }
 
 /* The text that ended at `end` ends at `new_end` now. */
-static void remember_change(struct text_object *obj, uint64_t end, uint64_t new_end)
+static void remember_change(struct text_state *state, uint64_t end, uint64_t new_end)
 {
-	pthread_mutex_lock(&obj->lock);
-	if (obj->known == end || obj->known > new_end)
-		obj->known = new_end;
-	pthread_mutex_unlock(&obj->lock);
+	SHMFS_LOCKED(&state->lock);
+	if (state->known == end || state->known > new_end)
+		state->known = new_end;
 }
 
-int text_length(struct text_object *obj, struct shmfs_handle *inner, uint64_t limit, uint64_t *len)
+int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 {
-	const uint64_t from = min_u64(believed(obj), limit);
+	const uint64_t from = min_u64(known_end(text->state), limit);
 	const uint64_t began = shmfs_now_ns();
 	char bytes[LOOK_STEP];
 	uint64_t pos = from;
@@ -116,74 +111,82 @@ int text_length(struct text_object *obj, struct shmfs_handle *inner, uint64_t li
 	ssize_t n = 1;
 
 	while (!nul && n > 0 && pos < limit) {
-		if (pos - from > LONG_TEXT)
-			text_release_lead(obj);
-		n = load(inner, pos, bytes, min_u64(LOOK_STEP, limit - pos));
+		n = load(text->handle, pos, bytes, (size_t)min_u64(LOOK_STEP, limit - pos));
 		if (n < 0)
 			return (int)n;
 		nul = memchr(bytes, '\0', (size_t)n);
 		pos += nul ? (uint64_t)(nul - bytes) : (uint64_t)n;
 	}
 	if (pos > from)
-		remember(obj, from, pos, began);
+		remember(text->state, from, pos, began);
 	*len = pos;
 	return 0;
 }
 
-ssize_t text_load(struct text_object *obj, struct shmfs_handle *inner, uint64_t off, char *to,
-		  size_t len)
+ssize_t text_load(const struct text *text, uint64_t off, char *to, size_t len)
 {
 	uint64_t before;
 	char *nul;
-	ssize_t n = text_length(obj, inner, off, &before);
+	ssize_t n = text_length(text, off, &before);
 
 	if (n || before < off)
 		return n;
-	n = load(inner, off, to, len);
+	n = load(text->handle, off, to, len);
 	nul = n > 0 ? memchr(to, '\0', (size_t)n) : NULL;
 	return nul ? nul - to : n;
 }
 
 /* --- writing --- */
 
-/*
- * Where a text that shall end at `want` can end: there, or as far as there is
- * room for its NUL.  One that fills the object whole, without a NUL, can stay
- * so long.  Puts the NUL if that is past `end`, where the text ends now.
- */
-static int make_end(struct shmfs_handle *inner, uint64_t end, uint64_t want,
-		    const struct shmfs_caller *caller, uint64_t *new_end)
+/* Zeros at [from, end), or as many as there is room for: -ENOSPC if none.  *stored is their end. */
+static int store_zeros(const struct text *text, uint64_t from, uint64_t end, uint64_t *stored)
 {
-	struct stat st;
-	uint64_t most;
-	int err = put_nul(inner, want, caller);
+	const size_t size = (size_t)min_u64(TEXT_PIECE, end - from);
+	SHMFS_AUTO_FREE char *zeros = calloc(1, size);
+	uint64_t pos = from;
+	ssize_t n = zeros ? 1 : -ENOMEM;
+
+	while (n > 0 && pos < end) {
+		n = put(text, pos, zeros, (size_t)min_u64(size, end - pos));
+		pos += n > 0 ? (uint64_t)n : 0;
+	}
+	if (n < 0 && !(n == -ENOSPC && pos > from))
+		return (int)n;
+	*stored = pos;
+	return 0;
+}
+
+/*
+ * Where a text that shall end at `want` can end: there, or where there is still
+ * room for its NUL.  Puts the NUL if that is past `end`, the end of the text
+ * now.  A text that fills the object whole has no NUL and can stay.
+ */
+static int make_end(const struct text *text, uint64_t end, uint64_t want, uint64_t *new_end)
+{
+	uint64_t stored;
+	int err = put_nul(text, want);
 
 	if (err != -ENOSPC) {
 		*new_end = want;
 		return err;
 	}
-	err = ops_of(inner)->getattr(inner->object, NULL, &st);
-	if (err)
+	err = store_zeros(text, end, want + 1, &stored);
+	if (err && err != -ENOSPC)
 		return err;
-	most = st.st_size > 0 ? (uint64_t)st.st_size - 1 : 0;
-	if (most > end) {
-		*new_end = min_u64(most, want);
-		return put_nul(inner, *new_end, caller);
-	}
-	*new_end = end;
+	*new_end = err || stored == end ? end : stored - 1;
 	return 0;
 }
 
 /*
- * Store text that goes past the end.  What comes behind the old NUL is laid
- * there first, where nobody looks; the byte that replaces the NUL shows it.
+ * Store text that goes past the end.  The bytes behind the old NUL come first;
+ * the byte that replaces the NUL shows them all at once.
  */
-static ssize_t extend(struct shmfs_handle *inner, uint64_t off, uint64_t end, const char *bytes,
-		      size_t len, const struct shmfs_caller *caller)
+static ssize_t extend(const struct text *text, uint64_t off, uint64_t end, const char *bytes,
+		      size_t len)
 {
 	size_t visible = (size_t)(end - off) + 1;
 	uint64_t new_end;
-	ssize_t n = make_end(inner, end, off + len, caller, &new_end);
+	ssize_t n = make_end(text, end, off + len, &new_end);
 
 	if (n)
 		return n;
@@ -191,119 +194,135 @@ static ssize_t extend(struct shmfs_handle *inner, uint64_t off, uint64_t end, co
 		return -ENOSPC;
 	len = (size_t)(new_end - off);
 	if (len > visible) {
-		n = put(inner, end + 1, bytes + visible, len - visible, caller);
+		n = put(text, end + 1, bytes + visible, len - visible);
 		if (n < 0)
 			return n;
 		if ((size_t)n < len - visible)
-			put_nul(inner, end + 1 + (size_t)n, caller);
+			put_nul(text, end + 1 + (size_t)n);
 		len = visible + (size_t)n;
 	}
-	n = put(inner, off, bytes, len < visible ? len : visible, caller);
+	n = put(text, off, bytes, len < visible ? len : visible);
 	return n == (ssize_t)visible ? (ssize_t)len : n;
 }
 
 /* End the text, which is longer, at `size`, and zero all that is behind. */
-static int cut(struct text_object *obj, struct shmfs_handle *inner, uint64_t size,
-	       const struct shmfs_caller *caller)
+static int cut(const struct text *text, uint64_t size)
 {
-	remember_change(obj, UINT64_MAX, size);
-	return ops_of(inner)->fallocate(inner, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-					(off_t)size, (off_t)(TEXT_MAX - size), caller);
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	const struct shmfs_backend_ops *ops = ops_of(text->handle);
+	struct stat st;
+	uint64_t end;
+	int err = ops->getattr(text->handle->object, NULL, &st);
+
+	remember_change(text->state, UINT64_MAX, size);
+	if (err || (uint64_t)st.st_size <= size)
+		return err;
+	err = ops->fallocate(text->handle, punch, (off_t)size, st.st_size - (off_t)size,
+			     text->caller);
+	/* Not every filesystem that can be on /dev/shm punches holes. */
+	if (err == -EOPNOTSUPP)
+		err = store_zeros(text, size, (uint64_t)st.st_size, &end);
+	return err;
 }
 
-ssize_t text_store(struct text_object *obj, struct shmfs_handle *inner, uint64_t off, bool append,
-		   const char *bytes, size_t len, const struct shmfs_caller *caller)
+ssize_t text_store(const struct text *text, uint64_t off, bool append, const char *bytes,
+		   size_t len)
 {
-	size_t text = len; /* of `bytes`, without the NULs behind it */
+	size_t used = len; /* of `bytes`, without the NULs behind */
 	uint64_t end;
 	ssize_t n;
 
-	while (text > 0 && bytes[text - 1] == '\0')
-		text--;
-	if (memchr(bytes, '\0', text))
+	while (used > 0 && bytes[used - 1] == '\0')
+		used--;
+	if (memchr(bytes, '\0', used))
 		return -EILSEQ;
-	n = text_length(obj, inner, append ? TEXT_MAX : off + len + 1, &end);
+	n = text_length(text, append ? TEXT_MAX : off + len + 1, &end);
 	if (n)
 		return n;
 	if (append)
 		off = end;
-	if (text == 0 && off >= end)
+	if (used == 0 && off >= end)
 		return (ssize_t)len;
 	if (off > end)
 		return -EINVAL;
-	if (text < len && off + len < end)
+	if (used < len && off + len < end)
 		return -EILSEQ;
-	if (off + text > end) {
-		n = extend(inner, off, end, bytes, text, caller);
+	if (off + used > end) {
+		n = extend(text, off, end, bytes, used);
 		if (n > 0 && off + (uint64_t)n > end)
-			remember_change(obj, end, off + (uint64_t)n);
-	} else if (text > 0) {
-		n = put(inner, off, bytes, text, caller);
+			remember_change(text->state, end, off + (uint64_t)n);
+	} else if (used > 0) {
+		n = put(text, off, bytes, used);
 	}
-	if (n < (ssize_t)text || text == len)
+	if (n < (ssize_t)used || used == len)
 		return n;
-	if (off + text < end) {
-		int err = text_truncate(obj, inner, off + text, caller);
-
-		if (err)
-			return err;
-	}
-	return (ssize_t)len;
+	if (off + used < end)
+		n = text_truncate(text, off + used);
+	return n < 0 ? n : (ssize_t)len;
 }
 
-int text_truncate(struct text_object *obj, struct shmfs_handle *inner, uint64_t size,
-		  const struct shmfs_caller *caller)
+int text_truncate(const struct text *text, uint64_t size)
 {
 	uint64_t len;
-	int err = text_length(obj, inner, size + 1, &len);
+	int err = text_length(text, size + 1, &len);
 
 	if (err)
 		return err;
 	if (size > len)
 		return -EINVAL;
-	/* One store ends the text; to be seen before the rest goes page by page. */
+	/* One store ends the text for all who look; the rest goes page by page. */
 	if (size < len)
-		err = put_nul(inner, size, caller);
+		err = put_nul(text, size);
 	else if (size > 0)
 		return 0;
-	return err ? err : cut(obj, inner, size, caller);
+	return err ? err : cut(text, size);
 }
 
 /* --- replacing it whole --- */
 
-int text_reserve(struct text_object *obj, struct shmfs_handle *inner, uint64_t len,
-		 const struct shmfs_caller *caller)
+int text_reserve(const struct text *text, uint64_t len)
 {
 	uint64_t end;
-	int err = text_length(obj, inner, len, &end);
+	int err = text_length(text, len, &end);
 
 	if (!err && end < len)
-		err = put_nul(inner, len, caller);
+		err = put_nul(text, len);
 	if (!err && len > 0)
-		err = ops_of(inner)->fallocate(inner, FALLOC_FL_KEEP_SIZE, 0, (off_t)len, caller);
+		err = ops_of(text->handle)
+			      ->fallocate(text->handle, FALLOC_FL_KEEP_SIZE, 0, (off_t)len,
+					  text->caller);
 	return err == -EOPNOTSUPP ? 0 : err;
 }
 
-int text_replace(struct text_object *obj, struct shmfs_handle *inner, struct shmfs_handle *from,
-		 uint64_t len, const struct shmfs_caller *caller)
+/* The lock of the other text is taken under that of this one. */
+static ssize_t load_other(const struct text *from, uint64_t off, char *to, size_t len)
 {
-	char *piece = malloc(TEXT_PIECE);
+	ssize_t n;
+
+	pthread_rwlock_rdlock(&from->state->io);
+	n = text_load(from, off, to, len);
+	pthread_rwlock_unlock(&from->state->io);
+	return n;
+}
+
+int text_replace(const struct text *text, const struct text *from, uint64_t len)
+{
+	SHMFS_AUTO_FREE char *piece = malloc(TEXT_PIECE);
 	uint64_t pos = 0;
 	ssize_t n = 0;
-	int err = piece ? text_reserve(obj, inner, len, caller) : -ENOMEM;
+	int err = piece ? text_reserve(text, len) : -ENOMEM;
 
-	while (!err && (n = load(from, pos, piece, TEXT_PIECE)) > 0) {
-		ssize_t stored = text_store(obj, inner, pos, false, piece, (size_t)n, caller);
+	while (!err && (n = load_other(from, pos, piece, TEXT_PIECE)) > 0) {
+		ssize_t stored = text_store(text, pos, false, piece, (size_t)n);
 
 		if (stored < n)
 			err = stored < 0 ? (int)stored : -ENOSPC;
 		pos += (uint64_t)n;
 	}
-	free(piece);
 	if (!err && n < 0)
 		err = (int)n;
 	if (!err)
-		err = text_truncate(obj, inner, pos, caller);
-	/* It may be as long as the old one and still have remains behind it. */
-	return err ? err : cut(obj, inner, pos, caller);
+		err = text_truncate(text, pos);
+	/* It can be as long as the old one and still have remains behind it. */
+	return err ? err : cut(text, pos);
 }

@@ -18,12 +18,14 @@
 #define TEXT SHMFS_DIR_TEXT
 #define KEY "3148"
 
-static struct shmfs_view text_view(struct memory_backend *memory, bool takes_content)
-{
-	struct shmfs_backend *text;
+static struct shmfs_backend_ops sysv_text;
+static struct shmfs_backend_ops posix_text;
 
-	assert_int_equal(shmfs_text_new(&memory->base, takes_content, NULL, &text), 0);
-	return (struct shmfs_view){ .ops = text->ops, .backend = text };
+static struct shmfs_view text_view(struct memory_backend *memory, bool takes_content,
+				   struct shmfs_backend_ops *ops)
+{
+	shmfs_text_ops(memory->base.ops, takes_content, ops);
+	return (struct shmfs_view){ .ops = ops, .backend = &memory->base, .variant = 1 };
 }
 
 /* Over both backends, as in the daemon. */
@@ -32,20 +34,14 @@ static int setup(void **state)
 	int err = kernel_setup(state);
 	struct kernel *k = *state;
 
-	k->fs.tree.views[SHMFS_VIEW_SYSV_TEXT] = text_view(k->sysv, true);
-	k->fs.tree.views[SHMFS_VIEW_POSIX_TEXT] = text_view(k->posix, false);
+	k->fs.tree.views[SHMFS_VIEW_SYSV_TEXT] = text_view(k->sysv, true, &sysv_text);
+	k->fs.tree.views[SHMFS_VIEW_POSIX_TEXT] = text_view(k->posix, false, &posix_text);
 	return err;
 }
 
 static int teardown(void **state)
 {
-	struct kernel *k = *state;
-	struct shmfs_backend *sysv = k->fs.tree.views[SHMFS_VIEW_SYSV_TEXT].backend;
-	struct shmfs_backend *posix = k->fs.tree.views[SHMFS_VIEW_POSIX_TEXT].backend;
-
-	kernel_stop(k);
-	shmfs_text_free(sysv);
-	shmfs_text_free(posix);
+	kernel_stop(*state);
 	return 0;
 }
 
@@ -140,10 +136,10 @@ static void what_fails_leaves_both_as_they_were(void **state)
 	struct memory_file *segment = add(k->sysv, 3148, NULL, "short\0zz", 8);
 	struct memory_file *object = add(k->posix, 0, "temp", "a longer text", 13);
 	const struct failure failures[] = {
-		{ k->posix, MEMORY_LOOKUP, -EIO },    { k->posix, MEMORY_OPEN, -EMFILE },
-		{ k->sysv, MEMORY_LOOKUP, -EIO },     { k->sysv, MEMORY_GETATTR, -ENOMEM },
-		{ k->sysv, MEMORY_OPEN, -EMFILE },    { k->sysv, MEMORY_WRITE_BEGIN, -EIO },
-		{ k->sysv, MEMORY_READ_BEGIN, -EIO }, { k->sysv, MEMORY_FALLOCATE, -ENOMEM },
+		{ k->posix, MEMORY_LOOKUP, -EIO },	{ k->posix, MEMORY_OPEN, -EMFILE },
+		{ k->sysv, MEMORY_LOOKUP, -EIO },	{ k->sysv, MEMORY_OPEN, -EMFILE },
+		{ k->sysv, MEMORY_WRITE_BEGIN, -EIO },	{ k->sysv, MEMORY_READ_BEGIN, -EIO },
+		{ k->sysv, MEMORY_FALLOCATE, -ENOMEM },
 	};
 
 	for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {

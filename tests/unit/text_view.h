@@ -16,7 +16,7 @@
 /* One object with its text, open for reading and writing; all cases' state. */
 struct view {
 	struct memory_backend *memory;
-	struct shmfs_backend *text;
+	struct shmfs_backend_ops ops; /* of the view */
 	struct memory_file *file;
 	struct shmfs_object *object;
 	struct shmfs_handle *handle;
@@ -40,7 +40,8 @@ struct shmfs_handle *view_open(struct view *, int flags);
 /* st_size, or a negative errno. */
 int view_size(struct view *, const struct shmfs_caller *);
 ssize_t view_read(struct view *, off_t, char *to, size_t len);
-ssize_t view_write(struct shmfs_handle *, off_t, bool append, const char *bytes, size_t len);
+ssize_t view_write(struct view *, struct shmfs_handle *, off_t, bool append, const char *bytes,
+		   size_t len);
 
 void view_expect_text(struct view *, const char *text, size_t len);
 /* What is in memory, all of it. */
