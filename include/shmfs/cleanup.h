@@ -29,14 +29,16 @@
 #define SHMFS_LOCKED(mutex) SHMFS_LOCKED_(mutex, __LINE__)
 #define SHMFS_LOCKED_(mutex, line) SHMFS_LOCKED__(mutex, line)
 #define SHMFS_LOCKED__(mutex, line) \
-	__attribute__((cleanup(shmfs_cleanup_mutex))) pthread_mutex_t *const locked_##line = \
-		shmfs_lock(mutex)
+	__attribute__((cleanup(shmfs_cleanup_mutex), unused)) \
+	pthread_mutex_t *const locked_##line = shmfs_lock(mutex)
 /*
  * Declares `err`, the result of shmfs_caller_assume().  The thread has the
  * caller's credentials to the end of the block, or its own if `err` is not 0.
  */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declaration takes none */
 #define SHMFS_AS_CALLER(err, caller) \
 	__attribute__((cleanup(shmfs_cleanup_caller))) const int err = shmfs_caller_assume(caller)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void shmfs_cleanup_fd(const int *fd)
 {

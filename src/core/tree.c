@@ -9,9 +9,7 @@
 #define FILES_MAX 2
 
 struct row {
-	enum shmfs_row parent;
 	const char *name; /* in the parent; NULL: a number, of `numbers` */
-	bool listed;	  /* in the parent */
 	/* Reads the name of a file; NULL: there are directories alone. */
 	int (*parse)(const char *text, struct shmfs_name *);
 	/* What is listed, and what has the names of each space. */
@@ -20,6 +18,8 @@ struct row {
 		enum shmfs_view_index view;
 	} files[FILES_MAX];
 	unsigned nfiles;
+	enum shmfs_row parent;
+	bool listed; /* in the parent */
 };
 
 static const struct row rows[SHMFS_ROWS] = {

@@ -154,12 +154,13 @@ static int list_processes(const char *proc_dir, struct pids *pids)
 {
 	DIR *dir = opendir(proc_dir);
 	const struct dirent *entry;
-	int err = dir ? 0 : -errno;
+	int err = 0;
 
+	if (!dir)
+		return -errno;
 	while (!err && (entry = readdir(dir)) != NULL)
 		err = add_pid(pids, entry->d_name);
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 	if (pids->count > 0)
 		qsort(pids->list, pids->count, sizeof(*pids->list), compare_pids);
 	return err;

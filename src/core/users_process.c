@@ -63,9 +63,9 @@ static void keep_use(struct users_reading *reading, const struct shmfs_use *use,
 {
 	struct users_sheet *sheet = reading->pass->sheet;
 	unsigned *slot = slot_of(reading, use);
-	struct shmfs_use *kept = *slot ? &sheet->uses[*slot - 1] : NULL;
+	struct shmfs_use *kept = &sheet->uses[*slot ? *slot - 1 : 0];
 
-	if (kept && is_same_use(kept, use)) {
+	if (*slot && is_same_use(kept, use)) {
 		kept->count++;
 		kept->writable |= use->writable;
 		return;

@@ -107,25 +107,24 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 static void keep(struct shmfs_dirs *dirs, struct snapshot *snapshot,
 		 const struct shmfs_caller *caller)
 {
-	size_t oldest = 0;
+	struct snapshot **place = dirs->kept;
+	uint64_t oldest = UINT64_MAX;
 	SHMFS_LOCKED(&dirs->lock);
 
-	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
+	for (size_t i = 0; i < SHMFS_DIRS_KEPT && oldest > 0; i++) {
 		const struct snapshot *kept = dirs->kept[i];
+		bool goes = !kept || is_of(kept, snapshot->dir, caller);
 
-		if (!kept || is_of(kept, snapshot->dir, caller)) {
-			oldest = i;
-			break;
-		}
-		if (kept->moment < dirs->kept[oldest]->moment)
-			oldest = i;
+		if (!goes && kept->moment >= oldest)
+			continue;
+		oldest = goes ? 0 : kept->moment;
+		place = &dirs->kept[i];
 	}
-	if (is_of(dirs->kept[oldest], snapshot->dir, caller) &&
-	    dirs->kept[oldest]->moment > snapshot->moment)
+	if (*place && is_of(*place, snapshot->dir, caller) && (*place)->moment > snapshot->moment)
 		return;
-	snapshot_put(dirs->kept[oldest]);
+	snapshot_put(*place);
 	atomic_fetch_add(&snapshot->references, 1);
-	dirs->kept[oldest] = snapshot;
+	*place = snapshot;
 }
 
 static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *caller,

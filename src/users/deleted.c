@@ -134,14 +134,16 @@ int deleted_list(const struct user_view *view, const struct shmfs_users_snapshot
 
 	for (size_t i = 0; i < count && !stopped; i++) {
 		const char *text = shmfs_use_name(snapshot, deleted[i]);
-		char shown[2 * NAME_MAX];
+		const char *bare = text;
+		char second[NAME_MAX + 24]; /* with a number of 64 bits */
+		char shown[sizeof(second) + sizeof(DELETED)];
 		const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = shown };
 
-		if (strcmp(text, last) == 0)
-			format_second(text, deleted[i], shown, sizeof(shown) - sizeof(DELETED));
-		else
-			snprintf(shown, sizeof(shown) - sizeof(DELETED), "%s", text);
-		strcat(shown, DELETED);
+		if (strcmp(text, last) == 0) {
+			format_second(text, deleted[i], second, sizeof(second));
+			bare = second;
+		}
+		snprintf(shown, sizeof(shown), "%s" DELETED, bare);
 		last = text;
 		if (strlen(shown) <= NAME_MAX)
 			stopped = fn(&name, deleted[i]->file.ino, arg);

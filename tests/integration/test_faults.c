@@ -307,7 +307,7 @@ static void a_memory_limit_loses_no_segment(void **state)
 
 /* --- limits of the daemon's and of its callers --- */
 
-static void daemon_limit(const struct fixture *fixture, int resource, rlim_t limit)
+static void daemon_limit(const struct fixture *fixture, __rlimit_resource_t resource, rlim_t limit)
 {
 	struct rlimit both;
 	must(prlimit(fixture->daemon, resource, NULL, &both));
