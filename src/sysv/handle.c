@@ -89,7 +89,7 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 	if (sysv_is_replacing(be, key)) {
 		id = -EEXIST;
 	} else {
-		id = shmget((key_t)key, be->config.min_size,
+		id = shmget((key_t)key, (size_t)be->config.min_size,
 			    IPC_CREAT | IPC_EXCL | (int)(first & 0777));
 		if (id < 0)
 			id = sysv_error(SYSV_MAKE, -errno);

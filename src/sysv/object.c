@@ -94,11 +94,11 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
 
 	*st = (struct stat){
 		.st_mode = S_IFREG | (ds->shm_perm.mode & 0777),
-		.st_nlink = snapshot->others + (dest ? 0 : 1),
+		.st_nlink = (nlink_t)(snapshot->others + (dest ? 0 : 1)),
 		.st_uid = ds->shm_perm.uid,
 		.st_gid = ds->shm_perm.gid,
 		.st_size = (off_t)snapshot->size,
-		.st_blksize = sysconf(_SC_PAGESIZE),
+		.st_blksize = (blksize_t)sysconf(_SC_PAGESIZE),
 		.st_atim.tv_sec = ds->shm_atime,
 		.st_mtim = sysv_times_modified(be, snapshot->id, ds, snapshot->others),
 		.st_ctim.tv_sec = ds->shm_ctime,

@@ -410,13 +410,13 @@ void sysv_segment_put(struct sysv_segment *segment)
 }
 
 /* MADV_REMOVE is PUNCH_HOLE for a mapping; it takes whole pages. */
-static int punch_mapping(struct sysv_segment *segment, uint64_t off, uint64_t len)
+static int punch_mapping(struct sysv_segment *segment, size_t off, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t end = off + len;
+	size_t end = off + len;
 	/* What follows the end in its page is nobody's. */
-	uint64_t whole_end = end == segment->size ? round_up(end, page) : end / page * page;
-	uint64_t whole = round_up(off, page);
+	size_t whole_end = end == segment->size ? round_up(end, page) : end / page * page;
+	size_t whole = round_up(off, page);
 
 	if (whole >= whole_end || madvise(segment->map + whole, whole_end - whole, MADV_REMOVE))
 		return shmfs_zero_nofault(segment->map + off, len);
@@ -432,7 +432,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 	if (len > segment->size - off)
 		len = segment->size - off;
 	if (segment->fd < 0)
-		return punch_mapping(segment, off, len) == 0 ? 0 : -ENOMEM;
+		return punch_mapping(segment, (size_t)off, (size_t)len) == 0 ? 0 : -ENOMEM;
 	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 		      (off_t)len) != 0)
 		return -errno;

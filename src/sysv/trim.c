@@ -124,7 +124,7 @@ static void *run(void *arg)
 	while (trimmer->untrimmed && !trimmer->stopping) {
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += (long)(pause % 1000) * 1000000;
-		until.tv_sec += pause / 1000 + until.tv_nsec / 1000000000;
+		until.tv_sec += (time_t)(pause / 1000) + until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
 		if (pthread_cond_timedwait(&trimmer->wake, &trimmer->lock, &until) != ETIMEDOUT)
 			continue;

@@ -122,7 +122,8 @@ static struct outcome get_attribute(const char *path)
 
 static int set_times(const struct side *side, const struct step *step, const char *path)
 {
-	const struct timespec times[2] = { { .tv_sec = step->off }, { .tv_sec = step->off } };
+	const struct timespec times[2] = { { .tv_sec = (time_t)step->off },
+					   { .tv_sec = (time_t)step->off } };
 
 	return path ? utimensat(AT_FDCWD, path, times, 0) : futimens(side->fd[step->slot], times);
 }
