@@ -249,6 +249,32 @@ static void a_hole_in_what_is_written_is_zero(void **state)
 	assert_int_equal(is_nobody(leave_hole), 0);
 }
 
+/* --- modes --- */
+
+static int write_without_rights(void *arg)
+{
+	(void)arg;
+	umask(0777);
+	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_WRONLY, 0666);
+	child_must(fd != -1);
+	child_must(write(fd, bytes, 100000) == 100000);
+	child_must(write(fd, bytes + 100000, LONG - 100000) == LONG - 100000);
+	child_must(close(fd) == 0);
+	child_must(open(SEGMENT, O_RDONLY) == -1 && errno == EACCES);
+	return 0;
+}
+
+static void a_file_without_rights_grows_under_its_maker(void **state)
+{
+	(void)state;
+	assert_int_equal(is_nobody(write_without_rights), 0);
+	int id = segment_find(KEY);
+	assert_int_equal(segment_stat(id).shm_segsz, LONG);
+	assert_int_equal(segment_stat(id).shm_perm.mode & 0777, 0);
+	pattern_fill(bytes, LONG, 9);
+	assert_true(segment_has(id, 0, bytes, LONG));
+}
+
 /* --- handles --- */
 
 static int use_unlinked(void *arg)
@@ -374,6 +400,7 @@ int main(void)
 		mounted_by_user(clearing_keeps_the_segment),
 		mounted_by_user(holes_are_zero),
 		mounted_by_user(a_hole_in_what_is_written_is_zero),
+		mounted_by_user(a_file_without_rights_grows_under_its_maker),
 		mounted_by_user(an_unlinked_segment_stays_while_it_is_open),
 		mounted_by_user(links_are_the_attachments_of_others),
 		mounted_by_user(handles_of_all_sorts_see_each_others_bytes),

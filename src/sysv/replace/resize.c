@@ -137,11 +137,15 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 	begin(obj, r);
 	/* As it is now that no request of ours can open it any more. */
 	err = may_be_replaced(obj, r, caller);
-	/* Attached, the old one has an id until the new one is complete. */
-	if (!err)
+	/*
+	 * Attached, the old one has an id until the new one is complete.  Without
+	 * descriptors it is attached, and its mode need not allow it once more.
+	 */
+	if (!err && r->backend->by_descriptor) {
 		err = sysv_gone(
 			sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map));
-	r->own++;
+		r->own++;
+	}
 	if (!err)
 		err = sysv_replacement_run(r);
 	if (!err)
