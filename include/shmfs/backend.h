@@ -95,6 +95,7 @@ struct shmfs_extent {
 	bool append; /* to be written at the end, wherever that is then */
 	bool huge;   /* huge pages at `fd`: splice(2) does not know them */
 	void *owner; /* the backend's own: what keeps the bytes there */
+	char *copy;  /* the same: `mem`, where that is a copy of them */
 };
 
 /*
@@ -247,7 +248,8 @@ struct shmfs_backend_ops {
 	void (*lent)(struct shmfs_handle *, bool lent);
 
 	/*
-	 * The bytes at [off, off + len), fewer at the end; len 0: end of file.
+	 * The bytes at [off, off + len), fewer at the end or of a long range;
+	 * len 0: end of file.
 	 * read_end() gives the extent back, by its content: the handle may have been
 	 * released since the reply.
 	 */

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static struct sysv_object *object(struct shmfs_object *base)
@@ -67,13 +68,23 @@ int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shm
 	struct sysv_segment *segment = current_file(object(base->object), &size);
 	uint64_t left = (uint64_t)off < size ? size - (uint64_t)off : 0;
 
-	fill_extent(segment, false, (uint64_t)off, len < left ? len : (size_t)left, extent);
+	if (len > left)
+		len = (size_t)left;
+	if (segment->fd < 0 && len > SYSV_LONGEST_COPY)
+		len = SYSV_LONGEST_COPY;
+	fill_extent(segment, false, (uint64_t)off, len, extent);
+	if (segment->fd < 0) {
+		extent->copy = sysv_copy_around_holes(segment, (uint64_t)off, len);
+		if (extent->copy)
+			extent->mem = extent->copy;
+	}
 	return 0;
 }
 
 void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 {
 	(void)base;
+	free(extent->copy);
 	sysv_segment_put(extent->owner);
 }
 

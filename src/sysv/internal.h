@@ -5,6 +5,7 @@
  *   backend.c     names, and the table of slots
  *   handle.c      open files: create, open, close
  *   bytes.c       their bytes
+ *   holes.c       reading an attachment without filling its holes
  *   size.c        the size rules: clearing, growing
  *   trim.c        cutting a segment to its file, later if need be
  *   replace/      giving a segment another size, which is replacing it
@@ -60,7 +61,8 @@ struct sysv_segment {
 	char *map;	 /* owned; NULL unless attached, or huge pages (no write(2) there) */
 	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
 	bool writable;
-	size_t huge; /* huge page size, or 0 */
+	bool tells_holes; /* attached, and mincore(2) finds its pages */
+	size_t huge;	  /* huge page size, or 0 */
 };
 
 /* Bytes of one segment. */
@@ -394,6 +396,17 @@ int sysv_write_begin(struct shmfs_handle *, off_t, size_t, bool append, const st
 ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t written);
 int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
+
+/* --- holes.c --- */
+
+/* The most bytes that are copied at once. */
+#define SYSV_LONGEST_COPY ((size_t)4 << 20)
+/*
+ * A copy of at most so many bytes of an attachment, to be freed.  NULL where all
+ * of them can be read from the attachment itself: nothing is a hole there, or no
+ * hole is known.
+ */
+char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
 
 /* --- xattr.c --- */
 

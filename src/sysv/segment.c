@@ -25,6 +25,9 @@
 
 #include "shmfs/sigbus.h"
 
+#ifndef MADV_COLD
+#define MADV_COLD 20 /* Linux 5.4 */
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
@@ -84,6 +87,16 @@ static int attach(int id, uint64_t size, int flags, char **out)
 			break;
 	}
 	return 0;
+}
+
+/*
+ * mincore(2) does not find huge pages that this process has not touched.  MADV_COLD
+ * is refused for a mapping of them (mm/madvise.c, can_madv_lru_vma()), and does
+ * nothing to a fresh one of small pages.
+ */
+static bool tells_holes(char *map)
+{
+	return madvise(map, (size_t)sysconf(_SC_PAGESIZE), MADV_COLD) == 0;
 }
 
 int sysv_segment_map(struct sysv_segment *segment)
@@ -343,6 +356,7 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 		} else {
 			segment->map = map;
 			segment->writable = writable;
+			segment->tells_holes = tells_holes(map);
 		}
 	}
 	if (err) {
@@ -365,6 +379,7 @@ int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
 	segment->id = id;
 	segment->size = size;
 	segment->writable = true;
+	segment->tells_holes = !by_descriptor && tells_holes(map);
 	if (!by_descriptor)
 		return 0;
 	segment->fd = open_map_file(segment->backend->config.proc_dir, map, size);
