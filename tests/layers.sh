@@ -23,8 +23,9 @@ includes() {
 
 # The same of calls: an undefined symbol of one object file that another defines.
 calls() {
-	find "$objects" -name '*.o' -printf '%P\0' | sort -z |
-		(cd "$objects" && xargs -0 nm -A --format=posix) |
+	(cd src && find . -name '*.c' -printf '%P\n') | sort |
+		grep -vxE '(daemon|shmfs-key)/main\.c' | sed 's/$/.o/' |
+		(cd "$objects" && xargs nm -A --format=posix) |
 		sed -E 's,\.o: , ,' |
 		awk '$3 ~ /[TDRB]/ { home[$2] = $1 }
 			$3 == "U" { from[NR] = $1; symbol[NR] = $2 }
