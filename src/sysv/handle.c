@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
+
 static struct sysv_object *object(struct shmfs_object *base)
 {
 	return (struct sysv_object *)base;
@@ -185,6 +187,20 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 	return 0;
 }
 
+/* Check the caller's rights and count the handle.  obj->io is held. */
+static int get_segment(struct sysv_object *obj, struct sysv_handle *h, bool writable,
+		       const struct shmfs_caller *caller)
+{
+	int err = sysv_check_rights(obj, writable, caller);
+	SHMFS_LOCKED(&obj->lock);
+
+	if (!err)
+		err = sysv_need_segment(obj, writable, caller);
+	if (!err)
+		enter(obj, h);
+	return err;
+}
+
 static int open_handle(struct shmfs_object *base, int flags, bool fixed,
 		       const struct shmfs_caller *caller, struct shmfs_handle **out)
 {
@@ -197,13 +213,15 @@ static int open_handle(struct shmfs_object *base, int flags, bool fixed,
 		return err;
 	h->fixed = fixed;
 	pthread_rwlock_rdlock(&obj->io);
-	err = sysv_check_rights(obj, writable, caller);
-	pthread_mutex_lock(&obj->lock);
-	if (!err)
-		err = sysv_need_segment(obj, writable, caller);
-	if (!err)
-		enter(obj, h);
-	pthread_mutex_unlock(&obj->lock);
+	err = get_segment(obj, h, writable, caller);
+	for (int i = 0; err == -EACCES && i < SYSV_CLOSED_TRIES; i++) {
+		int id = obj->id;
+
+		pthread_rwlock_unlock(&obj->io);
+		sysv_wait_while_closed(sysv_backend_of(obj), id, caller);
+		pthread_rwlock_rdlock(&obj->io);
+		err = get_segment(obj, h, writable, caller);
+	}
 	if (!err && (flags & O_TRUNC)) {
 		h->cleared = true;
 		err = sysv_clear(obj, caller);

@@ -12,6 +12,7 @@
  *   xattr.c       extended attributes; user_xattr.c: those that users give
  *   memlock.c     SHM_LOCK in the caller's name
  *   object.c      a segment as an object: its state, attributes, rights
+ *   closed.c      waiting for another mount that replaces a segment
  *   segment.c     getting at a segment's memory
  *   times.c       when it was modified
  *   usage.c       resident memory, which only the whole table tells
@@ -407,6 +408,15 @@ off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
  * hole is known.
  */
 char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
+
+/* --- closed.c --- */
+
+/* What a process that replaces a segment is called; comm in /proc has 15 bytes. */
+#define SYSV_REPLACER_NAME "shmfs-replace"
+/* It can be replaced again at once: a request waits and looks again so often. */
+#define SYSV_CLOSED_TRIES 3
+/* Wait a moment if another mount is replacing the segment; no lock is held. */
+void sysv_wait_while_closed(struct sysv_backend *, int id, const struct shmfs_caller *);
 
 /* --- xattr.c --- */
 

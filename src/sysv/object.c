@@ -143,6 +143,12 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 	return err;
 }
 
+/* Either it is a file that nobody may open, or it is being replaced. */
+static bool is_without_mode(const struct sysv_snapshot *snapshot)
+{
+	return !snapshot->gone && !(snapshot->ds.shm_perm.mode & 0777);
+}
+
 int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
 {
 	struct sysv_object *obj = object(base);
@@ -150,7 +156,11 @@ int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, s
 	struct stat file;
 	int err = sysv_snapshot_take(obj, &snapshot);
 
-	(void)caller;
+	for (int i = 0; !err && is_without_mode(&snapshot) && i < SYSV_CLOSED_TRIES; i++) {
+		sysv_segment_put(snapshot.segment);
+		sysv_wait_while_closed(sysv_backend_of(obj), snapshot.id, caller);
+		err = sysv_snapshot_take(obj, &snapshot);
+	}
 	if (err)
 		return err;
 	fill_stat(&snapshot, st);

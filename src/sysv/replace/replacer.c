@@ -266,7 +266,7 @@ static int be_replacer(void *arg)
 
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
 	setsid();
-	prctl(PR_SET_NAME, "shmfs-replace");
+	prctl(PR_SET_NAME, SYSV_REPLACER_NAME);
 	/* The daemon stays below its hard limit, so that there is some room here. */
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
