@@ -289,20 +289,25 @@ static bool is_understandable(int error)
 	return false;
 }
 
+/* 0 while the segment is being replaced: until it is complete it has mode 0. */
 static size_t size_of_key(key_t key)
 {
 	int id = segment_find(key);
 	struct shmid_ds ds;
 
-	return id != -1 && shmctl(id, IPC_STAT, &ds) == 0 ? ds.shm_segsz : 0;
+	if (id == -1 || shmctl(id, IPC_STAT, &ds) != 0 || !(ds.shm_perm.mode & 0777))
+		return 0;
+	return ds.shm_segsz;
 }
 
 /* All bytes that the segment had are under its key, up to where it may have been cut. */
 static void check_segment(int (*run)(void), bool succeeded)
 {
-	int id = segment_find(KEY);
+	int id;
 	size_t size;
 
+	complain_unless(run == remove_segment || eventually(size_of_key(KEY) != 0));
+	id = segment_find(KEY);
 	if (run == remove_segment) {
 		complain_unless((id == -1) == succeeded);
 		return;
