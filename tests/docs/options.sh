@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What the program understands, what its help, its manual page and README.md tell of it, and
-# what the completions offer: all the same options, and the same attributes.
+# what the completions offer: all the same options.  The manual page has all attributes.
 set -eu -o pipefail
 
 if [ $# -ne 3 ]; then
@@ -84,7 +84,6 @@ flags_of_mount_helper() {
 	compare "flag of mount.shmfs" helper manual
 }
 
-# README.md has several in a line, all but the first by their last word.
 attributes() {
 	sed -nE -e 's/.*SHMFS_XATTR_OBJECT "([a-z]+)".*/user.shm.\1/p' \
 		-e 's/.*SHMFS_XATTR_ROOT "([a-z]+)".*/user.shmfs.\1/p' \
@@ -92,13 +91,6 @@ attributes() {
 	grep -oE '^\.It Va user\..*' "$source/src/shmfs.8" | grep -oE 'user\.shm(fs)?\.[a-z]+' \
 		>"$work/manual"
 	compare attribute tables manual
-	while read -r name; do
-		grep -qE "^\| \`user\.shm.*\.${name##*.}\`" "$source/README.md" || echo "$name"
-	done <"$work/tables" >"$work/missing"
-	[ ! -s "$work/missing" ] || {
-		echo "FAILED: not in README.md:" && cat "$work/missing"
-		failures=$((failures + 1))
-	}
 }
 
 own_options

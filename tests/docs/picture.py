@@ -21,8 +21,8 @@ echo hi > /mnt/shm/3148                # System V: the segment with key 3148
 truncate -s 1M /mnt/shm/frames         # POSIX: the object /frames
 ls -l /mnt/shm
 cat /mnt/shm/3148
-getfattr -n user.shm.attached --only-values /mnt/shm/frames   # who uses it
-ls /mnt/shm/.orphans/*                 # what nobody uses
+getfattr -e text -n user.shm.attached /mnt/shm/frames   # who uses it
+ls /mnt/shm/.orphans/sysv              # what nobody uses
 find /mnt/shm/.orphans -type f -print -delete
 """
 
@@ -46,7 +46,7 @@ MARGIN = 16
 def run(shmfs):
     """Returns the lines of the session: pairs of a prompt or None, and text."""
     script = SETUP + "".join(
-        f"printf '%s\\n' {shell_quote('$ ' + line)}\n{line} 2>&1 | tr -d '\\000'\n"
+        f"printf '%s\\n' {shell_quote('$ ' + line)}\n{{\n{line}\n}} 2>/dev/null | tr -d '\\000'\n"
         for line in SESSION.splitlines()
     )
     script += "umount /mnt/shm\n"
@@ -70,7 +70,7 @@ def steady(lines):
     """What is the same in each run."""
     text = "\n".join(lines)
     text = re.sub(r"[A-Z][a-z]{2} +\d+ \d\d:\d\d", "DATE", text)
-    return re.sub(r"(?m)^\d+ python3$", "PID python3", text)
+    return re.sub(r"\d+ python3", "PID python3", text)
 
 
 def draw(lines):
