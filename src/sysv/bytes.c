@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sysv/holes.h"
+
 static struct sysv_object *object(struct shmfs_object *base)
 {
 	return (struct sysv_object *)base;

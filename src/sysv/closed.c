@@ -16,7 +16,7 @@
 
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
-#include "sysv/internal.h"
+#include "sysv/closed.h"
 
 /* An owner waits as long as for a reader; others could be kept waiting by him. */
 #define OWNER_WAITS_NS 1200000000u

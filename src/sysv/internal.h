@@ -398,26 +398,6 @@ ssize_t sysv_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t writ
 int sysv_fallocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
 off_t sysv_seek(struct shmfs_handle *, off_t, int whence);
 
-/* --- holes.c --- */
-
-/* The most bytes that are copied at once. */
-#define SYSV_LONGEST_COPY ((size_t)4 << 20)
-/*
- * A copy of at most so many bytes of an attachment, to be freed.  NULL where all
- * of them can be read from the attachment itself: nothing is a hole there, or no
- * hole is known.
- */
-char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
-
-/* --- closed.c --- */
-
-/* What a process that replaces a segment is called; comm in /proc has 15 bytes. */
-#define SYSV_REPLACER_NAME "shmfs-replace"
-/* It can be replaced again at once: a request waits and looks again so often. */
-#define SYSV_CLOSED_TRIES 3
-/* Wait a moment if another mount is replacing the segment; no lock is held. */
-void sysv_wait_while_closed(struct sysv_backend *, int id, const struct shmfs_caller *);
-
 /* --- xattr.c --- */
 
 extern const struct shmfs_xattr sysv_xattrs[];

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sysv/closed.h"
+
 static struct sysv_object *object(struct shmfs_object *base)
 {
 	return (struct sysv_object *)base;

@@ -43,6 +43,7 @@
 
 #include "shmfs/log.h"
 #include "sysv/clone.h"
+#include "sysv/closed.h"
 
 #define REPLACER_STACK ((size_t)256 << 10)
 /* How long copying back may stand still: this many pauses. */
