@@ -23,6 +23,8 @@
 #define OTHERS_WAIT_NS 50000000u
 /* The old segment is attached, and removed, until the new one is complete. */
 #define CLOSING_SECONDS 2
+/* It is removed as soon as it is closed. */
+#define CLOSING_NS 10000000u
 #define PAUSE_NS 1000000
 
 static bool is_named(const struct sysv_backend *be, pid_t pid, const char *name)
@@ -37,24 +39,29 @@ static bool is_named(const struct sysv_backend *be, pid_t pid, const char *name)
 	       strncmp(comm, name, strlen(name)) == 0;
 }
 
-static bool is_closed(struct sysv_backend *be, int id, struct shmid_ds *ds)
+/* How long to wait for what has the id now; 0: it is not being replaced. */
+static uint64_t patience(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
 {
-	if (sysv_segment_stat(be, id, ds, NULL) != 0 || (ds->shm_perm.mode & 0777))
-		return false;
-	if (is_named(be, ds->shm_cpid, SYSV_REPLACER_NAME))
-		return true;
-	return ds->shm_nattch > 0 && time(NULL) - ds->shm_ctime <= CLOSING_SECONDS &&
-	       is_named(be, ds->shm_lpid, "shmfs");
+	struct shmid_ds ds;
+
+	if (sysv_segment_stat(be, id, &ds, NULL) != 0 || (ds.shm_perm.mode & 0777))
+		return 0;
+	if (!is_named(be, ds.shm_cpid, SYSV_REPLACER_NAME)) {
+		if (ds.shm_nattch == 0 || time(NULL) - ds.shm_ctime > CLOSING_SECONDS ||
+		    !is_named(be, ds.shm_lpid, "shmfs"))
+			return 0;
+		/* Perhaps its owner has set that mode. */
+		if (!(ds.shm_perm.mode & SYSV_MODE_DEST))
+			return CLOSING_NS;
+	}
+	return sysv_is_owner(&ds, caller) ? OWNER_WAITS_NS : OTHERS_WAIT_NS;
 }
 
 void sysv_wait_while_closed(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	uint64_t start = shmfs_now_ns();
-	struct shmid_ds ds;
 
-	while (caller && is_closed(be, id, &ds) &&
-	       shmfs_now_ns() - start <
-		       (sysv_is_owner(&ds, caller) ? OWNER_WAITS_NS : OTHERS_WAIT_NS))
+	while (caller && shmfs_now_ns() - start < patience(be, id, caller))
 		nanosleep(&pause, NULL);
 }
