@@ -32,7 +32,7 @@ static long now_us(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+	return (long)ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
 }
 
 static bool is_over(void)
