@@ -28,6 +28,7 @@ find /mnt/shm/.orphans -type f -print -delete
 
 # A process that uses the object, for the session to show.
 SETUP = """\
+umask 022
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/shm

@@ -241,7 +241,7 @@ static void a_dead_mount_point_is_named(void **state)
 /* Not by a walk to it: that would keep it busy for who unmounts it. */
 static bool is_unmounted(void)
 {
-	return shell(NULL, 0, "! grep -q ' - fuse[.]shmfs ' /proc/self/mountinfo") == 0;
+	return shell(NULL, 0, "! grep -q ' " MNT " .* - fuse[.]shmfs ' /proc/self/mountinfo") == 0;
 }
 
 static bool is_unmounted_when_killed(struct fixture *fixture)
