@@ -7,10 +7,9 @@
 #include "shmfs/users.h"
 
 struct shmfs_posix_config {
-	int dir;		    /* of the objects, /dev/shm; O_PATH is enough */
-	const char *proc_dir;	    /* where procfs is mounted, "/proc"; borrowed */
-	struct shmfs_users *users;  /* borrowed */
-	void (*release_lead)(void); /* called before what takes long; NULL: nothing */
+	int dir;		   /* of the objects, /dev/shm; O_PATH is enough */
+	const char *proc_dir;	   /* where procfs is mounted, "/proc"; borrowed */
+	struct shmfs_users *users; /* borrowed */
 };
 
 /*

@@ -5,8 +5,8 @@
  * An offset says where a name stands by a hash of it, so it means the same in
  * every listing: whatever a stream has read so far, a name that is there all
  * the time comes once, and a stream may begin where another one left off.
- * Nothing is kept for an open directory.  A few listings are, for the next
- * requests of those who read on, as long as some directory is open.
+ * Nothing is kept for an open directory.  A few listings are kept for the next
+ * requests of open streams, as long as some directory is open.
  *
  * Offsets have 31 bits, for the telldir(3) of 32-bit programs.  Names with the
  * same hash are told in one reply.

@@ -43,7 +43,7 @@
  */
 #define MAX_TRANSFER (512 << 10)
 
-/* Listings that are kept for those who read on; see dir.c. */
+/* Listings that are kept for open streams; see dir.c. */
 #define SHMFS_DIRS_KEPT 4
 struct shmfs_dirs {
 	atomic_uint nopen; /* open directories */

@@ -16,7 +16,7 @@ void shmfs_open_order_acknowledge(struct shmfs_file *);
 
 /*
  * Before the first binding of an inode, which `opener` asked for: wait for served opens
- * of the last moment.  Releases the lead of the loop and, meanwhile, backing_lock.
+ * of the last moment.  backing_lock is released meanwhile.
  */
 void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
 

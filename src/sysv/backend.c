@@ -281,7 +281,7 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 	const struct perm as_it_is = { (uid_t)-1, (gid_t)-1, (mode_t)-1 };
 	int err = set_perm(object(base), as_it_is, caller);
 
-	/* touch(1) is for all who may write; only the owner can move ctime. */
+	/* Whoever may write may touch(1) a file.  Only the owner can move ctime. */
 	return err == -EPERM && now ? 0 : err;
 }
 

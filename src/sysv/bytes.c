@@ -182,7 +182,7 @@ ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, s
 	return (ssize_t)written;
 }
 
-/* Room behind the end of the file is that of a larger segment, until it is closed. */
+/* Make the segment larger than the file.  It is cut when the file is closed. */
 static int make_room(struct sysv_object *obj, struct sysv_handle *h, uint64_t end, bool keep_size,
 		     const struct shmfs_caller *caller)
 {

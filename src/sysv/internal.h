@@ -454,7 +454,7 @@ int sysv_lock_as(const struct sysv_locker *);
 /* --- errors.c --- */
 
 enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE, SYSV_CLONE };
-/* A negative errno of the kernel's call as that of a file's. */
+/* Turns a negative errno of a shared-memory call into one of a file. */
 int sysv_error(enum sysv_call, int err);
 
 static inline uint64_t sysv_min(uint64_t a, uint64_t b)

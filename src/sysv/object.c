@@ -216,10 +216,9 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
 }
 
 /*
- * The kernel has looked at the mode that it knew.  This is the mode at this
- * moment, with the rules of shmat(2): who writes must be able to read.  What
- * was removed and lives on in handles had perhaps another mode in the end than
- * we know: it is left to those whose it was.
+ * The kernel has checked a mode that may be old.  Check the mode of this moment
+ * by the rules of shmat(2): writing requires read permission.  The last mode of
+ * a removed segment is not known.  Only its owner and creator may open that.
  */
 int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
 {

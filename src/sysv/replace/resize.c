@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving a segment another size: whether it can be, and what becomes of the
- * object.  The segment itself is replaced in sysv_guardian.c.
+ * Giving a segment another size: whether it may be replaced, and what becomes
+ * of the object.  replacer.c replaces the segment itself.
  *
- * While that is going on the key may have no segment, or one that is not
- * complete: the object is in the list `replacing` of the backend, and what is
- * asked of the key or the segment in the meantime waits or looks there.
+ * Meanwhile the key has no segment, or one that is not complete.  The object is
+ * in the backend's list `replacing`.  Requests for the key or the segment wait,
+ * or use the object in that list.
  */
 #include "sysv/replace/internal.h"
 
