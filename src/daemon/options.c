@@ -86,7 +86,12 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    -V   --version         print the versions of shmfs and libfuse\n"
 		"\n"
 		"Other options of -o are for libfuse and the kernel, such as ro and "
-		"auto_unmount.\n",
+		"auto_unmount.\n"
+		"\n"
+		"Examples:\n"
+		"    shmfs /mnt/shm                       show all shared memory of this host\n"
+		"    shmfs -o keys=hex /mnt/shm           with keys as ipcs prints them\n"
+		"    shmfs -o target=1234 /mnt/container  what process 1234 sees\n",
 		program);
 }
 
