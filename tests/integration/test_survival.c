@@ -351,7 +351,7 @@ static void what_could_not_be_cut_is_cut_later(void **state)
 	assert_true(segment_stat(id).shm_segsz > sizeof(bytes));
 	assert_int_equal(file_stat(SEGMENT).st_size, sizeof(bytes));
 	segment_detach(memory);
-	assert_true(eventually(segment_stat(segment_find(KEY)).shm_segsz == sizeof(bytes)));
+	assert_true(eventually(segment_is_complete(KEY, sizeof(bytes))));
 	assert_true(segment_has(segment_find(KEY), 0, bytes, sizeof(bytes)));
 }
 

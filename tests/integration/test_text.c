@@ -229,7 +229,7 @@ static void a_text_grows_while_others_read_it(void **state)
 	assert_int_equal(pread(reader, seen, 3, 2 * PAGE + 5), 3);
 	assert_memory_equal(seen, "end", 3);
 	close(reader);
-	assert_true(eventually(segment_stat(segment_find(KEY)).shm_segsz == 2 * PAGE + 9));
+	assert_true(eventually(segment_is_complete(KEY, 2 * PAGE + 9)));
 }
 
 static void an_object_keeps_its_size_and_a_nul(void **state)

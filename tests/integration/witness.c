@@ -16,6 +16,15 @@ int segment_find(key_t key)
 	return shmget(key, 0, 0);
 }
 
+bool segment_is_complete(key_t key, size_t size)
+{
+	int id = segment_find(key);
+	struct shmid_ds ds;
+
+	return id != -1 && shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_segsz == size &&
+	       (ds.shm_perm.mode & 0777);
+}
+
 struct shmid_ds segment_stat(int id)
 {
 	struct shmid_ds data;

@@ -16,6 +16,8 @@
 /* System V segments. */
 int segment_create(key_t key, size_t size, unsigned mode);
 int segment_find(key_t key); /* the shmid, -1 without one */
+/* Has the key a segment of that size?  Until a segment is complete its mode is 0. */
+bool segment_is_complete(key_t key, size_t size);
 struct shmid_ds segment_stat(int id);
 void *segment_attach(int id);
 void segment_detach(const void *memory);
