@@ -264,7 +264,7 @@ static int read_all(const struct users_scope *scope, struct users_sheet *sheet)
 	int err;
 
 	while ((err = run_child(scope, sheet, still_ms)) == -ETIMEDOUT) {
-		sheet->nunseen++;
+		sheet->nunread++;
 		atomic_fetch_add(&sheet->at, 1);
 		still_ms = still_ms / 2 > STILL_MIN_MS ? still_ms / 2 : STILL_MIN_MS;
 	}
@@ -384,7 +384,7 @@ static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snaps
 		.names = sheet->names,
 		.proc_dir = scope.proc_dir,
 		.taken_at = taken_at,
-		.complete = sheet->nunseen == 0 && sees_all(scope.proc_dir),
+		.complete = sheet->nunread == 0 && sees_all(scope.proc_dir),
 	};
 	err = index_processes(snapshot);
 	snapshot->cost = shmfs_now_ns() - snapshot->taken_at;

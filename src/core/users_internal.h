@@ -57,7 +57,7 @@ struct users_sheet {
 	size_t nuses;
 	size_t nprocesses;
 	size_t names_used;
-	size_t nunseen; /* processes that could not be read, or not to their end */
+	size_t nunread; /* processes that could not be read, or not to their end */
 	struct shmfs_use uses[USES_MAX];
 	struct shmfs_process processes[PROCESSES_MAX];
 	char names[NAMES_MAX];

@@ -146,7 +146,7 @@ static int visit(struct users_pass *pass, pid_t pid)
 	charge(&reading);
 	/* A process that has gone meanwhile uses nothing. */
 	if (reading.cut || (err && err != -ESRCH && err != -ENOENT))
-		sheet->nunseen++;
+		sheet->nunread++;
 	return is_shortage(err) ? err : 0;
 }
 
