@@ -25,7 +25,7 @@
 
 #define FUSE_DEVICE "/dev/fuse"
 #define PROFILE "/etc/apparmor.d/fusermount3"
-#define APPARMOR_ENABLED "/sys/module/apparmor/parameters/enabled"
+#define APPARMOR "/sys/kernel/security/apparmor"
 
 int shmfs_mount_check(const char *mountpoint)
 {
@@ -39,7 +39,8 @@ int shmfs_mount_check(const char *mountpoint)
 		return -EINVAL;
 	}
 	if (!S_ISDIR(st.st_mode)) {
-		shmfs_log(LOG_ERR, "mount point %s is not a directory", mountpoint);
+		shmfs_log(LOG_ERR, "mount point %s is not a directory; make one with mkdir",
+			  mountpoint);
 		return -EINVAL;
 	}
 	if (access(FUSE_DEVICE, F_OK) != 0) {
@@ -50,8 +51,8 @@ int shmfs_mount_check(const char *mountpoint)
 }
 
 /*
- * Programs may not be run from the mount where they may not be run from /dev/shm.  Nor where
- * the daemon serves all files: the kernel maps a program, and has no pages to map then.
+ * The mount is noexec where /dev/shm is.  It is noexec without passthrough as well: the kernel
+ * maps a program to run it, and files that the daemon serves cannot be mapped.
  */
 static bool is_noexec(const struct shmfs_options *options, struct shmfs_backend *posix)
 {
@@ -66,47 +67,47 @@ static bool is_noexec(const struct shmfs_options *options, struct shmfs_backend 
 static int check_access(const struct shmfs_options *options)
 {
 	if (options->allow_other && getuid() != 0) {
-		shmfs_log(LOG_ERR, "allow_other is for root: a user's mount acts as that user, "
-				   "whoever asks");
+		shmfs_log(LOG_ERR, "allow_other is for root, since a user's mount has that user's "
+				   "rights; leave it out");
 		return -EPERM;
 	}
 	if (options->allow_root && getuid() == 0) {
-		shmfs_log(LOG_ERR, "allow_root is for ordinary users: a mount by root is there for "
-				   "every user");
+		shmfs_log(LOG_ERR, "allow_root is for ordinary users, since every user reaches a "
+				   "mount by root; leave it out");
 		return -EINVAL;
 	}
 	return 0;
 }
 
+static bool insert(struct fuse_args *args, bool wanted, const char *option)
+{
+	return !wanted || fuse_opt_insert_arg(args, 1, option) == 0;
+}
+
 int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *options,
 			    struct shmfs_backend *posix)
 {
-	char common[128];
-	char of[32] = "";
+	char source[64] = "-ofsname=shmfs";
 	int err = check_access(options);
 
 	if (err)
 		return err;
-	/* The source, by which df(1) and findmnt(8) tell one mount from another. */
+	/* df(1) and findmnt(8) tell mounts apart by the source. */
 	if (options->target)
-		snprintf(of, sizeof(of), ":target=%d", (int)options->target);
-	snprintf(common, sizeof(common), "-ofsname=shmfs%s,default_permissions", of);
-	/* First, so that the same option given by the user overrides it. */
-	if (fuse_opt_insert_arg(args, 1, common) != 0)
+		snprintf(source, sizeof(source), "-ofsname=shmfs:target=%d", (int)options->target);
+	/* At the front: the same option given by the user comes later and counts. */
+	if (!insert(args, true, source) || !insert(args, true, "-odefault_permissions") ||
+	    !insert(args, getuid() == 0, "-oallow_other") ||
+	    !insert(args, options->allow_root, "-oallow_root") ||
+	    !insert(args, is_noexec(options, posix), "-onoexec"))
 		return -ENOMEM;
-	if (getuid() == 0 && fuse_opt_insert_arg(args, 1, "-oallow_other") != 0)
-		return -ENOMEM;
-	if (options->allow_root && fuse_opt_insert_arg(args, 1, "-oallow_root") != 0)
-		return -ENOMEM;
-	if (is_noexec(options, posix) && fuse_opt_insert_arg(args, 1, "-onoexec") != 0)
-		return -ENOMEM;
-	/* Last, for mount.fuse3(8) as root passes suid and dev on its own. */
+	/* At the end: for root mount.fuse3(8) adds suid and dev. */
 	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;
 }
 
 /*
- * The device number of a mount.  AT_STATX_DONT_SYNC: the kernel must not ask the daemon, which
- * does not answer before it serves and after it has stopped.
+ * The device number of a mount.  With AT_STATX_DONT_SYNC the kernel does not ask the daemon, which
+ * answers neither before it serves nor after it has stopped.
  */
 static int find_dev(int dir, const char *path, int flags, dev_t *dev)
 {
@@ -118,30 +119,20 @@ static int find_dev(int dir, const char *path, int flags, dev_t *dev)
 	return 0;
 }
 
-static bool is_confined(void)
-{
-	char enabled = 'N';
-	FILE *file = fopen(APPARMOR_ENABLED, "re");
-
-	if (file) {
-		enabled = (char)fgetc(file);
-		fclose(file);
-	}
-	return enabled == 'Y' && access(PROFILE, F_OK) == 0;
-}
-
-/* Whether AppArmor's profile of fusermount3 lets a user mount there (Ubuntu 25.04). */
-static bool is_allowed_by_profile(const char *mountpoint)
+/* Does AppArmor's profile of fusermount3 forbid a user to mount there (Ubuntu 25.04)? */
+static bool is_forbidden_by_profile(const char *mountpoint)
 {
 	const char *const allowed[] = { "/mnt", "/media", "/tmp", "/run/user", getenv("HOME") };
 
+	if (access(APPARMOR, F_OK) != 0 || access(PROFILE, F_OK) != 0)
+		return false;
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++) {
 		size_t len = allowed[i] ? strlen(allowed[i]) : 0;
 
 		if (len > 1 && strncmp(mountpoint, allowed[i], len) == 0 && mountpoint[len] == '/')
-			return true;
+			return false;
 	}
-	return false;
+	return true;
 }
 
 int shmfs_mount(struct fuse_session *session, const char *mountpoint, dev_t *dev)
@@ -150,15 +141,15 @@ int shmfs_mount(struct fuse_session *session, const char *mountpoint, dev_t *dev
 		find_dev(AT_FDCWD, mountpoint, 0, dev);
 		return 0;
 	}
-	if (getuid() != 0 && is_confined() && !is_allowed_by_profile(mountpoint))
+	if (getuid() != 0 && is_forbidden_by_profile(mountpoint))
 		shmfs_log(LOG_ERR,
-			  "mount point %s: AppArmor lets users mount below their home, "
-			  "/mnt, /media, /tmp and /run/user alone: see " PROFILE,
+			  "mount point %s: AppArmor lets users mount only below their home, /mnt, "
+			  "/media, /tmp and /run/user (" PROFILE "); try: shmfs ~/shm",
 			  mountpoint);
 	return -EIO;
 }
 
-/* Has it been unmounted?  The kernel says so by POLLERR on the device. */
+/* The device of a filesystem that is unmounted has POLLERR. */
 static bool is_unmounted(int device)
 {
 	struct pollfd poll_fd = { .fd = device };
@@ -167,8 +158,8 @@ static bool is_unmounted(int device)
 }
 
 /*
- * Unmount what is on the path, if it is our mount.  Another one may have been mounted over it,
- * and the owner of a directory above can have put another in its place.
+ * Unmount `mountpoint` if our mount is there.  Something else may have been mounted over it, and
+ * the owner of a directory above can have replaced the directory.
  */
 static int detach(const char *mountpoint, dev_t dev)
 {
@@ -185,10 +176,9 @@ static int detach(const char *mountpoint, dev_t dev)
 }
 
 /*
- * libfuse may run umount(8), 3.17.2 always and 3.14 where /etc/mtab is a file, and root's daemon
- * can run no program any more (syscall_filter.c).  So root's daemon unmounts here.  Then a pipe
- * takes the place of the device: libfuse finds POLLERR on it, as on the device of a filesystem
- * that is unmounted, and does nothing.
+ * libfuse may run umount(8): 3.17.2 always, 3.14 where /etc/mtab is a file.  Root's daemon can run
+ * no program any more (syscall_filter.c), so it unmounts here.  Then it replaces the device by a
+ * pipe without a reader.  libfuse finds POLLERR on that too, and does nothing.
  */
 void shmfs_unmount(struct fuse_session *session, const char *mountpoint, dev_t dev)
 {
@@ -197,7 +187,8 @@ void shmfs_unmount(struct fuse_session *session, const char *mountpoint, dev_t d
 
 	if (getuid() == 0 && !is_unmounted(device) && pipe2(ends, O_CLOEXEC) == 0) {
 		if (detach(mountpoint, dev) != 0)
-			shmfs_log(LOG_WARNING, "not unmounted: something else is on %s by now",
+			shmfs_log(LOG_WARNING,
+				  "not unmounted: something else is on %s by now; umount it twice",
 				  mountpoint);
 		dup3(ends[1], device, O_CLOEXEC);
 		close(ends[0]);

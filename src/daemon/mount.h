@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mounting and unmounting.  Every function logs what goes wrong, and what to do about it. */
+/* Mounting and unmounting.  Every function logs what goes wrong and what to do about it. */
 #ifndef SHMFS_MOUNT_H
 #define SHMFS_MOUNT_H
 
@@ -10,12 +10,12 @@ struct fuse_session;
 struct shmfs_backend;
 struct shmfs_options;
 
-/* Find what would fail in the middle of mounting.  Returns 0 or a negative errno. */
+/* Check in advance what would make mounting fail.  Returns 0 or a negative errno. */
 int shmfs_mount_check(const char *mountpoint);
 
 /*
- * Add to *args the options of every mount: access, source and flags.  The mount is noexec where
- * the directory of the `posix` backend is and where there is no passthrough.  Returns 0 or a negative errno.
+ * Add the options of every mount to *args: access, source, flags.  statfs() of `posix` tells
+ * whether the mount is noexec.  Returns 0 or a negative errno.
  */
 int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *,
 			    struct shmfs_backend *posix);
@@ -23,7 +23,7 @@ int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *
 /* Mount.  Returns 0 and the device number of the mount, or a negative errno. */
 int shmfs_mount(struct fuse_session *, const char *mountpoint, dev_t *dev);
 
-/* Unmount what is on `mountpoint`, if it still is the mount with device number `dev`. */
+/* Unmount `mountpoint` if the mount with device number `dev` is there. */
 void shmfs_unmount(struct fuse_session *, const char *mountpoint, dev_t dev);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/options.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -12,21 +11,16 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
-#include "shmfs/log.h"
 #include "daemon/parse_size.h"
+#include "shmfs/cleanup.h"
+#include "shmfs/log.h"
 
-/* Options as text, before their values are looked at. */
+/* The command line as text.  The strings are owned. */
 struct raw_options {
-	char *min_size;
-	char *keys;
-	char *target;
-	int nopassthrough;
-	int allow_other;
-	int allow_root;
-	int valueless;
-
-	char *source;
-	char *mountpoint;
+	char *min_size, *keys, *target;
+	int nopassthrough, allow_other, allow_root;
+	int valueless; /* one of the first three without its value */
+	char *source, *mountpoint;
 };
 
 #define RAW(templ, field) \
@@ -34,14 +28,9 @@ struct raw_options {
 		templ, offsetof(struct raw_options, field), 1 \
 	}
 
-/*
- * Options that libfuse would accept and that do nothing here, or harm: all but max_read are for
- * the loop of libfuse (io_uring: 3.18), which shmfs does not use.  libfuse wants max_read from
- * init() as well.
- */
 enum { KEY_REFUSED };
 
-/* FUSE_OPT_KEY() as it is meant: clang warns of its -1U in an unsigned long. */
+/* FUSE_OPT_KEY(), whose -1U clang warns of where a long has 64 bits. */
 #define REFUSED(templ) \
 	{ \
 		templ, (unsigned long)UINT_MAX, KEY_REFUSED \
@@ -55,12 +44,13 @@ static const struct fuse_opt option_table[] = {
 	RAW("target=%s", target),
 	RAW("target", valueless),
 	RAW("nopassthrough", nopassthrough),
-	RAW("allow_other", allow_other), /* these two main.c says to libfuse */
+	RAW("allow_other", allow_other), /* mount.c passes these two on to libfuse */
 	RAW("allow_root", allow_root),
+	/* libfuse accepts these for its own request loop, which shmfs does not use. */
 	REFUSED("clone_fd"),
 	REFUSED("max_threads="),
 	REFUSED("max_idle_threads="),
-	REFUSED("max_read="),
+	REFUSED("max_read="), /* init() would have to set the same value */
 	REFUSED("io_uring"),
 	REFUSED("io_uring_q_depth="),
 	FUSE_OPT_END,
@@ -73,8 +63,8 @@ void shmfs_options_help(FILE *out, const char *program)
 		"\n"
 		"Shows the System V segments and POSIX objects of this host as files.\n"
 		"\n"
-		"    -o min_size=BYTES          least size of a segment made by writing to a new\n"
-		"                           key; suffixes K, M, G (default: one page)\n"
+		"    -o min_size=BYTES      least size of a segment made by writing to a new key;\n"
+		"                           suffixes K, M, G (default: one page)\n"
 		"    -o keys=dec|hex        list keys as 3148 or as 0x00000c4c (default: dec)\n"
 		"    -o target=PID          the shared memory that process PID sees: its IPC\n"
 		"                           namespace and its /dev/shm\n"
@@ -107,45 +97,35 @@ static int parse_size(const char *text, uint64_t *size)
 	if (!err && *size > SIZE_MAX) /* where shmget(2) takes 32 bits */
 		err = -ERANGE;
 	if (err == -ERANGE)
-		shmfs_log(LOG_ERR, "min_size=%s is larger than a segment can be", text);
-	else if (err)
 		shmfs_log(LOG_ERR,
-			  "min_size=%s is no size: give a number of bytes over 0, such as 4096 or "
-			  "64K",
+			  "min_size=%s is larger than a segment can be: give less, such as 64K",
+			  text);
+	else if (err)
+		shmfs_log(LOG_ERR, "min_size=%s is no size: give bytes over 0, such as 4096 or 64K",
 			  text);
 	return err ? -EINVAL : 0;
 }
 
 static int parse_keys(const char *text, enum shmfs_key_format *keys)
 {
-	if (!text || strcmp(text, "dec") == 0)
-		*keys = SHMFS_KEYS_DEC;
-	else if (strcmp(text, "hex") == 0)
-		*keys = SHMFS_KEYS_HEX;
-	else {
-		shmfs_log(LOG_ERR, "keys=%s is not known: give keys=dec or keys=hex", text);
-		return -EINVAL;
-	}
-	return 0;
+	*keys = text && strcmp(text, "hex") == 0 ? SHMFS_KEYS_HEX : SHMFS_KEYS_DEC;
+	if (!text || *keys == SHMFS_KEYS_HEX || strcmp(text, "dec") == 0)
+		return 0;
+	shmfs_log(LOG_ERR, "keys=%s is not known: give keys=dec or keys=hex", text);
+	return -EINVAL;
 }
 
 static int parse_target(const char *text, pid_t *pid)
 {
-	char *end;
-	long long number;
+	/* Out of range, strtoll(3) gives LLONG_MAX. */
+	const long long number = text ? strtoll(text, NULL, 10) : 0;
 
-	*pid = 0;
-	if (!text)
+	*pid = number <= INT_MAX ? (pid_t)number : 0;
+	/* strtoll(3) would also take blanks and a sign. */
+	if (!text || (*pid > 0 && text[strspn(text, "0123456789")] == '\0'))
 		return 0;
-	/* strtoll(3) takes blanks and signs as well; out of range it gives LLONG_MAX. */
-	number = isdigit((unsigned char)*text) ? strtoll(text, &end, 10) : 0;
-	if (number <= 0 || number > INT_MAX || *end) {
-		shmfs_log(LOG_ERR, "target=%s is no process: give its number, such as target=1234",
-			  text);
-		return -EINVAL;
-	}
-	*pid = (pid_t)number;
-	return 0;
+	shmfs_log(LOG_ERR, "target=%s is no process: give its number, such as target=1234", text);
+	return -EINVAL;
 }
 
 static int parse_values(const struct raw_options *raw, struct shmfs_options *options)
@@ -167,20 +147,22 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 	return err;
 }
 
-/* Of two words the first is a source, for so mount(8) calls its helpers. */
+/* Of two words the first is the source: mount(8) calls its helpers with both. */
 static int take_word(void *data, const char *arg, int key, struct fuse_args *args)
 {
 	struct raw_options *raw = data;
 
 	(void)args;
 	if (key == KEY_REFUSED) {
-		shmfs_log(LOG_ERR, "%s is not supported: shmfs schedules requests itself", arg);
+		shmfs_log(LOG_ERR,
+			  "%s is not supported: shmfs schedules requests itself; leave it out",
+			  arg);
 		return -1;
 	}
 	if (key != FUSE_OPT_KEY_NONOPT)
 		return 1;
 	if (raw->source) {
-		shmfs_log(LOG_ERR, "one argument too many: %s", arg);
+		shmfs_log(LOG_ERR, "one argument too many: %s; see: shmfs --help", arg);
 		return -1;
 	}
 	raw->source = raw->mountpoint;
@@ -188,24 +170,21 @@ static int take_word(void *data, const char *arg, int key, struct fuse_args *arg
 	return raw->mountpoint ? 0 : -1;
 }
 
-/* Shown as the source of the mount, by which mount -a knows what is mounted already. */
+/* mount -a compares the source of a mount with that of the line in fstab. */
 static int put_source(struct fuse_args *args, const char *source)
 {
-	char *option = NULL;
-	char *escaped = NULL;
-	int err = -ENOMEM;
+	SHMFS_AUTO_FREE char *option = NULL;
+	SHMFS_AUTO_FREE char *escaped = NULL;
 
 	if (asprintf(&option, "fsname=%s", source) < 0)
 		return -ENOMEM;
 	if (fuse_opt_add_opt_escaped(&escaped, option) == 0 &&
 	    fuse_opt_insert_arg(args, 1, escaped) == 0 && fuse_opt_insert_arg(args, 1, "-o") == 0)
-		err = 0;
-	free(escaped);
-	free(option);
-	return err;
+		return 0;
+	return -ENOMEM;
 }
 
-/* Absolute, for the daemon leaves its directory. */
+/* The daemon leaves its directory, so the path becomes absolute. */
 static int resolve_mountpoint(const char *given, char **mountpoint)
 {
 	if (!given) {
@@ -219,13 +198,13 @@ static int resolve_mountpoint(const char *given, char **mountpoint)
 	return -EINVAL;
 }
 
-/* -f, -d, -s, -h and -V are the same for every filesystem. */
+/* libfuse reads -f, -d, -s, -h and -V. */
 static int parse_cmdline(struct fuse_args *args, const char *mountpoint,
 			 struct shmfs_options *options)
 {
 	struct fuse_cmdline_opts opts = { 0 };
 
-	/* libfuse would name the type of the mount by what the program is called. */
+	/* Without this, the type of the mount would be the name of the program. */
 	if (fuse_opt_insert_arg(args, 1, "-osubtype=shmfs") != 0)
 		return -ENOMEM;
 	if (fuse_parse_cmdline(args, &opts) != 0) /* says itself what is wrong */

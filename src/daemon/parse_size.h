@@ -6,11 +6,11 @@
 #include <stdint.h>
 
 /*
- * Parse a positive number of bytes: decimal digits and one optional suffix
- * K, M or G (either case; powers of 1024).
+ * Parse a positive number of bytes: decimal digits and one optional suffix K, M or G, in either
+ * case, for powers of 1024.
  *
- * Returns 0 and fills *bytes, -EINVAL when it is no such number or is 0, or
- * -ERANGE when it is over INT64_MAX, the largest file size there can be.
+ * Returns 0 and *bytes, -EINVAL if the text is no such number, or -ERANGE if the number exceeds
+ * INT64_MAX, the largest size of a file.
  */
 int shmfs_parse_size(const char *text, uint64_t *bytes);
 

@@ -27,33 +27,26 @@ int shmfs_process_take_descriptors(void)
 	return 0;
 }
 
-/* A signal that kills the daemon would leave a mount that nobody serves. */
-static void fill_ending_signals(sigset_t *set)
+int shmfs_process_block_signals(void)
 {
 	static const int ending[] = {
 		SIGHUP,	 SIGINT,  SIGQUIT,   SIGALRM, SIGTERM,	 SIGUSR1,
 		SIGUSR2, SIGPROF, SIGVTALRM, SIGXCPU, SIGSTKFLT, SIGPWR,
 	};
-
-	sigemptyset(set);
-	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
-		sigaddset(set, ending[i]);
-	for (int i = SIGRTMIN; i <= SIGRTMAX; i++)
-		sigaddset(set, i);
-}
-
-int shmfs_process_block_signals(void)
-{
 	sigset_t set;
 	int fd;
 
-	fill_ending_signals(&set);
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
+		sigaddset(&set, ending[i]);
+	for (int i = SIGRTMIN; i <= SIGRTMAX; i++)
+		sigaddset(&set, i);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
 		return -errno;
 	signal(SIGCHLD, SIG_DFL); /* ignored, waitpid(2) would find no child */
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* the writer gets EFBIG */
-	signal(SIGIO, SIG_IGN);	  /* somebody breaks a lease: sysv/segment.c */
+	signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
+	signal(SIGIO, SIG_IGN);	  /* sent when another process breaks a lease of ours */
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }

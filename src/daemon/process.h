@@ -1,33 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon's process: its descriptors and signals, whatever it was started with. */
+/* The daemon's descriptors, signals and limits, whatever they were when it was started. */
 #ifndef SHMFS_PROCESS_H
 #define SHMFS_PROCESS_H
 
 /*
- * Open descriptors 0, 1 and 2, and close all others.  Without the first three, a file opened
- * later would be taken for one of them.  A file that the shell has open, perhaps with a lock,
- * must not stay open for as long as the daemon serves.  Returns 0 or a negative errno.
+ * Open descriptors 0, 1 and 2 if they are closed, and close all others: the daemon must not keep
+ * files of the shell open.  Returns 0 or a negative errno.
  */
 int shmfs_process_take_descriptors(void);
 
 /*
- * Block all signals that end a process by default, but for those of a crash.  Returns a
- * descriptor from which they can be read, for the caller to close, or a negative errno.
- * Signals that others may have had ignored, or that the daemon has no use for, are set as it
- * needs them.
+ * Block the signals that end a process by default, except those of a crash: a killed daemon
+ * leaves a dead mount.  Set the action of all other signals that matter to the daemon.
+ *
+ * Returns a descriptor of signalfd(2) for the caller to close, or a negative errno.
  */
 int shmfs_process_block_signals(void);
 
 /*
- * Let the process have all the descriptors that it may have but 64, for each open file of a
- * mount is one.  The process that replaces a segment can use these 64.
+ * Raise the limit of open descriptors to its maximum less 64.  Each open file of a mount takes
+ * one.  The process that replaces a segment raises it by these 64.
  */
 void shmfs_process_limit_descriptors(void);
 
-/*
- * Where root starts the daemon, let its threads return from SCHED_IDLE to normal
- * scheduling: fuse/follow.h.
- */
+/* Raise RLIMIT_NICE, so that threads of root's daemon can leave SCHED_IDLE: fuse/follow.h. */
 void shmfs_process_raise_nice_limit(void);
 
 #endif

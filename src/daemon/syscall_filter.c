@@ -45,16 +45,15 @@ static const int refused[] = {
 	SCMP_SYS(fanotify_init),
 	SCMP_SYS(bpf),
 	SCMP_SYS(perf_event_open),
-	/* shmfs has no use for io_uring, and this filter does not see what a ring is told to do */
+	/* a filter does not see what a ring does */
 	SCMP_SYS(io_uring_setup),
-	/* ways into the kernel that are often taken */
+	/* frequent ways of attack on the kernel */
 	SCMP_SYS(userfaultfd),
 	SCMP_SYS(add_key),
 	SCMP_SYS(request_key),
 	SCMP_SYS(keyctl),
 };
 
-/* clone(2) may not make these. */
 static const unsigned long refused_namespaces[] = {
 	CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
 	CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
@@ -67,8 +66,8 @@ static const unsigned long refused_namespaces[] = {
 #endif
 
 /*
- * Threads and processes, but no namespaces.  The flags of clone3(2) are in memory, where a filter
- * cannot look.  libc uses clone(2) where clone3(2) is ENOSYS.
+ * Allow threads and processes, but no namespaces.  A filter cannot read the flags of clone3(2),
+ * which are in memory.  libc calls clone(2) where clone3(2) fails with ENOSYS.
  */
 static int restrict_clone(scmp_filter_ctx filter)
 {
@@ -88,9 +87,9 @@ static int restrict_clone(scmp_filter_ctx filter)
 }
 
 /*
- * Of sockets, those of AF_UNIX: syslog(3) needs a new one when the other side was restarted.
- * Where socketcall(2) exists (i386, s390x), the family is in memory, where a filter cannot look.
- * libseccomp would refuse every socket there, so all remain.
+ * Allow sockets of AF_UNIX: syslog(3) opens a new one after syslogd was restarted.  On
+ * architectures with socketcall(2) (i386, s390x) a filter cannot read the family, and libseccomp
+ * would refuse all sockets, so none is refused there.
  */
 static int restrict_sockets(scmp_filter_ctx filter)
 {
@@ -114,13 +113,13 @@ static int fill(scmp_filter_ctx filter)
 		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
 	if (!err)
 		err = restrict_sockets(filter);
-	/* CLONE_FS gives a thread a umask of its own, for the caller's. */
+	/* A thread that takes the caller's umask needs unshare(CLONE_FS). */
 	if (!err)
 		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
 					     &not_fs);
 	if (!err)
 		err = restrict_clone(filter);
-	/* libseccomp need not set no_new_privs: privilege.c has. */
+	/* privilege.c has set no_new_privs. */
 	if (!err)
 		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
 	return err;

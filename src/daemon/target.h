@@ -6,15 +6,12 @@
 #include <sys/types.h>
 
 /*
- * Open the /dev/shm of process `pid` and join its IPC namespace, whose segments
- * are those that this process sees from then on, /proc/sysvipc/shm included.
- * The mounts stay our own, and nothing needs the process any more: it may end.
- * To be called before there are other threads, for a namespace is each
- * thread's own.  `proc_dir` is where procfs is mounted, "/proc".
+ * Open the /dev/shm of process `pid`, and join its IPC namespace.  The mount namespace stays.  The
+ * process may end afterwards.  Call it before there are other threads: each thread has its own
+ * namespaces.  `proc_dir` is where procfs is mounted, "/proc".
  *
- * Returns a descriptor of the directory (O_PATH), for the caller to close, or
- * a negative errno after one line in the log that says what is wrong and what
- * to do; the namespace is the old one then.
+ * Returns a descriptor of the directory (O_PATH) for the caller to close, or a negative errno after
+ * one line in the log, in the old namespace.
  */
 int shmfs_target_enter(const char *proc_dir, pid_t pid);
 

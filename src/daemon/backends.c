@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/backends.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/options.h"
+#include "daemon/target.h"
+#include "shmfs/log.h"
+#include "shmfs/posix.h"
+#include "shmfs/sysv.h"
+#include "shmfs/text.h"
+
+#define SHM_DIR "/dev/shm"
+#define PROC_DIR "/proc"
+#define USER_XATTR_DIR "/run/shmfs"
+
+/* struct shmfs_backend.number */
+enum { SYSV_NUMBER = 1, POSIX_NUMBER };
+
+/* Joining the namespace of a target comes first: the backends open files in it. */
+static int open_shm_dir(pid_t target)
+{
+	int fd;
+
+	if (target)
+		return shmfs_target_enter(PROC_DIR, target);
+	fd = open(SHM_DIR, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	fd = -errno;
+	shmfs_log(LOG_ERR, "cannot open %s: %s; try: mount -t tmpfs -o mode=1777 shm %s", SHM_DIR,
+		  strerror(-fd), SHM_DIR);
+	return fd;
+}
+
+static int users_init(struct shmfs_backends *backends, int dir)
+{
+	struct shmfs_users_config config = {
+		.proc_dir = PROC_DIR,
+		.segment_number = SYSV_NUMBER,
+		.object_number = POSIX_NUMBER,
+	};
+	struct stat st;
+
+	if (fstat(dir, &st) != 0)
+		return -errno;
+	config.objects = st.st_dev;
+	return shmfs_users_new(&config, &backends->users);
+}
+
+static int posix_init(struct shmfs_backends *backends, pid_t target)
+{
+	struct shmfs_posix_config config = {
+		.dir = open_shm_dir(target),
+		.proc_dir = PROC_DIR,
+	};
+	int err;
+
+	if (config.dir < 0)
+		return config.dir;
+	err = users_init(backends, config.dir);
+	config.users = backends->users;
+	if (!err)
+		err = shmfs_posix_new(&config, &backends->posix);
+	if (err) {
+		shmfs_log(LOG_ERR, "cannot read %s: %s", PROC_DIR, strerror(-err));
+		close(config.dir);
+	}
+	return err;
+}
+
+static int sysv_init(struct shmfs_backends *backends, uint64_t min_size)
+{
+	const struct shmfs_sysv_config config = {
+		.min_size = min_size,
+		.proc_dir = PROC_DIR,
+		.users = backends->users,
+		.user_xattr_dir = USER_XATTR_DIR,
+	};
+	int err = shmfs_sysv_new(&config, &backends->sysv);
+
+	if (err)
+		shmfs_log(LOG_ERR, "cannot read %s/sysvipc/shm: %s%s", PROC_DIR, strerror(-err),
+			  err == -ENOENT ? "; this kernel was built without CONFIG_SYSVIPC" : "");
+	return err;
+}
+
+static void views_init(struct shmfs_backends *backends, struct shmfs_view *views)
+{
+	const struct shmfs_view sysv = { .ops = backends->sysv->ops, .backend = backends->sysv };
+	const struct shmfs_view posix = { .ops = backends->posix->ops, .backend = backends->posix };
+
+	shmfs_text_ops(sysv.ops, true, &backends->sysv_text);
+	shmfs_text_ops(posix.ops, false, &backends->posix_text);
+	views[SHMFS_VIEW_SYSV] = views[SHMFS_VIEW_BY_ID] = views[SHMFS_VIEW_SYSV_TEXT] = sysv;
+	views[SHMFS_VIEW_POSIX] = views[SHMFS_VIEW_POSIX_TEXT] = posix;
+	views[SHMFS_VIEW_BY_ID].ops = &shmfs_sysv_by_id_ops;
+	views[SHMFS_VIEW_SYSV_TEXT].ops = &backends->sysv_text;
+	views[SHMFS_VIEW_SYSV_TEXT].variant = 1;
+	views[SHMFS_VIEW_POSIX_TEXT].ops = &backends->posix_text;
+	views[SHMFS_VIEW_POSIX_TEXT].variant = 1;
+}
+
+int shmfs_backends_init(struct shmfs_backends *backends, const struct shmfs_options *options,
+			struct shmfs_tree *tree)
+{
+	int err = posix_init(backends, options->target);
+
+	if (!err)
+		err = sysv_init(backends, options->min_size);
+	if (err)
+		return err;
+	backends->sysv->number = SYSV_NUMBER;
+	backends->posix->number = POSIX_NUMBER;
+	views_init(backends, tree->views);
+	tree->keys = options->keys;
+	tree->uid = getuid();
+	tree->gid = getgid();
+	return shmfs_user_views_new(tree, backends->users, &backends->user_views);
+}
+
+void shmfs_backends_clear(struct shmfs_backends *backends)
+{
+	if (backends->user_views)
+		shmfs_user_views_free(backends->user_views);
+	if (backends->sysv)
+		shmfs_sysv_free(backends->sysv);
+	if (backends->posix)
+		shmfs_posix_free(backends->posix);
+	if (backends->users)
+		shmfs_users_free(backends->users);
+}
+
+void shmfs_backends_set_mount(const struct shmfs_backends *backends, dev_t dev)
+{
+	backends->sysv->mount_dev = dev;
+	backends->posix->mount_dev = dev;
+	shmfs_users_set_mount(backends->users, dev);
+}
