@@ -43,8 +43,9 @@ int shmfs_mount_check(const char *mountpoint)
 			  mountpoint);
 		return -EINVAL;
 	}
-	if (access(FUSE_DEVICE, F_OK) != 0) {
-		shmfs_log(LOG_ERR, "%s: %s; try: modprobe fuse", FUSE_DEVICE, strerror(errno));
+	if (access(FUSE_DEVICE, R_OK | W_OK) != 0) {
+		shmfs_log(LOG_ERR, "%s: %s; as root, try: %s", FUSE_DEVICE, strerror(errno),
+			  errno == EACCES ? "chmod 666 " FUSE_DEVICE : "modprobe fuse");
 		return -EINVAL;
 	}
 	return 0;
