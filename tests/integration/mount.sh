@@ -217,6 +217,40 @@ lets_users_mount() {
 	umount /etc/fstab
 }
 
+# fails_as_nobody MOUNTPOINT
+fails_as_nobody() {
+	mkdir -p "$1"
+	chown 65534 "$1"
+	expect 1 as_nobody "$work/bin/shmfs" "$1"
+	grep -q '^fusermount3: mount failed: Permission denied' "$work/output" ||
+		fail "fusermount3 has not failed as it should"
+}
+
+# Where AppArmor confines fusermount3, mount(2) says EACCES of most places (Ubuntu 25.04).
+names_apparmor() {
+	printf '%s\n' '#!/bin/sh' 'echo fusermount3: mount failed: Permission denied >&2' \
+		'exit 1' >"$work/fusermount3"
+	chmod 755 "$work/fusermount3"
+	mount --bind "$work/fusermount3" "$(command -v fusermount3)"
+	mount -t tmpfs -o mode=0755 mount /srv
+	mount -t tmpfs -o mode=0755 mount /sys/module
+	mkdir -p /sys/module/apparmor/parameters
+	echo Y >/sys/module/apparmor/parameters/enabled
+	cp -a /etc "$work/etc"
+	mount --bind "$work/etc" /etc
+	rm -rf /etc/apparmor.d
+	fails_as_nobody /srv/shm
+	! grep -q AppArmor "$work/output" || fail "blamed without a profile"
+	mkdir /etc/apparmor.d
+	touch /etc/apparmor.d/fusermount3
+	fails_as_nobody /srv/shm
+	grep -q '/srv/shm: AppArmor lets users mount below their home, /mnt, ' "$work/output" ||
+		fail "not said what it is and where to mount"
+	fails_as_nobody /mnt/shm
+	! grep -q AppArmor "$work/output" || fail "blamed where it allows mounts"
+	umount /etc /sys/module /srv "$(command -v fusermount3)"
+}
+
 mount -t tmpfs -o mode=0755 mount "$work"
 mount -t tmpfs -o mode=1777 mount /dev/shm
 mount -t tmpfs -o mode=0755 mount /mnt
@@ -238,4 +272,5 @@ holds_no_lock
 mounts_in_another_namespace
 lets_users_mount user
 lets_users_mount users
+names_apparmor
 echo "all mounts as they should be"
