@@ -14,7 +14,7 @@ for program in mandoc man; do
 	fi
 done
 
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 LANGUAGE=
 failed=
 for page; do
 	said=$(

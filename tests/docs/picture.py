@@ -57,7 +57,7 @@ def run(shmfs):
         output = subprocess.run(
             ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
              "--", "bash", file.name, os.path.realpath(shmfs)],
-            env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "LANGUAGE": "", "TZ": "UTC"},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True,
         ).stdout
     return output.splitlines()

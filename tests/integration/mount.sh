@@ -256,7 +256,7 @@ mount -t tmpfs -o mode=1777 mount /dev/shm
 mount -t tmpfs -o mode=0755 mount /mnt
 mkdir /mnt/shm
 umask 022
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 LANGUAGE= # gettext(3) heeds both
 put_helpers
 open_fuse_device
 

@@ -152,7 +152,7 @@ mount -t tmpfs -o mode=1777 readme /dev/shm
 mount -t tmpfs -o mode=0755 readme /mnt
 mkdir /mnt/shm
 umask 022
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 LANGUAGE= # gettext(3) heeds both
 "$work/clone/build/shmfs" /mnt/shm
 
 count=0
