@@ -82,5 +82,7 @@ uint64_t shmfs_object_moment(struct shmfs_backend *);
 void shmfs_object_retire_older(struct shmfs_backend *, uint64_t identity, uint64_t moment);
 /* The object has another identity from here on; whichever had that is retired. */
 void shmfs_object_rekey(struct shmfs_object *, uint64_t identity);
+/* The same where no object has it.  -EEXIST: one does, or this one is retired. */
+int shmfs_object_move(struct shmfs_object *, uint64_t identity);
 
 #endif

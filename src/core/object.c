@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "shmfs/backend.h"
+#include "shmfs/cleanup.h"
 
 #define FIRST_BUCKETS 64
 
@@ -282,6 +283,19 @@ void shmfs_object_rekey(struct shmfs_object *object, uint64_t identity)
 		put_in(table, object);
 	}
 	pthread_mutex_unlock(&table->lock);
+}
+
+int shmfs_object_move(struct shmfs_object *object, uint64_t identity)
+{
+	struct shmfs_object_table *table = table_of(object);
+	SHMFS_LOCKED(&table->lock);
+
+	if (object->retired || *find_link(table, identity))
+		return -EEXIST;
+	take_out(table, object);
+	object->identity = identity;
+	put_in(table, object);
+	return 0;
 }
 
 static ino_t ino_of(const struct shmfs_backend *backend, unsigned variant, uint32_t number)

@@ -159,17 +159,15 @@ static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
 /*
  * A lookup led here by the number alone, and that may be another segment's by
  * now, while handles still hold the memory of the one that had it.  Where none
- * do, sysv_getattr() says so.
+ * do, sysv_look() says so.
  */
-static int revalidate(struct sysv_object *obj)
+static int revalidate(struct sysv_object *obj, const struct shmfs_name *name)
 {
-	int err = 0;
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&obj->lock);
-	if (!obj->replacing && obj->segment)
-		err = sysv_object_stat(obj, NULL);
-	pthread_mutex_unlock(&obj->lock);
-	return err;
+	if (name->space == SHMFS_SPACE_KEY)
+		obj->key = name->number;
+	return !obj->replacing && obj->segment ? sysv_object_stat(obj, NULL) : 0;
 }
 
 static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
@@ -187,9 +185,9 @@ static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *n
 			err = shmfs_object_get(view->backend, identity, sysv_object_make, &obj);
 		if (err)
 			return err;
-		err = revalidate(object(obj));
+		err = revalidate(object(obj), name);
 		if (!err)
-			err = sysv_getattr(obj, caller, st);
+			err = sysv_look(object(obj), caller, st);
 		if (err == -ESTALE)
 			shmfs_object_retire(obj);
 		if (err)
@@ -246,20 +244,21 @@ static int set_segment_perm(int id, const struct shmid_ds *ds, const struct shmf
  */
 static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmfs_caller *caller)
 {
+	unsigned tries = 0;
 	struct shmid_ds ds;
 	int err;
 
-	pthread_rwlock_rdlock(&obj->io);
-	err = sysv_object_stat_now(obj, &ds, NULL);
-	if (!err) {
-		struct shmid_ds want = ds;
-
-		apply_perm(&want, &perm);
-		err = set_segment_perm(obj->id, &want, caller);
-	}
-	if (err == -ESTALE)
-		err = set_removed_perm(obj, &perm, caller);
-	pthread_rwlock_unlock(&obj->io);
+	do {
+		pthread_rwlock_rdlock(&obj->io);
+		err = sysv_object_stat_now(obj, &ds, NULL);
+		if (!err) {
+			apply_perm(&ds, &perm);
+			err = set_segment_perm(obj->id, &ds, caller);
+		}
+		if (err == -ESTALE)
+			err = set_removed_perm(obj, &perm, caller);
+		pthread_rwlock_unlock(&obj->io);
+	} while (sysv_follows_key(obj, &tries, &err));
 	return err;
 }
 

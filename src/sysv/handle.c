@@ -103,7 +103,8 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 }
 
 /* Tie the handle of a new segment to its object. */
-static void adopt(struct sysv_handle *h, struct sysv_object *obj, struct sysv_segment *segment)
+static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
+		  struct sysv_segment *segment)
 {
 	pthread_rwlock_rdlock(&obj->io);
 	pthread_mutex_lock(&obj->lock);
@@ -112,6 +113,7 @@ static void adopt(struct sysv_handle *h, struct sysv_object *obj, struct sysv_se
 		obj->segment = segment;
 		segment = NULL;
 	}
+	obj->key = key;
 	obj->growth = SYSV_GROWING;
 	obj->is_new = true;
 	obj->creator_is_open = true;
@@ -176,8 +178,8 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 		free(h);
 		return err;
 	}
-	adopt(h, object(obj), segment);
-	err = sysv_getattr(obj, caller, st);
+	adopt(h, object(obj), name->number, segment);
+	err = sysv_look(object(obj), caller, st);
 	if (err) {
 		sysv_release(&h->base);
 		shmfs_object_put(obj);
@@ -242,7 +244,13 @@ static int open_handle(struct shmfs_object *base, int flags, bool fixed,
 int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	      struct shmfs_handle **out)
 {
-	return open_handle(base, flags, false, caller, out);
+	unsigned tries = 0;
+	int err;
+
+	do {
+		err = open_handle(base, flags, false, caller, out);
+	} while (sysv_follows_key(object(base), &tries, &err));
+	return err;
 }
 
 int sysv_open_by_id(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,

@@ -181,6 +181,7 @@ struct sysv_object {
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
 	bool known;	      /* `last` is valid */
+	uint32_t key;	      /* the name that led to it, or 0: its shmid alone did */
 
 	/* See size.c. */
 	enum sysv_growth growth;
@@ -479,8 +480,17 @@ int sysv_object_stat(struct sysv_object *, uint64_t *others);
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
 /* The size that the file shows; the lock is held. */
 uint64_t sysv_file_size(const struct sysv_object *);
+/*
+ * A request by path has failed with *err.  If the segment is gone, and no handle keeps
+ * it, the object takes over the segment that the key has now, and the request is to be
+ * made again.  No lock is held.  The kernel walks to a file once more when it is told
+ * ESTALE, and then the caller is told (fs/namei.c, retry_estale()).
+ */
+bool sysv_follows_key(struct sysv_object *, unsigned *tries, int *err);
 /* Look at the object now; put snapshot->segment back.  -ESTALE when nothing has it any more. */
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
+/* The attributes of the segment that the object has; sysv_getattr() follows its key. */
+int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
 int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 /*
  * Have object->segment, or one for a moment, which is to be put back.  The lock

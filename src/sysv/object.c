@@ -12,7 +12,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "sysv/closed.h"
+
+/* A key can get another segment again and again. */
+#define MOST_TRIES 10
 
 static struct sysv_object *object(struct shmfs_object *base)
 {
@@ -67,14 +71,42 @@ int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 
 int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
 {
-	int err;
+	SHMFS_LOCKED(&obj->lock);
+	int err = sysv_object_stat(obj, others);
 
-	pthread_mutex_lock(&obj->lock);
-	err = sysv_object_stat(obj, others);
 	if (!err)
 		*ds = obj->last;
-	pthread_mutex_unlock(&obj->lock);
 	return err;
+}
+
+/* Take over the segment that the key has now.  obj->io is held. */
+static int follow_key(struct sysv_object *obj)
+{
+	SHMFS_LOCKED(&obj->lock);
+	int id;
+
+	/* A handle goes on with what it opened. */
+	if (!obj->key || obj->nhandles)
+		return -ESTALE;
+	id = shmget((key_t)obj->key, 0, 0);
+	/* If another object has that segment, the key had none in between. */
+	if (id < 0 || (id != obj->id && shmfs_object_move(&obj->base, (uint64_t)id) != 0))
+		return -ENOENT;
+	obj->id = id;
+	obj->known = false;
+	obj->growth = SYSV_SETTLED;
+	obj->is_new = false;
+	return 0;
+}
+
+bool sysv_follows_key(struct sysv_object *obj, unsigned *tries, int *err)
+{
+	if (*err != -ESTALE || ++*tries > MOST_TRIES)
+		return false;
+	pthread_rwlock_rdlock(&obj->io);
+	*err = follow_key(obj);
+	pthread_rwlock_unlock(&obj->io);
+	return *err == 0;
 }
 
 uint64_t sysv_file_size(const struct sysv_object *obj)
@@ -120,28 +152,36 @@ static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat 
 	return (blkcnt_t)((bytes < most ? bytes : most) / 512);
 }
 
-int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
+static int take_snapshot(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 {
+	SHMFS_LOCKED(&obj->lock);
 	bool gone = false;
 	uint64_t others = 0;
-	int err = 0;
 
-	pthread_mutex_lock(&obj->lock);
 	if (!obj->replacing)
 		gone = sysv_object_stat(obj, &others) != 0;
 	if (gone && !obj->segment)
-		err = -ESTALE;
-	else
-		*snapshot = (struct sysv_snapshot){
-			.object = obj,
-			.id = obj->id,
-			.ds = obj->last,
-			.size = sysv_file_size(obj),
-			.others = others,
-			.gone = gone,
-			.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
-		};
-	pthread_mutex_unlock(&obj->lock);
+		return -ESTALE;
+	*snapshot = (struct sysv_snapshot){
+		.object = obj,
+		.id = obj->id,
+		.ds = obj->last,
+		.size = sysv_file_size(obj),
+		.others = others,
+		.gone = gone,
+		.segment = obj->segment ? sysv_segment_get(obj->segment) : NULL,
+	};
+	return 0;
+}
+
+int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
+{
+	unsigned tries = 0;
+	int err;
+
+	do {
+		err = take_snapshot(obj, snapshot);
+	} while (sysv_follows_key(obj, &tries, &err));
 	return err;
 }
 
@@ -151,17 +191,16 @@ static bool is_without_mode(const struct sysv_snapshot *snapshot)
 	return !snapshot->gone && !(snapshot->ds.shm_perm.mode & 0777);
 }
 
-int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
+int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct stat *st)
 {
-	struct sysv_object *obj = object(base);
 	struct sysv_snapshot snapshot;
 	struct stat file;
-	int err = sysv_snapshot_take(obj, &snapshot);
+	int err = take_snapshot(obj, &snapshot);
 
 	for (int i = 0; !err && is_without_mode(&snapshot) && i < SYSV_CLOSED_TRIES; i++) {
 		sysv_segment_put(snapshot.segment);
 		sysv_wait_while_closed(sysv_backend_of(obj), snapshot.id, caller);
-		err = sysv_snapshot_take(obj, &snapshot);
+		err = take_snapshot(obj, &snapshot);
 	}
 	if (err)
 		return err;
@@ -173,6 +212,17 @@ int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, s
 		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
 	sysv_segment_put(snapshot.segment);
 	return 0;
+}
+
+int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, struct stat *st)
+{
+	unsigned tries = 0;
+	int err;
+
+	do {
+		err = sysv_look(object(base), caller, st);
+	} while (sysv_follows_key(object(base), &tries, &err));
+	return err;
 }
 
 /* --- memory and rights --- */

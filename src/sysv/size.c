@@ -142,24 +142,21 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	if (h && h->lent)
 		return -EBUSY;
 	err = sysv_resize(obj, size, caller);
-	if (err == -ESTALE)
+	/* It was removed, perhaps just now. */
+	if (err == -ESTALE || err == -EIDRM)
 		err = resize_file(obj, size);
-	return err == -ESTALE ? -EBUSY : err;
+	/* A handle has it, and other processes have it attached. */
+	return err == -ESTALE && obj->segment ? -EBUSY : err;
 }
 
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		  const struct shmfs_caller *caller)
 {
-	struct sysv_snapshot snapshot;
-	int err = sysv_snapshot_take(obj, &snapshot);
-	uint64_t segment_size;
-
-	if (err)
-		return err;
+	struct shmid_ds ds;
 	/* A removed one that is open has a size as well, and may be given that. */
-	segment_size = snapshot.segment ? snapshot.segment->size : snapshot.ds.shm_segsz;
-	sysv_segment_put(snapshot.segment);
-	if (size != segment_size)
+	int err = obj->segment ? 0 : sysv_object_stat_now(obj, &ds, NULL);
+
+	if (!err && size != (obj->segment ? obj->segment->size : ds.shm_segsz))
 		err = resize(obj, h, size, caller);
 	if (err)
 		return err;
@@ -208,17 +205,20 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 	struct sysv_object *obj = (struct sysv_object *)base;
 	struct sysv_handle *h = (struct sysv_handle *)handle;
 	struct sysv_patience patience = { 0 };
+	unsigned tries = 0;
 	int err;
 
-	pthread_rwlock_wrlock(&obj->io);
 	do {
-		/* A handle was opened for writing.  By the name it is asked for here. */
-		err = h ? 0 : sysv_check_rights(obj, true, caller);
-		if (!err)
-			err = size == 0 ? sysv_clear(obj, caller) :
-					  sysv_set_size(obj, h, (uint64_t)size, caller);
-	} while (err && sysv_wait_for_users(obj, &patience, err));
-	pthread_rwlock_unlock(&obj->io);
+		pthread_rwlock_wrlock(&obj->io);
+		do {
+			/* A handle was opened for writing.  By the name it is asked for here. */
+			err = h ? 0 : sysv_check_rights(obj, true, caller);
+			if (!err)
+				err = size == 0 ? sysv_clear(obj, caller) :
+						  sysv_set_size(obj, h, (uint64_t)size, caller);
+		} while (err && sysv_wait_for_users(obj, &patience, err));
+		pthread_rwlock_unlock(&obj->io);
+	} while (sysv_follows_key(obj, &tries, &err));
 	return err == -EAGAIN ? -EBUSY : err;
 }
 

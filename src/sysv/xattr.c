@@ -131,6 +131,7 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = context;
+	unsigned tries = 0;
 	struct shmid_ds ds;
 	bool on;
 	int err = shmfs_xattr_parse_switch(value, size, &on);
@@ -138,11 +139,13 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	(void)field;
 	if (err)
 		return err;
-	pthread_rwlock_rdlock(&obj->io);
-	err = sysv_object_stat_now(obj, &ds, NULL);
-	if (!err)
-		err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
-	pthread_rwlock_unlock(&obj->io);
+	do {
+		pthread_rwlock_rdlock(&obj->io);
+		err = sysv_object_stat_now(obj, &ds, NULL);
+		if (!err)
+			err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
+		pthread_rwlock_unlock(&obj->io);
+	} while (sysv_follows_key(obj, &tries, &err));
 	return err;
 }
 

@@ -8,6 +8,9 @@
 
 #include <dirent.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/xattr.h>
+#include <time.h>
 
 enum { KEY = 3148, PAGE = 4096, ROUNDS = 200 };
 
@@ -111,6 +114,49 @@ static void an_open_reaches_the_replacement(void **state)
 		close(fd);
 		segment_remove(id);
 	}
+}
+
+/* The first error other than ENOENT of requests by path, for a second. */
+static int walk_to_the_key(void)
+{
+	char value[16];
+	time_t end = time(NULL) + 2;
+
+	for (int i = 0; time(NULL) < end; i++) {
+		int fd = open(SEGMENT, O_RDONLY);
+		struct stat st;
+
+		if (fd >= 0)
+			close(fd);
+		else if (errno != ENOENT)
+			return errno;
+		if ((stat(SEGMENT, &st) != 0 && errno != ENOENT) ||
+		    (truncate(SEGMENT, i % 2 ? 0 : PAGE + i) != 0 && errno != ENOENT) ||
+		    (chmod(SEGMENT, 0644) != 0 && errno != ENOENT) ||
+		    (getxattr(SEGMENT, "user.shm.id", value, sizeof(value)) < 0 && errno != ENOENT))
+			return errno;
+	}
+	return 0;
+}
+
+static void a_key_that_is_made_again_and_again_is_there_or_not(void **state)
+{
+	(void)state;
+	pid_t maker = must(fork());
+	pid_t other;
+	int status;
+
+	for (; maker == 0;)
+		shmctl(shmget(KEY, PAGE, IPC_CREAT | 0644), IPC_RMID, NULL);
+	other = must(fork());
+	if (other == 0)
+		_exit(walk_to_the_key());
+	int err = walk_to_the_key();
+	must(waitpid(other, &status, 0));
+	must(kill(maker, SIGKILL));
+	must(waitpid(maker, NULL, 0));
+	assert_string_equal(strerror(err), strerror(0));
+	assert_string_equal(strerror(WEXITSTATUS(status)), strerror(0));
 }
 
 static void an_open_handle_stays_with_the_replaced(void **state)
@@ -288,6 +334,7 @@ int main(void)
 		mounted(an_open_directory_follows_after_rewinding),
 		mounted(a_segment_made_anew_has_its_new_size_and_bytes),
 		mounted(an_open_reaches_the_replacement),
+		mounted(a_key_that_is_made_again_and_again_is_there_or_not),
 		mounted(an_open_handle_stays_with_the_replaced),
 		mounted(a_replaced_object_is_reached_by_name),
 		mounted(ipc_set_is_seen),
