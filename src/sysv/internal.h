@@ -38,7 +38,6 @@
 #include <sys/shm.h>
 
 #include "shmfs/sysv.h"
-#include "sysv/table.h"
 
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
@@ -74,11 +73,13 @@ struct sysv_usage_row {
 };
 
 struct sysv_usage_table {
-	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
-	uint64_t cost;		     /* nanoseconds of processor time that reading took */
+	uint64_t read_at;	/* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
+	uint64_t cost;		/* nanoseconds of processor time that reading took */
+	struct shm_info totals; /* just before it was read */
+	uint64_t checked_at;	/* when they were found to be the same */
+	uint64_t check_cost;
 	struct sysv_usage_row *rows; /* owned; sorted by id */
 	size_t count;
-	size_t capacity;
 };
 
 struct sysv_usage {
@@ -282,15 +283,12 @@ void sysv_usage_destroy(struct sysv_usage *);
  * when it is not in it.
  */
 uint64_t sysv_usage_of(struct sysv_usage *, int id);
-/* The two apart, no older than reading takes; -ENODATA when it is not in the table. */
+/* The two apart, as they are now; -ENODATA when it is not in the table. */
 int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
 /* Resident bytes of a segment that is open, as they are now. */
 uint64_t sysv_segment_resident(struct sysv_segment *);
 /* The segment's memory was just changed through us. */
 void sysv_usage_touched(struct sysv_segment *);
-/* One pass over the table as it is now. */
-int sysv_usage_each(struct sysv_usage *, shmfs_sysv_row_fn *, void *arg);
-
 /* --- replace/resize.c --- */
 
 /*

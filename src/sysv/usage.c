@@ -2,15 +2,15 @@
 /*
  * Resident memory of segments.
  *
- * shmctl(2) tells everything about one segment but how much of it is in memory.
- * Only the table of all segments in /proc/sysvipc/shm does, at some
- * microseconds a row.  A stat(2) must not cost more the more segments there are.
- * So the table is kept, and read again when it is older than ten times what
- * reading it took: at most a tenth of the time goes into it.  Where reading is
- * slow a stat(2) does not wait for it: the answer is of the last table, and a
- * thread reads the next one.
+ * The descriptor of an open segment tells how much of it is in memory.  Of others only
+ * /proc/sysvipc/shm does, a text with a line for each segment, which the kernel writes
+ * from the beginning for every reader (fs/seq_file.c, traverse()).  A stat(2) must not
+ * cost more the more segments there are.  So the table is kept, and read again when it
+ * is older than ten times what reading it took.  Where reading takes long a stat(2) does
+ * not wait for it: the answer is of the last table, and a thread reads the next one.
  *
- * An open segment's memory is what its descriptor says, exactly.
+ * An attribute is of this moment.  shmctl(SHM_INFO) counts the pages of all segments in
+ * a twentieth of the time.  While their number stays the same the table is still true.
  */
 #include "sysv/internal.h"
 
@@ -25,41 +25,30 @@
 #include "shmfs/clock.h"
 
 /* How old the table may be, in times of what reading it took. */
-#define BLOCKS_AGE 10
-#define BYTES_AGE 1
-/* From here on reading is slow: some 200 segments. */
+#define AGE 10
+/* From here on reading takes long: some 50 segments. */
 #define SLOW_NS 200000
 
-/* One pass over the table. */
-struct pass {
-	struct sysv_usage_table table;
-	shmfs_sysv_row_fn *fn; /* is shown the rows as well; NULL: nobody is */
-	void *arg;
-};
+/*
+ * The columns that count: key shmid perms size cpid lpid nattch uid gid cuid cgid atime
+ * dtime ctime rss swap (ipc/shm.c, sysvipc_shm_proc_show(), Linux 2.6.34 and newer).
+ */
+enum { SHMID = 1, RSS = 14, SWAP = 15, COLUMNS };
 
-static int add_row(struct sysv_usage_table *table, const struct shmfs_sysv_row *row)
+static bool parse_row(const char *line, struct sysv_usage_row *row)
 {
-	if (table->count == table->capacity) {
-		size_t capacity = table->capacity ? 2 * table->capacity : 64;
-		struct sysv_usage_row *rows = reallocarray(table->rows, capacity, sizeof(*rows));
+	unsigned long long columns[COLUMNS];
 
-		if (!rows)
-			return -ENOMEM;
-		table->rows = rows;
-		table->capacity = capacity;
+	for (int i = 0; i < COLUMNS; i++) {
+		char *end;
+
+		columns[i] = strtoull(line, &end, 10);
+		if (end == line)
+			return false;
+		line = end;
 	}
-	table->rows[table->count++] = (struct sysv_usage_row){ .id = row->id,
-							       .resident = row->resident,
-							       .swapped = row->swapped };
-	return 0;
-}
-
-static int take_row(const struct shmfs_sysv_row *row, void *arg)
-{
-	struct pass *pass = arg;
-	int err = add_row(&pass->table, row);
-
-	return err || !pass->fn ? err : pass->fn(row, pass->arg);
+	*row = (struct sysv_usage_row){ (int)columns[SHMID], columns[RSS], columns[SWAP] };
+	return true;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -70,7 +59,7 @@ static int compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Of this thread, in nanoseconds: what it waits for others does not count. */
+/* Of this thread, in nanoseconds: waiting does not count. */
 static uint64_t cpu_time(void)
 {
 	struct timespec ts;
@@ -79,28 +68,61 @@ static uint64_t cpu_time(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Read the table as it is now, and keep it if it is whole. */
-static int read_table(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg)
+static int read_rows(FILE *file, struct sysv_usage_table *table)
 {
-	struct pass pass = { .fn = fn, .arg = arg };
-	SHMFS_AUTO_FD int fd = open(usage->path, O_RDONLY | O_CLOEXEC);
-	uint64_t start = cpu_time();
-	int err = fd < 0 ? -errno : shmfs_sysv_table_read(fd, take_row, &pass);
+	char line[512]; /* a row is under 400 bytes */
+	size_t capacity = 0;
 
+	while (fgets(line, sizeof(line), file)) {
+		struct sysv_usage_row *rows = table->rows;
+
+		if (table->count == capacity) {
+			capacity = capacity ? 2 * capacity : 64;
+			rows = reallocarray(rows, capacity, sizeof(*rows));
+			if (!rows)
+				return -ENOMEM;
+			table->rows = rows;
+		}
+		/* The heading is no row. */
+		if (parse_row(line, &rows[table->count]))
+			table->count++;
+	}
+	return ferror(file) ? -EIO : 0;
+}
+
+static bool get_totals(struct shm_info *totals)
+{
+	return shmctl(0, SHM_INFO, (struct shmid_ds *)totals) >= 0;
+}
+
+/* Read the table as it is now, and keep it if it is whole. */
+static int read_table(struct sysv_usage *usage)
+{
+	struct sysv_usage_table table = { 0 };
+	char buffer[8192]; /* the kernel gives out a page at a time */
+	uint64_t start = cpu_time();
+	FILE *file = fopen(usage->path, "re");
+	int err = file && get_totals(&table.totals) ? 0 : -errno;
+
+	if (!err) {
+		setvbuf(file, buffer, _IOFBF, sizeof(buffer));
+		err = read_rows(file, &table);
+	}
+	if (file)
+		fclose(file);
 	if (!err) {
 		struct sysv_usage_table before;
 
-		if (pass.table.count > 0)
-			qsort(pass.table.rows, pass.table.count, sizeof(*pass.table.rows),
-			      compare_rows);
-		pass.table.read_at = shmfs_now_ns();
-		pass.table.cost = cpu_time() - start;
+		if (table.count > 0)
+			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
+		table.read_at = shmfs_now_ns();
+		table.cost = cpu_time() - start;
 		SHMFS_LOCKED(&usage->lock);
 		before = usage->table;
-		usage->table = pass.table;
-		pass.table = before;
+		usage->table = table;
+		table = before;
 	}
-	free(pass.table.rows);
+	free(table.rows);
 	return err;
 }
 
@@ -108,7 +130,7 @@ static void *read_beside(void *arg)
 {
 	struct sysv_usage *usage = arg;
 
-	read_table(usage, NULL, NULL);
+	read_table(usage);
 	SHMFS_LOCKED(&usage->lock);
 	usage->is_reading = false;
 	return NULL;
@@ -125,21 +147,50 @@ static void read_later(struct sysv_usage *usage)
 	usage->has_reader = usage->is_reading;
 }
 
-/* Is the table to be read before it answers?  It may be as old as `age` times its cost. */
-static bool is_too_old(struct sysv_usage *usage, unsigned age)
+static bool is_recent(const struct sysv_usage_table *table)
 {
-	const struct sysv_usage_table *table = &usage->table;
-	SHMFS_LOCKED(&usage->lock);
-	bool is_slow = table->cost > SLOW_NS;
-
-	if (table->read_at && shmfs_now_ns() - table->read_at < age * table->cost)
-		return age == BYTES_AGE && !is_slow;
-	if (age == BYTES_AGE || !is_slow)
-		return true;
-	read_later(usage);
-	return false;
+	return table->read_at && shmfs_now_ns() - table->read_at < AGE * table->cost;
 }
 
+/* Can the last table tell st_blocks? */
+static bool tells_blocks(struct sysv_usage *usage)
+{
+	SHMFS_LOCKED(&usage->lock);
+
+	if (is_recent(&usage->table))
+		return true;
+	if (usage->table.cost <= SLOW_NS)
+		return false;
+	read_later(usage);
+	return true;
+}
+
+/* Is the last table still true?  If it was as long ago as asking takes, it is. */
+static bool is_true(struct sysv_usage *usage)
+{
+	uint64_t now = shmfs_now_ns();
+	struct sysv_usage_table table;
+	struct shm_info totals;
+
+	pthread_mutex_lock(&usage->lock);
+	table = usage->table;
+	pthread_mutex_unlock(&usage->lock);
+	if (!is_recent(&table))
+		return false;
+	if (now - table.checked_at < table.check_cost)
+		return true;
+	if (!get_totals(&totals) || totals.used_ids != table.totals.used_ids ||
+	    totals.shm_rss != table.totals.shm_rss || totals.shm_swp != table.totals.shm_swp)
+		return false;
+	SHMFS_LOCKED(&usage->lock);
+	if (usage->table.read_at == table.read_at) {
+		usage->table.checked_at = now;
+		usage->table.check_cost = shmfs_now_ns() - now;
+	}
+	return true;
+}
+
+/* The lock is held. */
 static struct sysv_usage_row *find_row(struct sysv_usage *usage, int id)
 {
 	const struct sysv_usage_row wanted = { .id = id };
@@ -149,10 +200,11 @@ static struct sysv_usage_row *find_row(struct sysv_usage *usage, int id)
 						 sizeof(wanted), compare_rows);
 }
 
-static int find(struct sysv_usage *usage, int id, unsigned age, struct sysv_usage_row *out)
+/* `answers`: without reading the table again. */
+static int find(struct sysv_usage *usage, int id, bool answers, struct sysv_usage_row *out)
 {
+	int err = answers ? 0 : read_table(usage);
 	const struct sysv_usage_row *row;
-	int err = is_too_old(usage, age) ? read_table(usage, NULL, NULL) : 0;
 
 	if (err)
 		return err;
@@ -161,6 +213,47 @@ static int find(struct sysv_usage *usage, int id, unsigned age, struct sysv_usag
 	if (row)
 		*out = *row;
 	return row ? 0 : -ENODATA;
+}
+
+int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
+{
+	return find(usage, id, is_true(usage), row);
+}
+
+uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
+{
+	struct sysv_usage_row row;
+
+	return find(usage, id, tells_blocks(usage), &row) == 0 ? row.resident + row.swapped : 0;
+}
+
+uint64_t sysv_segment_resident(struct sysv_segment *segment)
+{
+	struct sysv_usage_row row;
+	struct stat st;
+
+	if (segment->fd >= 0)
+		return fstat(segment->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+	return sysv_usage_find(&segment->backend->usage, segment->id, &row) ?
+		       0 :
+		       row.resident + row.swapped;
+}
+
+void sysv_usage_touched(struct sysv_segment *segment)
+{
+	struct sysv_usage *usage = &segment->backend->usage;
+	struct stat st;
+	bool is_open = segment->fd >= 0 && fstat(segment->fd, &st) == 0;
+	SHMFS_LOCKED(&usage->lock);
+	struct sysv_usage_row *row = is_open ? find_row(usage, segment->id) : NULL;
+
+	/* The two together are exact from here on.  Each of them is not. */
+	usage->table.totals.used_ids = -1;
+	usage->table.check_cost = 0;
+	if (row)
+		*row = (struct sysv_usage_row){ segment->id, (uint64_t)st.st_blocks * 512, 0 };
+	else
+		usage->table.read_at = 0;
 }
 
 int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir)
@@ -179,49 +272,4 @@ void sysv_usage_destroy(struct sysv_usage *usage)
 		pthread_join(usage->reader, NULL);
 	free(usage->table.rows);
 	pthread_mutex_destroy(&usage->lock);
-}
-
-int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
-{
-	return find(usage, id, BYTES_AGE, row);
-}
-
-uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
-{
-	struct sysv_usage_row row;
-
-	return find(usage, id, BLOCKS_AGE, &row) == 0 ? row.resident + row.swapped : 0;
-}
-
-uint64_t sysv_segment_resident(struct sysv_segment *segment)
-{
-	struct sysv_usage_row row;
-	struct stat st;
-
-	if (segment->fd >= 0)
-		return fstat(segment->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
-	sysv_usage_touched(segment);
-	return sysv_usage_find(&segment->backend->usage, segment->id, &row) ?
-		       0 :
-		       row.resident + row.swapped;
-}
-
-void sysv_usage_touched(struct sysv_segment *segment)
-{
-	struct sysv_usage *usage = &segment->backend->usage;
-	struct sysv_usage_row *row;
-	struct stat st;
-	bool is_open = segment->fd >= 0 && fstat(segment->fd, &st) == 0;
-
-	SHMFS_LOCKED(&usage->lock);
-	row = is_open ? find_row(usage, segment->id) : NULL;
-	if (row)
-		*row = (struct sysv_usage_row){ segment->id, (uint64_t)st.st_blocks * 512, 0 };
-	else
-		usage->table.read_at = 0;
-}
-
-int sysv_usage_each(struct sysv_usage *usage, shmfs_sysv_row_fn *fn, void *arg)
-{
-	return read_table(usage, fn, arg);
 }

@@ -165,9 +165,9 @@ static double time_to_look(void)
 static void a_look_costs_the_same_however_many_there_are(void **state)
 {
 	(void)state;
-	enum { MANY = 8000 };
+	enum { MANY = 8000, PAGES = 20 };
 	limit_set("shmmni", MANY + 10);
-	segment_put(segment_create(KEY, PAGE, 0600), 0, "x", 1);
+	segment_put(segment_create(KEY, PAGES * PAGE, 0600), 0, "x", 1);
 	double few = time_to_look();
 	for (int i = 0; i < MANY; i++)
 		must(shmget(IPC_PRIVATE, PAGE, 0600));
@@ -177,6 +177,15 @@ static void a_look_costs_the_same_however_many_there_are(void **state)
 	assert_true(many < 3 * few + 0.002);
 	/* The next answer is of the table as it is now. */
 	assert_true(eventually(file_stat(PATH).st_blocks == PAGE / 512));
+	char *memory = segment_attach(segment_find(KEY));
+	for (int page = 1; page < PAGES; page++) {
+		char resident[32] = "", expected[32];
+		memory[page * PAGE] = 'x';
+		must(getxattr(PATH, "user.shm.resident", resident, sizeof(resident) - 1));
+		snprintf(expected, sizeof(expected), "%d", (page + 1) * PAGE);
+		assert_string_equal(resident, expected);
+	}
+	segment_detach(memory);
 	segments_remove_all();
 }
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* Resident memory, from a table of the test's own and from this kernel's. */
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "sysv/internal.h"
+
+#define HEADING \
+	"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  " \
+	"cgid      atime      dtime      ctime                   rss                  swap\n"
+/* As ipc/shm.c writes them, sorted by nothing. */
+#define ROW_NEGATIVE \
+	"-559038737 2147483647 13777  18446744073709551615 4194304 4194303  4294967296 " \
+	"4294967295 " \
+	"4294967294 65534 65535          0          0 9999999999  18446744073709551615     4096"
+#define ROW_3148 \
+	"      3148      65538   666                  4096  1201  1202      3  1000  1001  1002  " \
+	"1003 1790000001 1790000002 1790000003                  8192                 12288"
+#define ROW_CUT "      3149      65539   666                  4096  1201  1202      3  1000"
+
+static char proc[] = "/tmp/test_sysv_usage.XXXXXX";
+static char table[sizeof(proc) + sizeof("/sysvipc/shm")];
+
+static void write_table(const char *text)
+{
+	FILE *file = fopen(table, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void start(struct sysv_usage *usage, const char *text)
+{
+	write_table(text);
+	assert_int_equal(sysv_usage_init(usage, proc), 0);
+}
+
+static void rows_are_found_by_id(void **state)
+{
+	struct sysv_usage usage;
+	struct sysv_usage_row row;
+
+	(void)state;
+	start(&usage, HEADING ROW_NEGATIVE "\n" ROW_3148 "\n");
+	assert_int_equal(sysv_usage_find(&usage, 65538, &row), 0);
+	assert_int_equal(row.resident, 8192);
+	assert_int_equal(row.swapped, 12288);
+	assert_int_equal(sysv_usage_of(&usage, 65538), 8192 + 12288);
+	assert_int_equal(sysv_usage_find(&usage, INT32_MAX, &row), 0);
+	assert_true(row.resident == UINT64_MAX);
+	assert_int_equal(row.swapped, 4096);
+	assert_int_equal(sysv_usage_find(&usage, 65539, &row), -ENODATA);
+	assert_int_equal(sysv_usage_of(&usage, 65539), 0);
+	sysv_usage_destroy(&usage);
+}
+
+static void what_is_no_row_is_left_out(void **state)
+{
+	static const char *const texts[] = { "", HEADING, HEADING ROW_CUT, "\n\n" HEADING "key\n" };
+	struct sysv_usage usage;
+	struct sysv_usage_row row;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		start(&usage, texts[i]);
+		assert_int_equal(sysv_usage_find(&usage, 65539, &row), -ENODATA);
+		sysv_usage_destroy(&usage);
+	}
+	/* Newer kernels may add columns, and the end of a file ends a line. */
+	start(&usage, HEADING ROW_CUT "\n" ROW_3148 " 1 2 3");
+	assert_int_equal(sysv_usage_find(&usage, 65538, &row), 0);
+	assert_int_equal(row.swapped, 12288);
+	sysv_usage_destroy(&usage);
+}
+
+static void a_table_that_cannot_be_read_is_an_error(void **state)
+{
+	struct sysv_usage usage;
+	struct sysv_usage_row row;
+
+	(void)state;
+	start(&usage, HEADING ROW_3148 "\n");
+	assert_int_equal(remove(table), 0);
+	assert_int_equal(sysv_usage_find(&usage, 65538, &row), -ENOENT);
+	assert_int_equal(mkdir(table, 0700), 0);
+	assert_int_equal(sysv_usage_find(&usage, 65538, &row), -EIO);
+	assert_int_equal(sysv_usage_of(&usage, 65538), 0);
+	sysv_usage_destroy(&usage);
+	assert_int_equal(rmdir(table), 0);
+	assert_int_equal(sysv_usage_init(&usage, proc), -ENOENT);
+}
+
+/* More than one page of text, so that the kernel needs several reads. */
+static void pages_count_as_soon_as_they_are_touched(void **state)
+{
+	enum { SEGMENTS = 100, PAGES = 10 };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int ids[SEGMENTS];
+	struct sysv_usage usage;
+	struct sysv_usage_row row;
+
+	(void)state;
+	if (unshare(CLONE_NEWIPC) != 0)
+		skip();
+	for (size_t i = 0; i < SEGMENTS; i++) {
+		ids[i] = shmget(IPC_PRIVATE, PAGES * page, 0600);
+		assert_true(ids[i] >= 0);
+	}
+	assert_int_equal(sysv_usage_init(&usage, "/proc"), 0);
+	for (size_t i = 0; i < SEGMENTS; i++) {
+		char *memory = shmat(ids[i], NULL, 0);
+
+		assert_true(memory != (void *)-1);
+		for (size_t touched = 0; touched < PAGES; touched += 3) {
+			assert_int_equal(sysv_usage_find(&usage, ids[i], &row), 0);
+			assert_int_equal(row.resident + row.swapped, (touched + 2) / 3 * page);
+			memory[touched * page] = 1;
+		}
+		assert_int_equal(shmdt(memory), 0);
+	}
+	for (size_t i = 0; i < SEGMENTS; i++)
+		assert_int_equal(shmctl(ids[i], IPC_RMID, NULL), 0);
+	assert_int_equal(sysv_usage_find(&usage, ids[0], &row), -ENODATA);
+	sysv_usage_destroy(&usage);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_are_found_by_id),
+		cmocka_unit_test(what_is_no_row_is_left_out),
+		cmocka_unit_test(a_table_that_cannot_be_read_is_an_error),
+		cmocka_unit_test(pages_count_as_soon_as_they_are_touched),
+	};
+	char directory[sizeof(proc) + sizeof("/sysvipc")];
+	int failed;
+
+	if (!mkdtemp(proc))
+		return 1;
+	snprintf(directory, sizeof(directory), "%s/sysvipc", proc);
+	snprintf(table, sizeof(table), "%s/shm", directory);
+	if (mkdir(directory, 0700) != 0)
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(directory);
+	rmdir(proc);
+	return failed;
+}
