@@ -324,8 +324,8 @@ int sysv_clear(struct sysv_object *, const struct shmfs_caller *);
 /* Make room for a write that ends at `end`. */
 int sysv_grow(struct sysv_object *, struct sysv_handle *, uint64_t end,
 	      const struct shmfs_caller *);
-/* The segment shall be at least so large until the file is closed. */
-int sysv_grow_to(struct sysv_object *, struct sysv_handle *, uint64_t size,
+/* The segment shall be at least so large until the file is closed, with `spare` bytes beside. */
+int sysv_grow_to(struct sysv_object *, struct sysv_handle *, uint64_t size, uint64_t spare,
 		 const struct shmfs_caller *);
 /*
  * A resize was refused with `err`.  Wait a moment, with `object->io` given up,

@@ -131,8 +131,9 @@ static int resize_file(struct sysv_object *obj, uint64_t size)
 	return 0;
 }
 
+/* A file needs no room to spare, and the kernel may serve all that is in it to a reader. */
 static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t size,
-		  const struct shmfs_caller *caller)
+		  uint64_t spare, const struct shmfs_caller *caller)
 {
 	int err;
 
@@ -141,7 +142,7 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	/* The kernel may have mapped it through this handle. */
 	if (h && h->lent)
 		return -EBUSY;
-	err = sysv_resize(obj, size, caller);
+	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */
 	if (err == -ESTALE || err == -EIDRM)
 		err = resize_file(obj, size);
@@ -157,7 +158,7 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 	int err = obj->segment ? 0 : sysv_object_stat_now(obj, &ds, NULL);
 
 	if (!err && size != (obj->segment ? obj->segment->size : ds.shm_segsz))
-		err = resize(obj, h, size, caller);
+		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;
 	pthread_mutex_lock(&obj->lock);
@@ -248,11 +249,11 @@ static void set_growing(struct sysv_object *obj, uint64_t old_size)
 	pthread_mutex_unlock(&obj->lock);
 }
 
-int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
+int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, uint64_t spare,
 		 const struct shmfs_caller *caller)
 {
 	uint64_t old_size = obj->segment->size;
-	int err = resize(obj, h, size, caller);
+	int err = resize(obj, h, size, spare, caller);
 
 	if (!err)
 		set_growing(obj, old_size);
@@ -272,7 +273,7 @@ int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 	int err;
 
 	for (;;) {
-		err = sysv_grow_to(obj, h, end + spare, caller);
+		err = sysv_grow_to(obj, h, end, spare, caller);
 		if (spare == 0 || (err != -EFBIG && err != -ENOSPC && err != -ENOMEM))
 			return err;
 		spare = spare < LEAST_SPARE ? 0 : spare / 4;

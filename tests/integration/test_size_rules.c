@@ -243,6 +243,23 @@ static void a_removed_segment_is_resized_as_a_file_is(void **state)
 	assert_true(eventually(daemon_holds_objects(*state) == 0));
 }
 
+/* Not the room that a growing segment has to spare. */
+static void readers_of_a_removed_segment_see_what_was_written(void **state)
+{
+	(void)state;
+	static char seen[10 * PAGE];
+	full_segment();
+	int reader = must(open(PATH, O_RDONLY));
+	int fd = must(open(PATH, O_WRONLY | O_APPEND));
+	must(unlink(PATH));
+	assert_int_equal(write(fd, "more", 4), 4);
+	assert_int_equal(pread(reader, seen, sizeof(seen), 0), sizeof(bytes) + 4);
+	assert_memory_equal(seen, bytes, sizeof(bytes));
+	assert_memory_equal(seen + sizeof(bytes), "more", 4);
+	close(fd);
+	close(reader);
+}
+
 static void the_handle_that_resizes_goes_on_with_the_new_segment(void **state)
 {
 	(void)state;
@@ -362,6 +379,7 @@ int main(void)
 		mounted(an_attached_segment_keeps_its_size),
 		mounted(a_segment_open_elsewhere_keeps_its_size),
 		mounted(a_removed_segment_is_resized_as_a_file_is),
+		mounted(readers_of_a_removed_segment_see_what_was_written),
 		mounted(the_handle_that_resizes_goes_on_with_the_new_segment),
 		mounted(a_handle_that_can_be_mapped_resizes_or_is_busy),
 		mounted(fallocate_past_the_end_re_creates),
