@@ -99,10 +99,14 @@ static bool tells_holes(char *map)
 	return madvise(map, (size_t)sysconf(_SC_PAGESIZE), MADV_COLD) == 0;
 }
 
+static size_t page_of(const struct sysv_segment *segment)
+{
+	return segment->huge ? segment->huge : (size_t)sysconf(_SC_PAGESIZE);
+}
+
 int sysv_segment_map(struct sysv_segment *segment)
 {
-	size_t page = segment->huge ? segment->huge : (size_t)sysconf(_SC_PAGESIZE);
-	size_t size = round_up((size_t)segment->size, page);
+	size_t size = round_up((size_t)segment->size, page_of(segment));
 	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
 
 	if (map == MAP_FAILED)
@@ -448,6 +452,9 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 		len = segment->size - off;
 	if (segment->fd < 0)
 		return punch_mapping(segment, (size_t)off, (size_t)len) == 0 ? 0 : -ENOMEM;
+	/* What follows the end in its page is nobody's: with that a whole page is given back. */
+	if (off + len == segment->size)
+		len = round_up((size_t)segment->size, page_of(segment)) - off;
 	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 		      (off_t)len) != 0)
 		return -errno;

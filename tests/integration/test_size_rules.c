@@ -74,6 +74,15 @@ static void clearing_by_id_is_no_resizing(void **state)
 	assert_int_equal(segment_find(KEY), id);
 }
 
+static void clearing_gives_the_last_page_back(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE + 100, 0640);
+	segment_put(id, PAGE, "text", 4);
+	must(truncate(PATH, 0));
+	assert_int_equal(file_stat(PATH).st_blocks, 0);
+}
+
 static void a_shorter_content_keeps_the_size(void **state)
 {
 	(void)state;
@@ -369,6 +378,7 @@ int main(void)
 		mounted(truncating_to_zero_clears_and_keeps),
 		mounted(clearing_an_open_handle_clears_and_keeps),
 		mounted(clearing_by_id_is_no_resizing),
+		mounted(clearing_gives_the_last_page_back),
 		mounted(a_shorter_content_keeps_the_size),
 		mounted(truncating_to_the_same_size_does_nothing),
 		mounted(truncating_up_keeps_bytes_and_adds_zeros),
