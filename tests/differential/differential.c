@@ -20,6 +20,8 @@
 
 static const char *const posix_names[NAMES] = { "first", "second", "third", "fourth" };
 static const char *const key_names[NAMES] = { "7001", "0x1b5a", "-7003", "7004" };
+/* As the mount lists them. */
+static const char *const listed_keys[NAMES] = { "7001", "7002", "4294960293", "7004" };
 
 /* An option of a flag word, and how often it is chosen: once in `often`. */
 struct choice {
@@ -116,7 +118,7 @@ static struct step choose_step(void)
 		.other = choose(SLOTS),
 		.name = choose(NAMES),
 		.to = choose(NAMES),
-		.mode = (mode_t)(0600 | choose(0200)),
+		.mode = (mode_t)(0600 | choose(0200) | (choose(8) ? 0 : choose(8) << 9)),
 		.off = choose_position(),
 		.len = 1 + choose(choose(4) ? 5000 : LONGEST - 1),
 		.fill = (unsigned char)(1 + choose(255)),
@@ -138,7 +140,8 @@ struct answer {
 struct program {
 	struct side sides[2];
 	const char *const *names;
-	struct keys *keys; /* NULL: the names are not keys */
+	const char *const *listed; /* as the mount lists them */
+	struct keys *keys;	   /* NULL: the names are not keys */
 	bool thorough;
 };
 
@@ -173,6 +176,16 @@ static bool is_same(const struct answer *answer)
 	return memcmp(&answer->outcome[0], &answer->outcome[1], sizeof(struct outcome)) == 0;
 }
 
+static void run_both(struct program *program, const struct step *step, struct outcome outcome[2])
+{
+	struct side *tmpfs = &program->sides[0];
+
+	outcome[0] = program->keys ? keys_run(program->keys, tmpfs, step, program->names) :
+				     step_run(tmpfs, step, program->names);
+	outcome[1] = step_run(&program->sides[1], step,
+			      step->kind == LIST ? program->listed : program->names);
+}
+
 /* Are all names and the open files of this process the same on both sides? */
 static void look_around(struct program *program, struct answer *answer)
 {
@@ -181,11 +194,8 @@ static void look_around(struct program *program, struct answer *answer)
 					   .name = i % NAMES,
 					   .slot = i % SLOTS };
 
-		if (!fits(&program->sides[0], &look))
-			continue;
-		for (int side = 0; side < 2; side++)
-			answer->outcome[side] =
-				step_run(&program->sides[side], &look, program->names);
+		if (fits(&program->sides[0], &look))
+			run_both(program, &look, answer->outcome);
 	}
 }
 
@@ -198,9 +208,7 @@ static struct answer run(struct program *program, const struct step *step)
 	    (program->keys && !keys_allow(program->keys, tmpfs, step, program->names)))
 		return answer;
 	answer.done = true;
-	answer.outcome[0] = program->keys ? keys_run(program->keys, tmpfs, step, program->names) :
-					    step_run(tmpfs, step, program->names);
-	answer.outcome[1] = step_run(&program->sides[1], step, program->names);
+	run_both(program, step, answer.outcome);
 	if (program->thorough)
 		look_around(program, &answer);
 	return answer;
@@ -313,9 +321,10 @@ static void remove_names(const struct program *program)
 static int usage(const char *self)
 {
 	fprintf(stderr,
-		"usage: %s [--keys] [--passthrough] [--thorough] [--seed N] [--steps N] TMPFS "
-		"MOUNT\n"
+		"usage: %s [--keys] [--passthrough|--attached] [--thorough] [--seed N] [--steps N] "
+		"TMPFS MOUNT\n"
 		"Runs the same random calls in both directories and compares what they do.\n"
+		"--passthrough, --attached: how the daemon gets at the segments of keys.\n"
 		"--thorough: also all attributes, after each call.\n",
 		self);
 	return 2;
@@ -326,15 +335,16 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "keys", no_argument, NULL, 'k' },
 		{ "passthrough", no_argument, NULL, 'p' },
+		{ "attached", no_argument, NULL, 'a' },
 		{ "thorough", no_argument, NULL, 't' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "steps", required_argument, NULL, 'n' },
 		{ 0 },
 	};
-	struct program program = { .names = posix_names };
+	struct program program = { .names = posix_names, .listed = posix_names };
 	unsigned long steps = 10000;
 	unsigned long seed = 1;
-	bool passthrough = false;
+	enum engine engine = DESCRIPTORS;
 	bool keys = false;
 	long same;
 	int option;
@@ -343,7 +353,9 @@ int main(int argc, char **argv)
 		if (option == 'k')
 			keys = true;
 		else if (option == 'p')
-			passthrough = true;
+			engine = PASSTHROUGH;
+		else if (option == 'a')
+			engine = ATTACHED;
 		else if (option == 't')
 			program.thorough = true;
 		else if (option == 's')
@@ -359,7 +371,8 @@ int main(int argc, char **argv)
 		side_init(&program.sides[i], argv[optind + i]);
 	if (keys) {
 		program.names = key_names;
-		program.keys = keys_new(passthrough);
+		program.listed = listed_keys;
+		program.keys = keys_new(engine);
 		if (!program.keys)
 			return 1;
 	}

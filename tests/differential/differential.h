@@ -67,6 +67,10 @@ struct step {
 	size_t len;
 	unsigned char fill; /* the bytes that are written */
 };
+/* Times that a step sets are before this; what the kernel sets is after it. */
+#define UNSET_TIME 1000000
+/* Where copy_file_range(2) writes. */
+#define COPY_TO(step) ((off_t)(step)->fill * 64)
 
 /* What a step did, in numbers; `ret` is a negative errno where it failed. */
 #define DETAILS 7
@@ -89,8 +93,14 @@ void step_print(const struct step *, const char *const names[NAMES]);
 
 struct keys;
 
-/* `passthrough`: the kernel serves readers, and a key that is bound does not grow. */
-struct keys *keys_new(bool passthrough);
+/* How the daemon gets at segments. */
+enum engine {
+	PASSTHROUGH, /* the kernel serves readers, and a key that is bound does not grow */
+	DESCRIPTORS, /* the daemon serves all */
+	ATTACHED,    /* the same, as an ordinary user's daemon */
+};
+
+struct keys *keys_new(enum engine);
 /* Is the outcome of the step one that the two sides can agree on? */
 bool keys_allow(struct keys *, const struct side *tmpfs, const struct step *,
 		const char *const names[NAMES]);

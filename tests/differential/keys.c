@@ -2,11 +2,22 @@
 /*
  * A file of tmpfs, treated as a segment is.
  *
- * The size of a segment is that of a file but for this: clearing keeps it, one that was
- * made by writing has a page at least once all have closed it that write, and one that nobody can
- * make anew (it has lost its key, or the kernel serves an open file of it) does not grow.
- * Such growth, and all that a segment has not (names that move, times that are set), is
- * left out.
+ * What a segment does otherwise than a file, each by a rule of the design:
+ *
+ *   - Clearing keeps the size.
+ *   - One that was made by writing has a page at least, when all have closed it that write.
+ *   - A file that the kernel serves keeps its segment, which then cannot grow: such steps are
+ *     left out.  So is the growth of a removed segment that the daemon has attached.
+ *   - It is not renamed, its times are not set, its mode has nine bits, and it is listed by
+ *     one spelling.
+ *   - To the kernel a key that is written while it serves readers is two inodes, each with its
+ *     own locks.
+ *   - User xattrs live as long as the segment: those of a removed one are left out, and
+ *     all of an ordinary user's daemon, which has no place for them.
+ *
+ * The kernel learns of a size that the first two or another inode have given the file when it
+ * asks for attributes.  Until then it takes the old one for where an append ended, and for the
+ * end of what copy_file_range(2) copies.
  */
 #include "differential.h"
 
@@ -20,205 +31,370 @@
 #include <unistd.h>
 
 #define PAGE 4096
-#define FILES 4096
+/* More than can be open or have a name. */
+#define FILES (NAMES + WORKERS * SLOTS + 1)
 
 /* One segment, from its making to the last that has it open. */
 struct key_file {
-	bool is_new;   /* its maker or another writer has it open, and nobody has said a size */
-	bool has_key;  /* not removed yet */
-	unsigned open; /* slots of all processes */
-	unsigned writers;
-	unsigned bound;
+	bool is_new;	  /* its maker or another writer has it open, and nobody has said a size */
+	bool is_growing;  /* the segment is larger than the file */
+	bool has_key;	  /* not removed yet */
+	bool end_unknown; /* to the kernel */
+	unsigned inode;	  /* of those that the kernel has, the one that the name leads to */
+	unsigned open;	  /* slots of all processes */
+	unsigned growers; /* of them, those that may outgrow the segment */
+	unsigned bound;	  /* of them, those that the kernel serves */
+};
+
+struct slot {
+	unsigned file;
+	unsigned inode;
+	bool grows;
+	bool bound;
+	bool position_unknown; /* to the kernel */
 };
 
 struct keys {
-	bool passthrough;
-	struct key_file files[FILES];
-	unsigned next; /* of `files`; 0 is none */
+	enum engine engine;
+	struct key_file files[FILES]; /* 0 is none */
 	unsigned by_name[NAMES];
-	struct {
-		unsigned file;
-		bool writes; /* or has made it */
-		bool bound;
-	} slots[WORKERS][SLOTS];
+	struct slot slots[WORKERS][SLOTS];
 };
 
-struct keys *keys_new(bool passthrough)
+struct keys *keys_new(enum engine engine)
 {
 	struct keys *keys = mmap(NULL, sizeof(*keys), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (keys == MAP_FAILED)
 		return NULL;
-	keys->passthrough = passthrough;
-	keys->next = 1;
+	keys->engine = engine;
 	return keys;
 }
 
-static struct key_file *open_file(struct keys *keys, const struct step *step)
+static struct slot *slot_of(struct keys *keys, const struct step *step)
 {
-	return &keys->files[keys->slots[step->worker][step->slot].file];
+	return &keys->slots[step->worker][step->slot];
 }
 
-/* The end of what the step writes, or -1: it writes nothing past an end. */
-static off_t end_of_write(const struct side *side, const struct step *step)
+static struct slot *other_slot(struct keys *keys, const struct step *step)
+{
+	return &keys->slots[step->worker][step->other];
+}
+
+/* The file that a step changes, or file 0. */
+static struct key_file *target_of(struct keys *keys, const struct step *step)
+{
+	switch (step->kind) {
+	case TRUNCATE:
+	case STAT:
+	case CHMOD:
+	case UNLINK:
+		return &keys->files[keys->by_name[step->name]];
+	case COPY_RANGE:
+		return &keys->files[other_slot(keys, step)->file];
+	default:
+		return &keys->files[slot_of(keys, step)->file];
+	}
+}
+
+static bool appends(int fd)
+{
+	return fcntl(fd, F_GETFL) & O_APPEND;
+}
+
+/* --- what is left out --- */
+
+static off_t size_of(const struct side *side, const struct step *step,
+		     const char *const names[NAMES])
+{
+	unsigned slot = step->kind == COPY_RANGE ? step->other : step->slot;
+	char path[256];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", side->dir, names[step->name]);
+	if ((step->kind == TRUNCATE ? stat(path, &st) : fstat(side->fd[slot], &st)) != 0)
+		return -1;
+	return st.st_size;
+}
+
+/* Where the file has to reach for the step, `size` where it does already. */
+static off_t end_of(const struct side *side, const struct step *step, off_t size)
 {
 	int fd = side->fd[step->slot];
-	struct stat st;
+	off_t end;
 
 	switch (step->kind) {
 	case WRITE:
 	case PWRITE:
-		if (fcntl(fd, F_GETFL) & O_APPEND)
-			return fstat(fd, &st) == 0 ? st.st_size + (off_t)step->len : -1;
-		return (step->kind == WRITE ? lseek(fd, 0, SEEK_CUR) : step->off) +
-		       (off_t)step->len;
-	case FTRUNCATE:
-		return step->off;
+		end = appends(fd) ? size : step->kind == WRITE ? lseek(fd, 0, SEEK_CUR) : step->off;
+		end += (off_t)step->len;
+		break;
+	case COPY_RANGE:
+		end = COPY_TO(step) + (off_t)step->len;
+		break;
 	case FALLOCATE:
-		return step->off + (off_t)step->len;
+		end = step->flags & FALLOC_FL_PUNCH_HOLE ? 0 : step->off + (off_t)step->len;
+		break;
+	case TRUNCATE:
+	case FTRUNCATE:
+		return step->off ? step->off : size;
 	default:
-		return -1;
+		return size;
 	}
+	return end > size ? end : size;
 }
 
-static bool changes_size(const struct side *side, const struct step *step)
+static bool may_get_other_size(struct keys *keys, const struct step *step)
 {
-	off_t end = end_of_write(side, step);
-	struct stat st;
+	const struct key_file *file = target_of(keys, step);
 
-	if (end < 0 || fstat(side->fd[step->slot], &st) != 0)
-		return false;
-	return step->kind == FTRUNCATE ? end != 0 && end != st.st_size : end > st.st_size;
+	if (file->has_key)
+		return file->bound == 0;
+	return keys->engine != ATTACHED && !slot_of(keys, step)->bound &&
+	       !other_slot(keys, step)->bound;
 }
 
-/* A file that was made and not closed has another size to tmpfs only in the end. */
-static bool truncate_allowed(const struct keys *keys, const struct step *step)
+static bool has_one_inode(const struct keys *keys, unsigned file)
 {
-	const struct key_file *file = &keys->files[keys->by_name[step->name]];
+	unsigned inode = 0;
 
-	return keys->by_name[step->name] == 0 || (file->open == 0 && step->off > 0);
-}
+	for (unsigned i = 0; i < WORKERS * SLOTS; i++) {
+		const struct slot *slot = &keys->slots[i / SLOTS][i % SLOTS];
 
-static bool fallocate_allowed(const struct step *step)
-{
-	return step->flags == 0 || step->flags == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+		if (slot->file == file && inode && slot->inode != inode)
+			return false;
+		if (slot->file == file)
+			inode = slot->inode;
+	}
+	return true;
 }
 
 bool keys_allow(struct keys *keys, const struct side *side, const struct step *step,
 		const char *const names[NAMES])
 {
-	const struct key_file *file = open_file(keys, step);
-	bool may_grow = file->has_key && file->bound == 0;
+	const struct slot *slot = slot_of(keys, step);
+	bool is_data = step->flags == SEEK_DATA || step->flags == SEEK_HOLE;
+	off_t size;
 
-	(void)names;
 	switch (step->kind) {
-	case OPEN:
-		if (keys->next == FILES)
-			return false;
-		return (step->flags & O_ACCMODE) != O_RDONLY || !(step->flags & O_TRUNC);
-	case REOPEN:
-		return !(step->flags & O_TRUNC);
 	case WRITE:
 	case PWRITE:
-		return may_grow || !changes_size(side, step);
-	case FTRUNCATE:
-		return (may_grow || !changes_size(side, step)) && (step->off > 0 || !file->open);
-	case FALLOCATE:
-		return fallocate_allowed(step) &&
-		       (step->flags || may_grow || !changes_size(side, step));
 	case TRUNCATE:
-		return truncate_allowed(keys, step);
-	case READ:
-		/* Where an append ended is the kernel's guess once O_TRUNC has kept the size. */
-		return !(fcntl(side->fd[step->slot], F_GETFL) & O_APPEND);
-	case SETXATTR: /* notes on what has no key are not kept */
-		return file->has_key;
-	case LIST: /* a key is listed by one spelling */
-	case RENAME:
-	case UTIMENS:
-	case FUTIMENS:
+	case FTRUNCATE:
+	case FALLOCATE:
 	case COPY_RANGE:
-		return false;
-	case SEEK:
-		if (step->flags == SEEK_CUR && (fcntl(side->fd[step->slot], F_GETFL) & O_APPEND))
+		if (step->kind == COPY_RANGE && keys->files[slot->file].end_unknown)
 			return false;
-		return step->flags != SEEK_DATA && step->flags != SEEK_HOLE;
+		size = size_of(side, step, names);
+		return end_of(side, step, size) == size || may_get_other_size(keys, step);
+	case READ:
+		return !slot->position_unknown;
+	case SEEK:
+		if (step->flags == SEEK_CUR && slot->position_unknown)
+			return false;
+		return !is_data || keys->engine != ATTACHED;
+	case SETXATTR:
+		return keys->engine != ATTACHED && keys->files[slot->file].has_key;
+	case GETXATTR:
+		return keys->engine != ATTACHED;
+	case LOCK:
+		return has_one_inode(keys, slot->file);
 	default:
 		return true;
 	}
 }
 
-static void enter(struct keys *keys, const struct step *step, unsigned slot, unsigned number,
-		  bool maker)
+/* --- open and close --- */
+
+/* Does the kernel serve an open file of that inode? */
+static bool is_bound(const struct keys *keys, unsigned file, unsigned inode)
 {
-	struct key_file *file = &keys->files[number];
-	bool bound = keys->passthrough && !maker && !(step->flags & O_TRUNC) &&
-		     ((step->flags & O_ACCMODE) != O_WRONLY || file->bound > 0);
+	for (unsigned i = 0; i < WORKERS * SLOTS; i++) {
+		const struct slot *slot = &keys->slots[i / SLOTS][i % SLOTS];
 
-	bool writes = maker || (step->flags & O_ACCMODE) != O_RDONLY;
-
-	file->open++;
-	file->writers += writes;
-	file->bound += bound;
-	keys->slots[step->worker][slot].file = number;
-	keys->slots[step->worker][slot].writes = writes;
-	keys->slots[step->worker][slot].bound = bound;
+		if (slot->file == file && slot->inode == inode && slot->bound)
+			return true;
+	}
+	return false;
 }
 
-static int zero(int fd)
+/* `from`: the open file that it is opened by; NULL: by its name. */
+static void enter(struct keys *keys, const struct step *step, struct slot *slot, unsigned number,
+		  const struct slot *from, bool is_maker)
+{
+	struct key_file *file = &keys->files[number];
+	unsigned inode = from ? from->inode : file->inode;
+	int access = step->flags & O_ACCMODE;
+	bool may_bind = keys->engine == PASSTHROUGH && !is_maker && !(step->flags & O_TRUNC) &&
+			access != O_WRONLY && !file->is_growing && file->growers == 0;
+
+	/* An inode that is bound is left to those that have it, but by a descriptor. */
+	if (!may_bind && is_bound(keys, number, inode)) {
+		if (from)
+			may_bind = true;
+		else
+			inode = ++file->inode;
+	}
+	*slot = (struct slot){
+		.file = number,
+		.inode = inode,
+		.bound = may_bind,
+		.grows = !may_bind && (is_maker || access != O_RDONLY),
+	};
+	file->open++;
+	file->growers += slot->grows;
+	file->bound += slot->bound;
+}
+
+static unsigned make_file(struct keys *keys)
+{
+	for (unsigned i = 1; i < FILES; i++) {
+		struct key_file *file = &keys->files[i];
+
+		if (file->open || file->has_key)
+			continue;
+		*file = (struct key_file){
+			.is_new = true, .is_growing = true, .has_key = true, .inode = 1
+		};
+		return i;
+	}
+	abort();
+}
+
+/* All bytes become zero; a file that is new has none again. */
+static int clear(struct key_file *file, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) != 0 || st.st_size == 0)
-		return 0;
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size);
+	if (fstat(fd, &st) != 0 || ftruncate(fd, 0) != 0)
+		return -1;
+	return file->is_new ? 0 : ftruncate(fd, st.st_size);
+}
+
+/* By another descriptor, for one may be open for reading alone. */
+static int clear_path(struct key_file *file, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int ret = fd < 0 ? -1 : clear(file, fd);
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }
 
 static struct outcome run_open(struct keys *keys, struct side *side, const struct step *step,
 			       const char *const names[NAMES])
 {
-	bool is_new = keys->by_name[step->name] == 0;
+	bool by_fd = step->kind == REOPEN;
+	unsigned to = by_fd ? step->other : step->slot;
+	const struct slot from = *slot_of(keys, step);
+	unsigned number = by_fd ? from.file : keys->by_name[step->name];
 	struct step plain = *step;
 	struct outcome outcome;
+	char path[64];
+	struct stat st;
 
 	plain.mode &= 0777;
 	plain.flags &= ~O_TRUNC;
 	outcome = step_run(side, &plain, names);
 	if (outcome.ret < 0)
 		return outcome;
-	if (is_new) {
-		keys->by_name[step->name] = keys->next;
-		keys->files[keys->next++] = (struct key_file){ .is_new = true, .has_key = true };
-	} else if (step->flags & O_TRUNC) {
-		if (keys->files[keys->by_name[step->name]].is_new)
-			outcome.ret = ftruncate(side->fd[step->slot], 0);
-		else
-			outcome.ret = zero(side->fd[step->slot]);
+	if (number == 0) {
+		number = make_file(keys);
+		keys->by_name[step->name] = number;
+		enter(keys, step, &keys->slots[step->worker][to], number, NULL, true);
+		return outcome;
 	}
-	enter(keys, step, step->slot, keys->by_name[step->name], is_new);
+	if (step->flags & O_TRUNC) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", side->fd[to]);
+		if (clear_path(&keys->files[number], path) != 0 || stat(path, &st) != 0)
+			abort();
+		keys->files[number].end_unknown = st.st_size > 0;
+	}
+	enter(keys, step, &keys->slots[step->worker][to], number, by_fd ? &from : NULL, false);
 	return outcome;
 }
 
 static struct outcome run_close(struct keys *keys, struct side *side, const struct step *step,
 				const char *const names[NAMES])
 {
-	struct key_file *file = open_file(keys, step);
-	int fd = side->fd[step->slot];
+	struct slot *slot = slot_of(keys, step);
+	struct key_file *file = &keys->files[slot->file];
 	char path[64];
 	struct stat st;
 
-	file->writers -= keys->slots[step->worker][step->slot].writes;
-	if (file->is_new && file->writers == 0) {
+	file->growers -= slot->grows;
+	if (slot->grows && file->growers == 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", side->fd[step->slot]);
+		if (file->is_new && stat(path, &st) == 0 && st.st_size < PAGE) {
+			if (truncate(path, PAGE) != 0)
+				abort();
+			file->end_unknown = true;
+		}
 		file->is_new = false;
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (fstat(fd, &st) == 0 && st.st_size < PAGE && truncate(path, PAGE) != 0)
-			abort();
+		file->is_growing = file->is_growing && !file->has_key;
 	}
 	file->open--;
-	file->bound -= keys->slots[step->worker][step->slot].bound;
-	keys->slots[step->worker][step->slot].file = 0;
+	file->bound -= slot->bound;
+	*slot = (struct slot){ 0 };
 	return step_run(side, step, names);
+}
+
+/* --- other steps --- */
+
+/* It has another file system for a target: what does the kernel find first? */
+static struct outcome run_rename(const struct keys *keys, const struct step *step)
+{
+	bool exists = keys->by_name[step->name];
+	bool to_exists = keys->by_name[step->to];
+	int64_t ret = -EXDEV;
+
+	if (!exists || (step->flags == RENAME_EXCHANGE && !to_exists))
+		ret = -ENOENT;
+	else if (step->flags == RENAME_NOREPLACE && to_exists)
+		ret = -EEXIST;
+	else if (step->name == step->to)
+		ret = 0;
+	return (struct outcome){ .ret = ret };
+}
+
+static struct outcome run_clear(struct keys *keys, const struct side *side, const struct step *step,
+				const char *const names[NAMES])
+{
+	struct key_file *file = target_of(keys, step);
+	char path[256];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/%s", side->dir, names[step->name]);
+	if (step->kind == TRUNCATE)
+		ret = access(path, F_OK) ? -1 : clear_path(file, path);
+	else
+		ret = (fcntl(side->fd[step->slot], F_GETFL) & O_ACCMODE) == O_RDONLY ?
+			      ftruncate(side->fd[step->slot], 0) :
+			      clear(file, side->fd[step->slot]);
+	return (struct outcome){ .ret = ret ? -errno : 0 };
+}
+
+/* What the step has said of the size. */
+static void note_size(struct keys *keys, const struct side *side, const struct step *step,
+		      off_t size, off_t end)
+{
+	struct key_file *file = target_of(keys, step);
+	struct slot *slot = slot_of(keys, step);
+	bool says_size = step->kind == TRUNCATE || step->kind == FTRUNCATE ||
+			 (step->kind == FALLOCATE && step->flags == 0);
+
+	if (end != size && !has_one_inode(keys, (unsigned)(file - keys->files)))
+		file->end_unknown = true;
+	if (step->kind == WRITE && appends(side->fd[step->slot]))
+		slot->position_unknown = slot->position_unknown || file->end_unknown;
+	if (says_size && (step->kind != FALLOCATE || end > size)) {
+		file->is_new = false;
+		file->is_growing = false;
+	} else if (end > size) {
+		file->is_growing = true;
+	}
 }
 
 struct outcome keys_run(struct keys *keys, struct side *side, const struct step *step,
@@ -226,31 +402,46 @@ struct outcome keys_run(struct keys *keys, struct side *side, const struct step 
 {
 	struct step plain = *step;
 	struct outcome outcome;
-	bool says_size = step->kind == FTRUNCATE ||
-			 (step->kind == FALLOCATE && step->flags == 0 && changes_size(side, step));
+	off_t size = size_of(side, step, names);
+	off_t end = end_of(side, step, size);
 
 	switch (step->kind) {
 	case OPEN:
+	case REOPEN:
 		return run_open(keys, side, step, names);
 	case CLOSE:
 		return run_close(keys, side, step, names);
+	case RENAME:
+		return run_rename(keys, step);
+	case TRUNCATE:
+	case FTRUNCATE:
+		if (step->off == 0)
+			return run_clear(keys, side, step, names);
+		break;
 	case CHMOD:
 	case FCHMOD:
 		plain.mode &= 0777;
-		return step_run(side, &plain, names);
+		break;
+	case UTIMENS:
+	case FUTIMENS:
+		plain.off = UNSET_TIME;
+		break;
 	default:
 		break;
 	}
-	outcome = step_run(side, step, names);
+	outcome = step_run(side, &plain, names);
 	if (outcome.ret < 0)
 		return outcome;
-	if (step->kind == REOPEN)
-		enter(keys, step, step->other, keys->slots[step->worker][step->slot].file, false);
+	if (step->kind == COPY_RANGE) /* perhaps fewer bytes */
+		end = outcome.ret ? COPY_TO(step) + outcome.ret : size;
+	note_size(keys, side, step, size, end);
 	if (step->kind == UNLINK) {
-		keys->files[keys->by_name[step->name]].has_key = false;
+		target_of(keys, step)->has_key = false;
 		keys->by_name[step->name] = 0;
 	}
-	if (says_size)
-		open_file(keys, step)->is_new = false;
+	if (step->kind == FSTAT && has_one_inode(keys, slot_of(keys, step)->file))
+		target_of(keys, step)->end_unknown = false;
+	if (step->kind == SEEK && step->flags != SEEK_CUR)
+		slot_of(keys, step)->position_unknown = false;
 	return outcome;
 }

@@ -13,8 +13,6 @@
 #include <unistd.h>
 
 #define XATTR_NAME "user.differential"
-/* Times that a step sets are before this; what the kernel sets is after it. */
-#define SET_TIMES 1000000
 
 static char buffer[LONGEST];
 
@@ -65,7 +63,7 @@ static struct outcome attributes(int ret, const struct stat *st)
 		outcome.detail[2] = (int64_t)st->st_nlink;
 		outcome.detail[3] = st->st_uid;
 		outcome.detail[4] = st->st_gid;
-		outcome.detail[5] = st->st_mtim.tv_sec < SET_TIMES ? st->st_mtim.tv_sec : -1;
+		outcome.detail[5] = st->st_mtim.tv_sec < UNSET_TIME ? st->st_mtim.tv_sec : -1;
 	}
 	return outcome;
 }
@@ -131,7 +129,7 @@ static int set_times(const struct side *side, const struct step *step, const cha
 static ssize_t copy_range(const struct side *side, const struct step *step)
 {
 	off_t from = step->off;
-	off_t to = (off_t)step->fill * 64;
+	off_t to = COPY_TO(step);
 
 	return copy_file_range(side->fd[step->slot], &from, side->fd[step->other], &to, step->len,
 			       0);

@@ -9,33 +9,49 @@
 #include "engine.h"
 
 #define REFERENCE STAGE "/reference"
+#define PROGRAM TMP "/differential"
 
-static void compare(const char *options, int steps)
+static int run(void *command)
+{
+	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+	return 127;
+}
+
+static void compare(const struct user *user, const char *options, int steps)
 {
 	const char *seed = getenv("SHMFS_DIFFERENTIAL_SEED");
+	char command[256];
 
 	assert_int_equal(shell(NULL, 0,
-			       "mkdir -p " REFERENCE
+			       "cp " DIFFERENTIAL_PROGRAM " " PROGRAM " && chmod 755 " PROGRAM
+			       " && mkdir -p " REFERENCE
 			       " && mount -t tmpfs -o mode=1777 tmpfs " REFERENCE),
 			 0);
-	assert_int_equal(shell(NULL, 0,
-			       DIFFERENTIAL_PROGRAM " %s --seed %s --steps %d " REFERENCE " " MNT,
-			       options, seed ? seed : "1", steps),
-			 0);
+	snprintf(command, sizeof(command), PROGRAM " %s --seed %s --steps %d " REFERENCE " " MNT,
+		 options, seed ? seed : "2", steps);
+	assert_int_equal(run_as(user, run, command), 0);
 	assert_int_equal(umount(REFERENCE), 0);
 }
 
 static void names_are_files_of_tmpfs(void **state)
 {
 	(void)state;
-	compare("", 20000);
+	compare(&ROOT, "", 20000);
 	assert_int_equal(directory_count(NATIVE), 0);
 }
 
-static void keys_differ_in_what_is_said_of_sizes_alone(void **state)
+static void keys_differ_by_the_rules_of_segments_alone(void **state)
 {
 	(void)state;
-	compare(engine_is_passthrough() ? "--keys --passthrough" : "--keys", 4000);
+	compare(&ROOT, engine_is_passthrough() ? "--keys --passthrough" : "--keys", 10000);
+	assert_int_equal(segments_count(), 0);
+}
+
+static void so_they_do_on_a_mount_of_an_ordinary_user(void **state)
+{
+	(void)state;
+	compare(&NOBODY, "", 5000);
+	compare(&NOBODY, "--keys --attached", 5000);
 	assert_int_equal(segments_count(), 0);
 }
 
@@ -43,7 +59,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(names_are_files_of_tmpfs),
-		mounted(keys_differ_in_what_is_said_of_sizes_alone),
+		mounted(keys_differ_by_the_rules_of_segments_alone),
+		mounted_by_user(so_they_do_on_a_mount_of_an_ordinary_user),
 	};
 
 	harness_enter(SHMFS_BINARY);
