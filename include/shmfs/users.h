@@ -52,7 +52,6 @@ struct shmfs_use {
 	unsigned count; /* mappings or descriptors */
 	uint8_t kind;	/* enum shmfs_use_kind */
 	bool writable;
-	bool is_self; /* the process is this daemon */
 };
 
 struct shmfs_process {
@@ -67,7 +66,6 @@ struct shmfs_users_snapshot {
 	size_t nuses;
 	const struct shmfs_process *processes; /* those with a use; sorted by pid */
 	size_t nprocesses;
-	const uint32_t *by_process; /* the indexes of all uses, sorted by pid, then as they are */
 	const char *names;
 	const char *proc_dir;
 	struct timespec taken_at; /* CLOCK_REALTIME; the snapshot was begun no earlier */
@@ -93,19 +91,23 @@ void shmfs_users_set_mount(struct shmfs_users *, dev_t);
 /*
  * A snapshot that is no older than ten times what it took.  While another
  * thread takes the next one, a snapshot twice as old will do; only without
- * any does the caller wait.  Give it back with shmfs_users_put().
+ * any does the caller wait.
  *
  * Returns 0, -ENOMEM, -EAGAIN (no process can be made), -EMFILE, -ENFILE, or
  * what opening `proc_dir` failed with.
  */
 int shmfs_users_get(struct shmfs_users *, const struct shmfs_users_snapshot **out);
-void shmfs_users_put(struct shmfs_users *, const struct shmfs_users_snapshot *);
+/* Give it back; NULL: there is none. */
+void shmfs_users_put(const struct shmfs_users_snapshot *const *);
+/* One that is given back at the end of the block. */
+#define SHMFS_USERS_SNAPSHOT \
+	__attribute__((cleanup(shmfs_users_put))) const struct shmfs_users_snapshot
 
 /* The uses of one file: the first of *count, or NULL. */
 const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *,
 				       const struct shmfs_file_id *, size_t *count);
-/* The indexes of the uses of one process: the first of *count. */
-const uint32_t *shmfs_users_of_process(const struct shmfs_users_snapshot *, pid_t, size_t *count);
+/* A process that uses any, or NULL. */
+const struct shmfs_process *shmfs_users_process(const struct shmfs_users_snapshot *, pid_t);
 /* The last part of the path that /proc shows, "" where it was not kept. */
 static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snapshot,
 					 const struct shmfs_use *use)

@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How old a snapshot may be, in times of what it took, and while the next one is on its way. */
@@ -42,17 +43,16 @@
 
 struct snapshot {
 	struct shmfs_users_snapshot public;
+	struct shmfs_users *users; /* borrowed */
 	struct users_sheet *sheet; /* owned */
-	uint32_t *index;	   /* owned */
 	unsigned references;	   /* guarded by users->lock */
 	uint64_t taken_at;	   /* when it was begun; CLOCK_MONOTONIC, ns */
 	uint64_t cost;
 };
 
 struct shmfs_users {
-	struct shmfs_users_config config;
-	struct users_scope
-		scope; /* without `pids` and `mounts`; `mount` is set before requests are served */
+	/* Without `pids` and `mounts`; `mount` is set before requests are served. */
+	struct users_scope scope;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t taken;
@@ -92,7 +92,6 @@ int shmfs_users_new(const struct shmfs_users_config *config, struct shmfs_users 
 
 	if (!users)
 		return -ENOMEM;
-	users->config = *config;
 	users->scope = (struct users_scope){ .proc_dir = config->proc_dir,
 					     .objects = config->objects,
 					     .segment_number = config->segment_number,
@@ -232,8 +231,8 @@ static bool watch(struct pollfd *ended, struct users_sheet *sheet, int still_ms)
 static int run_child(const struct users_scope *scope, struct users_sheet *sheet, int still_ms)
 {
 	const pid_t parent = getpid();
-	struct pollfd ended = { .events = POLLIN };
-	int err = -ETIMEDOUT;
+	SHMFS_AUTO_FD int pidfd = -1;
+	struct pollfd ended;
 	pid_t child;
 
 	sheet->error = -ETIMEDOUT;
@@ -242,19 +241,17 @@ static int run_child(const struct users_scope *scope, struct users_sheet *sheet,
 		be_child(scope, sheet, parent);
 	if (child < 0)
 		return -errno;
-	ended.fd = (int)syscall(SYS_pidfd_open, child, 0);
-	if (ended.fd < 0)
-		err = -errno;
-	if (ended.fd < 0 || !watch(&ended, sheet, still_ms))
+	pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	if (pidfd < 0)
+		sheet->error = -errno;
+	ended = (struct pollfd){ .fd = pidfd, .events = POLLIN };
+	if (pidfd < 0 || !watch(&ended, sheet, still_ms))
 		kill(child, SIGKILL);
-	/* A child that not even that ends must not take this thread along. */
-	if (ended.fd >= 0 && poll(&ended, 1, END_MS) == 0)
-		err = -EIO;
-	else
-		waitpid(child, NULL, 0);
-	if (ended.fd >= 0)
-		close(ended.fd);
-	return err == -ETIMEDOUT ? sheet->error : err;
+	/* A child that not even SIGKILL ends must not take this thread along. */
+	if (pidfd >= 0 && poll(&ended, 1, END_MS) == 0)
+		return -EIO;
+	waitpid(child, NULL, 0);
+	return sheet->error;
 }
 
 /* The more processes let us wait, the shorter. */
@@ -302,52 +299,25 @@ static void sort_uses(struct users_sheet *sheet)
 	sheet->nuses = count;
 }
 
-static int compare_by_process(const void *a, const void *b, void *uses)
-{
-	uint32_t x = *(const uint32_t *)a;
-	uint32_t y = *(const uint32_t *)b;
-	pid_t p = ((const struct shmfs_use *)uses)[x].pid;
-	pid_t q = ((const struct shmfs_use *)uses)[y].pid;
-
-	return p == q ? (x > y) - (x < y) : (p > q) - (p < q);
-}
-
-/* Where the uses of each process are. */
-static int index_processes(struct snapshot *snapshot)
-{
-	size_t count = snapshot->public.nuses;
-	uint32_t *index = calloc(count ? count : 1, sizeof(*index));
-
-	if (!index)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		index[i] = (uint32_t)i;
-	qsort_r(index, count, sizeof(*index), compare_by_process, snapshot->sheet->uses);
-	snapshot->index = index;
-	snapshot->public.by_process = index;
-	return 0;
-}
-
 static void free_snapshot(struct snapshot *snapshot)
 {
-	free(snapshot->index);
 	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
 	free(snapshot);
 }
 
-static int new_snapshot(struct snapshot **out)
+static int new_snapshot(struct shmfs_users *users, struct snapshot **out)
 {
 	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
-	void *sheet = mmap(NULL, sizeof(struct users_sheet), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (!snapshot || sheet == MAP_FAILED) {
+	if (!snapshot)
+		return -ENOMEM;
+	snapshot->users = users;
+	snapshot->sheet = mmap(NULL, sizeof(struct users_sheet), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (snapshot->sheet == MAP_FAILED) {
 		free(snapshot);
-		if (sheet != MAP_FAILED)
-			munmap(sheet, sizeof(struct users_sheet));
 		return -ENOMEM;
 	}
-	snapshot->sheet = sheet;
 	snapshot->sheet->names_used = 1; /* the empty name */
 	snapshot->references = 1;
 	snapshot->taken_at = shmfs_now_ns();
@@ -355,9 +325,9 @@ static int new_snapshot(struct snapshot **out)
 	return 0;
 }
 
-static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snapshot)
+static int fill_snapshot(struct snapshot *snapshot)
 {
-	struct users_scope scope = users->scope;
+	struct users_scope scope = snapshot->users->scope;
 	struct users_sheet *sheet = snapshot->sheet;
 	struct pids pids = { 0 };
 	struct timespec taken_at;
@@ -386,19 +356,18 @@ static int fill_snapshot(const struct shmfs_users *users, struct snapshot *snaps
 		.taken_at = taken_at,
 		.complete = sheet->nunread == 0 && sees_all(scope.proc_dir),
 	};
-	err = index_processes(snapshot);
 	snapshot->cost = shmfs_now_ns() - snapshot->taken_at;
-	return err;
+	return 0;
 }
 
-static int take_snapshot(const struct shmfs_users *users, struct snapshot **out)
+static int take_snapshot(struct shmfs_users *users, struct snapshot **out)
 {
 	struct snapshot *snapshot;
-	int err = new_snapshot(&snapshot);
+	int err = new_snapshot(users, &snapshot);
 
 	if (err)
 		return err;
-	err = fill_snapshot(users, snapshot);
+	err = fill_snapshot(snapshot);
 	if (err)
 		free_snapshot(snapshot);
 	else
@@ -445,8 +414,8 @@ int shmfs_users_get(struct shmfs_users *users, const struct shmfs_users_snapshot
 {
 	bool renewed = false;
 	int err = 0;
+	SHMFS_LOCKED(&users->lock);
 
-	pthread_mutex_lock(&users->lock);
 	/* What was just taken is as good as can be, however long ago it was begun. */
 	while (!err && !renewed && !is_fresh(users)) {
 		if (users->taking) {
@@ -456,19 +425,21 @@ int shmfs_users_get(struct shmfs_users *users, const struct shmfs_users_snapshot
 			renewed = true;
 		}
 	}
-	if (!err) {
-		users->last->references++;
-		*out = &users->last->public;
-	}
-	pthread_mutex_unlock(&users->lock);
-	return err;
+	if (err)
+		return err;
+	users->last->references++;
+	*out = &users->last->public;
+	return 0;
 }
 
-void shmfs_users_put(struct shmfs_users *users, const struct shmfs_users_snapshot *public)
+void shmfs_users_put(const struct shmfs_users_snapshot *const *public)
 {
-	pthread_mutex_lock(&users->lock);
-	put_locked((struct snapshot *)public);
-	pthread_mutex_unlock(&users->lock);
+	struct snapshot *snapshot = (struct snapshot *)*public;
+
+	if (!snapshot)
+		return;
+	SHMFS_LOCKED(&snapshot->users->lock);
+	put_locked(snapshot);
 }
 
 void shmfs_users_free(struct shmfs_users *users)

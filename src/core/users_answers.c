@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
+
 #define FILES 2
 #define MORE "...\n"
 
@@ -33,25 +35,21 @@ const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *snapsh
 	return *count ? &uses[first] : NULL;
 }
 
-const uint32_t *shmfs_users_of_process(const struct shmfs_users_snapshot *snapshot, pid_t pid,
-				       size_t *count)
+static int compare_processes(const void *a, const void *b)
 {
-	const uint32_t *index = snapshot->by_process;
-	size_t first = 0;
-	size_t end = snapshot->nuses;
+	pid_t x = ((const struct shmfs_process *)a)->pid;
+	pid_t y = ((const struct shmfs_process *)b)->pid;
 
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
+	return (x > y) - (x < y);
+}
 
-		if (snapshot->uses[index[middle]].pid < pid)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	while (end < snapshot->nuses && snapshot->uses[index[end]].pid == pid)
-		end++;
-	*count = end - first;
-	return index + first;
+const struct shmfs_process *shmfs_users_process(const struct shmfs_users_snapshot *snapshot,
+						pid_t pid)
+{
+	const struct shmfs_process key = { .pid = pid };
+
+	return bsearch(&key, snapshot->processes, snapshot->nprocesses, sizeof(key),
+		       compare_processes);
 }
 
 void shmfs_use_path(const struct shmfs_users_snapshot *snapshot, const struct shmfs_use *use,
@@ -91,14 +89,6 @@ struct lines {
 	bool full;
 };
 
-static int compare_processes(const void *a, const void *b)
-{
-	pid_t x = ((const struct shmfs_process *)a)->pid;
-	pid_t y = ((const struct shmfs_process *)b)->pid;
-
-	return (x > y) - (x < y);
-}
-
 static void put_line(struct lines *lines, const struct shmfs_use *use,
 		     const struct shmfs_process *process)
 {
@@ -128,19 +118,16 @@ static void put_line(struct lines *lines, const struct shmfs_use *use,
 
 static void take_use(struct lines *lines, const struct shmfs_use *use)
 {
-	const struct shmfs_process key = { .pid = use->pid };
-	const struct shmfs_process *process;
+	const struct shmfs_process *process = shmfs_users_process(lines->snapshot, use->pid);
 	bool is_next = use->pid != lines->pid;
 
-	if (use->is_self || (use->kind == SHMFS_USE_OPEN && !lines->query->open))
+	if (use->kind == SHMFS_USE_OPEN && !lines->query->open)
 		return;
 	if (!is_next && lines->query->format == SHMFS_USERS_ATTACHED)
 		return;
 	if (is_next)
 		lines->seen = shmfs_users_may_see(lines->snapshot, use->pid);
 	lines->pid = use->pid;
-	process = bsearch(&key, lines->snapshot->processes, lines->snapshot->nprocesses,
-			  sizeof(key), compare_processes);
 	if (lines->seen && process)
 		put_line(lines, use, process);
 }
@@ -164,16 +151,16 @@ static void write_lines(struct lines *lines)
 int shmfs_users_write(struct shmfs_users *users, const struct shmfs_users_query *query,
 		      const struct shmfs_caller *caller, FILE *out)
 {
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
 	struct lines lines = { .query = query, .out = out };
-	int err = shmfs_users_get(users, &lines.snapshot);
+	int err = shmfs_users_get(users, &snapshot);
 
 	if (err)
 		return err;
-	err = shmfs_caller_assume(caller);
-	if (!err) {
-		write_lines(&lines);
-		shmfs_caller_drop();
-	}
-	shmfs_users_put(users, lines.snapshot);
-	return err;
+	SHMFS_AS_CALLER(refused, caller);
+	if (refused)
+		return refused;
+	lines.snapshot = snapshot;
+	write_lines(&lines);
+	return 0;
 }

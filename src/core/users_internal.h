@@ -2,9 +2,7 @@
 /*
  * Between the files that make snapshots, from the bottom up:
  *
- *   users_reading.c   what reading a process is made of
- *   users_process.c   reads one process
- *   users_scan.c      goes through all, in a process of its own
+ *   users_scan.c      reads all processes, in a process of its own
  *   users_mounts.c    finds other mounts of shmfs
  *   users.c           keeps and shares snapshots
  *   users_answers.c   what they say
@@ -26,10 +24,6 @@
 #define PROCESSES_MAX ((size_t)1 << 16)
 #define NAMES_MAX ((size_t)8 << 20)
 
-/* Room for the longest line of /proc/PID/maps: a path of PATH_MAX, each byte as "\ooo". */
-#define USERS_BUFFER ((size_t)20 << 10)
-#define USERS_NAMESPACE 32
-#define USERS_SLOTS 1024
 #define USERS_MOUNTS 16
 
 /* What is looked for, and where. */
@@ -45,7 +39,7 @@ struct users_scope {
 	size_t nsegments;
 	const pid_t *pids; /* borrowed; sorted */
 	size_t npids;
-	pid_t self; /* the daemon, as `proc_dir` counts processes */
+	pid_t self; /* the daemon, as `proc_dir` counts processes; it is left out */
 };
 
 /* The snapshot while it is made: memory that both processes share. */
@@ -81,53 +75,5 @@ static inline int users_compare_files(const struct shmfs_file_id *a, const struc
 		return a->dev > b->dev ? 1 : -1;
 	return (a->ino > b->ino) - (a->ino < b->ino);
 }
-
-/* --- for one process: users_reading.c --- */
-
-/* One pass. */
-struct users_pass {
-	const struct users_scope *scope;
-	struct users_sheet *sheet;
-	int proc;		   /* owned */
-	uint64_t budget;	   /* processor time that is left, ns */
-	char ipc[USERS_NAMESPACE]; /* our namespace, as /proc names it */
-	char buffer[USERS_BUFFER];
-};
-
-/* A process that is being read. */
-struct users_reading {
-	struct users_pass *pass;
-	int dir; /* owned; /proc/PID, or a thread's directory below it */
-	pid_t pid;
-	uint64_t started; /* processor time */
-	enum { IPC_UNKNOWN, IPC_OURS, IPC_OTHER } ipc;
-	bool has_thread;   /* one was read instead of the process */
-	bool cut;	   /* there is no room, or no time, for more of it */
-	size_t nuses;	   /* in the sheet, this process's included */
-	size_t names_used; /* likewise */
-	/* By hash of a file: the index of a use, plus 1. */
-	unsigned slots[USERS_SLOTS];
-};
-
-/* What a process may take without being charged for it, of processor time. */
-#define USERS_USUAL_NS 1000000u
-uint64_t users_cpu_time(void);
-/* The reading goes on: tell the daemon, and set `cut` if it takes too long. */
-void users_tick(struct users_reading *);
-/* Keep a copy of a name; its offset, or 0, where an empty name is. */
-uint32_t users_keep_name(struct users_reading *, const char *name, size_t len);
-/* The IPC namespace of a process; "" where the kernel has none or does not say. */
-void users_read_namespace(int process, char name[static USERS_NAMESPACE]);
-typedef void users_entry_fn(struct users_reading *, int dir, const char *name);
-/* Call `fn` for every number in a directory of the process. */
-int users_each_number(struct users_reading *, const char *name, users_entry_fn *fn);
-
-/* --- users_process.c --- */
-
-/*
- * Keep what `dir` shows as mapped and open.  -ESRCH when there are no mappings
- * at all: no process of a user, or a thread that has ended.
- */
-int users_read_files(struct users_reading *);
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mounts of shmfs that show the same memory as ours: those with the same
- * source, which names the target, made by root or by the user that we run as.
- * Another user's could say anything of files that it does not have.
+ * source, which names the target, made by root or by our own user.  Another
+ * user's mount could say anything of files that it does not have.
  */
 #include "core/users_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -15,7 +14,6 @@
 
 struct mount {
 	dev_t dev;
-	unsigned uid;
 	char source[64];
 };
 
@@ -26,36 +24,33 @@ static bool parse(const char *line, struct mount *mount)
 	const char *user = type ? strstr(type, "user_id=") : NULL;
 	unsigned major;
 	unsigned minor;
+	unsigned uid;
 
 	if (!user || sscanf(line, "%*u %*u %u:%u ", &major, &minor) != 2 ||
 	    sscanf(type, " - fuse.shmfs %63s ", mount->source) != 1 ||
-	    sscanf(user, "user_id=%u", &mount->uid) != 1)
+	    sscanf(user, "user_id=%u", &uid) != 1)
 		return false;
 	mount->dev = makedev(major, minor);
-	return true;
+	return uid == 0 || uid == getuid();
 }
 
-/* Keep what was read of all that has the source of ours. */
-static void choose(struct users_scope *scope, const struct mount *mounts, size_t count)
+/* The next mount in the table.  False: there is none. */
+static bool next(FILE *table, struct mount *mount)
 {
-	const struct mount *ours = NULL;
+	SHMFS_AUTO_FREE char *line = NULL;
+	size_t size = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		if (mounts[i].dev == scope->mount)
-			ours = &mounts[i];
+	while (getline(&line, &size, table) > 0) {
+		if (parse(line, mount))
+			return true;
 	}
-	for (size_t i = 0; ours && i < count; i++) {
-		if (mounts[i].dev != scope->mount && strcmp(mounts[i].source, ours->source) == 0)
-			scope->mounts[scope->nmounts++] = mounts[i].dev;
-	}
+	return false;
 }
 
 void users_find_mounts(struct users_scope *scope)
 {
-	struct mount mounts[USERS_MOUNTS];
-	SHMFS_AUTO_FREE char *line = NULL;
-	size_t size = 0;
-	size_t count = 0;
+	struct mount ours = { 0 };
+	struct mount other;
 	char path[128];
 	FILE *table;
 
@@ -65,11 +60,12 @@ void users_find_mounts(struct users_scope *scope)
 	table = scope->mount ? fopen(path, "re") : NULL;
 	if (!table)
 		return;
-	while (count < USERS_MOUNTS && getline(&line, &size, table) > 0) {
-		if (parse(line, &mounts[count]) &&
-		    (mounts[count].uid == 0 || mounts[count].uid == getuid()))
-			count++;
+	while (ours.dev != scope->mount && next(table, &ours))
+		;
+	rewind(table);
+	while (ours.dev == scope->mount && scope->nmounts < USERS_MOUNTS && next(table, &other)) {
+		if (other.dev != ours.dev && strcmp(other.source, ours.source) == 0)
+			scope->mounts[scope->nmounts++] = other.dev;
 	}
 	fclose(table);
-	choose(scope, mounts, count);
 }

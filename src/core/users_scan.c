@@ -1,5 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* One pass over all processes; users_process.c reads each. */
+/*
+ * One pass over all processes: what each has attached, mapped and open.
+ *
+ * A line of /proc/PID/maps ends with device, inode number and path of the
+ * mapped file.  A segment has the device of the kernel's internal tmpfs (or
+ * hugetlbfs), its shmid as inode number, and the path "/SYSV" with its first
+ * key.  A POSIX object has what stat(2) says.  A file of a shmfs mount shows
+ * itself, not the memory behind it, though the kernel serves it from there
+ * (file_user_inode(), Linux 6.9).
+ *
+ * The owner of a process can let its reader wait for ever.  /proc/PID/fdinfo
+ * takes the mutex of an epoll instance (ep_show_fdinfo()).  So descriptors are
+ * read by readlink(2) and statx(2), which take no lock of the process; and
+ * statx(2) asks no server, which may be gone, or be this mount.
+ * /proc/PID/maps takes exec_update_lock and mmap_lock.  A process can hold both
+ * while its own FUSE filesystem does not answer.  Only SIGKILL ends these two
+ * waits; users.c sends it.
+ */
 #include "core/users_internal.h"
 
 #include <ctype.h>
@@ -10,20 +27,85 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
 
+/* Processor time of one process that costs nothing. */
+#define USUAL_NS 1000000u
 /*
- * Processor time for processes that take longer than others do: half of
- * what is left of it for each.  Somebody can have thousands of them.
+ * Processor time for the processes that take longer: each may have half of the
+ * rest.  One user can have thousands of them.
  */
 #define BUDGET_NS 250000000u
+/* Room for the longest line of /proc/PID/maps: a path of PATH_MAX, each byte as "\ooo". */
+#define BUFFER ((size_t)20 << 10)
+#define NAMESPACE 32
 
-static bool is_shortage(int err)
+#define DELETED " (deleted)"
+#define SEMAPHORE "sem."
+
+/* One pass, and the process that is being read. */
+struct reader {
+	const struct users_scope *scope;
+	struct users_sheet *sheet;
+	int proc;	     /* owned */
+	uint64_t budget;     /* processor time that is left, ns */
+	char ipc[NAMESPACE]; /* our namespace, as /proc names it */
+
+	int dir; /* owned; /proc/PID, or the directory of a thread below it */
+	pid_t pid;
+	uint64_t started; /* processor time */
+	enum { IPC_UNKNOWN, IPC_OURS, IPC_OTHER } in_ipc;
+	bool has_thread;   /* one was read instead of the process */
+	bool cut;	   /* there is no room, or no time, for more of it */
+	size_t nuses;	   /* in the sheet, those of this process included */
+	size_t names_used; /* likewise */
+	char buffer[BUFFER];
+};
+
+static uint64_t cpu_time(void)
 {
-	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+	struct timespec time;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* The reading goes on: tell the daemon, and cut what takes too long. */
+static void tick(struct reader *reader)
+{
+	uint64_t most = reader->budget / 2 > USUAL_NS ? reader->budget / 2 : USUAL_NS;
+
+	atomic_fetch_add(&reader->sheet->ticks, 1);
+	if (cpu_time() - reader->started > most)
+		reader->cut = true;
+}
+
+typedef void entry_fn(struct reader *, int dir, const char *name);
+
+/* Call `fn` for every number in a directory of the process.  opendir(3) would allocate. */
+static int each_number(struct reader *reader, const char *name, entry_fn *fn)
+{
+	_Alignas(struct dirent64) char entries[2048];
+	long n = 0;
+	SHMFS_AUTO_FD int dir = openat(reader->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	while (!reader->cut && (n = syscall(SYS_getdents64, dir, entries, sizeof(entries))) > 0) {
+		for (long pos = 0; pos < n;) {
+			const struct dirent64 *entry = (const struct dirent64 *)(entries + pos);
+
+			if (isdigit((unsigned char)entry->d_name[0]))
+				fn(reader, dir, entry->d_name);
+			pos += entry->d_reclen;
+		}
+		tick(reader);
+	}
+	return n < 0 ? -errno : 0;
 }
 
 /* A file of /proc that has `size - 1` bytes at most, as a string; its length. */
@@ -38,25 +120,268 @@ static ssize_t read_text(int dir, const char *path, char *text, size_t size)
 	return len;
 }
 
+/* --- what is written down --- */
+
+/* The offset of a copy of the name, or 0, where an empty name is. */
+static uint32_t keep_name(struct reader *reader, const char *name, size_t len)
+{
+	char *names = reader->sheet->names;
+	size_t offset = reader->names_used;
+
+	if (len == 0 || len >= NAMES_MAX - offset)
+		return 0;
+	memcpy(names + offset, name, len);
+	names[offset + len] = '\0';
+	reader->names_used += len + 1;
+	return (uint32_t)offset;
+}
+
+/* The last part of a path that /proc shows. */
+static const char *last_part(const char *path, size_t *len)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	size_t mark = strlen(DELETED);
+
+	*len = strlen(name);
+	if (*len > mark && strcmp(name + *len - mark, DELETED) == 0)
+		*len -= mark;
+	return name;
+}
+
+/* Mappings of one file come in a row mostly; users.c joins the rest. */
+static void keep_use(struct reader *reader, const struct shmfs_use *use, const char *path)
+{
+	struct users_sheet *sheet = reader->sheet;
+	struct shmfs_use *kept = &sheet->uses[reader->nuses];
+	const char *name;
+	size_t len;
+
+	if (reader->nuses > sheet->nuses && kept[-1].kind == use->kind &&
+	    users_compare_files(&kept[-1].file, &use->file) == 0) {
+		kept[-1].count++;
+		kept[-1].writable |= use->writable;
+		return;
+	}
+	if (reader->nuses == USES_MAX) {
+		reader->cut = true;
+		return;
+	}
+	*kept = *use;
+	kept->pid = reader->pid;
+	kept->count = 1;
+	if (use->file.dev == SHMFS_OBJECTS) {
+		name = last_part(path, &len);
+		kept->name = keep_name(reader, name, len);
+	}
+	reader->nuses++;
+}
+
+/* --- what is shared memory --- */
+
+/* "" where the kernel has no IPC namespaces or does not say. */
+static void read_namespace(int process, char name[static NAMESPACE])
+{
+	ssize_t len = readlinkat(process, "ns/ipc", name, NAMESPACE - 1);
+
+	name[len < 0 ? 0 : len] = '\0';
+}
+
+/*
+ * A shmid means something within an IPC namespace alone.  A process that
+ * attached and then went to another one is missed, or taken for a user of the
+ * segment that has this id here.
+ */
+static bool is_in_our_namespace(struct reader *reader)
+{
+	char theirs[NAMESPACE];
+
+	if (reader->in_ipc == IPC_UNKNOWN) {
+		read_namespace(reader->dir, theirs);
+		reader->in_ipc = strcmp(theirs, reader->ipc) == 0 ? IPC_OURS : IPC_OTHER;
+	}
+	return reader->in_ipc == IPC_OURS;
+}
+
+static bool contains(const dev_t *devices, size_t count, dev_t dev)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (devices[i] == dev)
+			return true;
+	}
+	return false;
+}
+
+/* A file of a mount of shmfs, by its number (object.h). */
+static bool take_number(const struct users_scope *scope, struct shmfs_file_id *file)
+{
+	unsigned backend = (unsigned)(file->ino >> 29) & 7;
+
+	file->ino = SHMFS_FILE_NUMBER(file->ino);
+	file->dev = backend == scope->segment_number ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
+	return backend == scope->segment_number || backend == scope->object_number;
+}
+
+/* Named semaphores are files of the same directory. */
+static bool is_semaphore(const char *path)
+{
+	size_t len;
+
+	return strncmp(last_part(path, &len), SEMAPHORE, strlen(SEMAPHORE)) == 0;
+}
+
+/* Is the file shared memory of ours?  Then use->file says which, and use->kind how it is mapped. */
+static bool classify(struct reader *reader, const char *path, struct shmfs_use *use)
+{
+	const struct users_scope *scope = reader->scope;
+	const dev_t dev = use->file.dev;
+
+	use->kind = SHMFS_USE_MAPPED;
+	if (contains(scope->mounts, scope->nmounts, dev))
+		return take_number(scope, &use->file);
+	if (dev && dev == scope->objects) {
+		use->file.dev = SHMFS_OBJECTS;
+		return !is_semaphore(path);
+	}
+	if (!contains(scope->segments, scope->nsegments, dev) || strncmp(path, "/SYSV", 5) != 0 ||
+	    !is_in_our_namespace(reader))
+		return false;
+	use->file.dev = SHMFS_SEGMENTS;
+	use->kind = SHMFS_USE_ATTACHED;
+	return true;
+}
+
+/* --- mappings --- */
+
+static const char *next_field(const char *p)
+{
+	p += strcspn(p, " ");
+	return p + strspn(p, " ");
+}
+
+/* A line that does not read as expected says nothing. */
+static void take_mapping(struct reader *reader, const char *line)
+{
+	struct shmfs_use use = { 0 };
+	const char *perms;
+	unsigned long major;
+	unsigned long minor;
+	char *end;
+
+	use.begin = strtoull(line, &end, 16);
+	if (*end != '-')
+		return;
+	use.end = strtoull(end + 1, &end, 16);
+	perms = next_field(end);
+	major = strtoul(next_field(next_field(perms)), &end, 16);
+	if (*end != ':')
+		return;
+	minor = strtoul(end + 1, &end, 16);
+	use.file.dev = makedev((unsigned)major, (unsigned)minor);
+	use.file.ino = (ino_t)strtoull(end, &end, 10);
+	/* Writing to a private mapping does not change the file. */
+	use.writable = strncmp(perms, "-w", 2) == 0 || strncmp(perms, "rw", 2) == 0;
+	use.writable = use.writable && memchr(perms, 's', strnlen(perms, 4));
+	end += strspn(end, " ");
+	if (classify(reader, end, &use))
+		keep_use(reader, &use, end);
+}
+
+/* Take the complete lines off the buffer; the rest moves to its front. */
+static void take_lines(struct reader *reader, size_t *len)
+{
+	char *line = reader->buffer;
+	char *end = line + *len;
+	char *newline;
+
+	while ((newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
+		/* strtoul(3) takes a newline for a blank, and would read on behind it. */
+		*newline = '\0';
+		take_mapping(reader, line);
+		line = newline + 1;
+	}
+	*len = (size_t)(end - line);
+	memmove(reader->buffer, line, *len);
+}
+
+/* -ESRCH when there are none at all: no process of a user, or a thread that has ended. */
+static int read_mappings(struct reader *reader)
+{
+	SHMFS_AUTO_FD int fd = openat(reader->dir, "maps", O_RDONLY | O_CLOEXEC);
+	bool any = false;
+	size_t len = 0;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (!reader->cut && len < BUFFER &&
+	       (n = read(fd, reader->buffer + len, BUFFER - len)) > 0) {
+		any = true;
+		len += (size_t)n;
+		take_lines(reader, &len);
+		tick(reader);
+	}
+	if (n < 0)
+		return -errno;
+	return any ? 0 : -ESRCH;
+}
+
+/* --- descriptors --- */
+
+/*
+ * An O_PATH descriptor uses nothing: the link shows neither reading nor
+ * writing then (fs/proc/fd.c, tid_fd_update_inode()).
+ */
+static void take_descriptor(struct reader *reader, int dir, const char *name)
+{
+	char *path = reader->buffer;
+	ssize_t len = readlinkat(dir, name, path, BUFFER - 1);
+	struct shmfs_use use = { 0 };
+	struct stat link;
+	struct statx stx;
+
+	if (len <= 0 || path[0] != '/' ||
+	    statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO | STATX_TYPE, &stx) !=
+		    0)
+		return;
+	path[len] = '\0';
+	use.file.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
+	use.file.ino = (ino_t)stx.stx_ino;
+	if (!S_ISREG(stx.stx_mode) || !classify(reader, path, &use) ||
+	    fstatat(dir, name, &link, AT_SYMLINK_NOFOLLOW) != 0 || !(link.st_mode & 0600))
+		return;
+	use.kind = SHMFS_USE_OPEN;
+	use.begin = strtoull(name, NULL, 10);
+	use.writable = link.st_mode & 0200;
+	keep_use(reader, &use, path);
+}
+
+static int read_files(struct reader *reader)
+{
+	int err = read_mappings(reader);
+
+	return err ? err : each_number(reader, "fd", take_descriptor);
+}
+
 /* --- processes --- */
 
 /*
- * A process whose first thread has ended seems to have nothing (proc(5)): its
- * other threads tell what it has.  All say the same, so one is enough.
+ * A process whose first thread has ended seems to have nothing (proc(5)).  Its
+ * other threads all show the same, so one is enough.
  */
-static void read_thread(struct users_reading *reading, int dir, const char *name)
+static void read_thread(struct reader *reader, int dir, const char *name)
 {
-	int process = reading->dir;
+	int process = reader->dir;
 	SHMFS_AUTO_FD int thread = -1;
 
-	if (reading->has_thread)
+	if (reader->has_thread)
 		return;
 	thread = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (thread < 0)
 		return;
-	reading->dir = thread;
-	reading->has_thread = users_read_files(reading) == 0;
-	reading->dir = process;
+	reader->dir = thread;
+	reader->has_thread = read_files(reader) == 0;
+	reader->dir = process;
 }
 
 static bool has_threads(int process)
@@ -67,116 +392,109 @@ static bool has_threads(int process)
 	return fstatat(process, "task", &st, 0) == 0 && st.st_nlink > 3;
 }
 
-/* The effective one, (uid_t)-1 where it is not told. */
-static uid_t read_uid(struct users_reading *reading)
+/* The effective one; (uid_t)-1: it is not shown. */
+static uid_t read_uid(struct reader *reader)
 {
-	char *text = reading->pass->buffer;
+	char *text = reader->buffer;
 	unsigned uid;
 
-	if (read_text(reading->dir, "status", text, USERS_BUFFER) < 0)
+	if (read_text(reader->dir, "status", text, BUFFER) < 0)
 		return (uid_t)-1;
 	text = strstr(text, "\nUid:");
 	return text && sscanf(text, "\nUid: %*u %u", &uid) == 1 ? (uid_t)uid : (uid_t)-1;
 }
 
-/* Its number, user and command, for the uses that were found. */
-static int describe(struct users_reading *reading)
+/* Write down the process that has the uses which were found. */
+static int keep_process(struct reader *reader)
 {
-	struct users_sheet *sheet = reading->pass->sheet;
+	struct users_sheet *sheet = reader->sheet;
 	struct shmfs_process *process = &sheet->processes[sheet->nprocesses];
 	char command[64]; /* kernel threads have longer ones than TASK_COMM_LEN */
-	ssize_t len = read_text(reading->dir, "comm", command, sizeof(command));
+	ssize_t len;
 
+	if (sheet->nprocesses == PROCESSES_MAX)
+		return -ENOSPC;
+	len = read_text(reader->dir, "comm", command, sizeof(command));
 	if (len < 0)
 		return (int)len;
 	if (len > 0 && command[len - 1] == '\n')
 		len--;
-	process->pid = reading->pid;
-	process->command = users_keep_name(reading, command, (size_t)len);
-	process->uid = read_uid(reading);
-	return 0;
-}
-
-static int read_process(struct users_reading *reading)
-{
-	struct users_sheet *sheet = reading->pass->sheet;
-	int err = users_read_files(reading);
-
-	if (err == -ESRCH && has_threads(reading->dir))
-		err = users_each_number(reading, "task", read_thread);
-	if (err || reading->nuses == sheet->nuses)
-		return err;
-	if (sheet->nprocesses == PROCESSES_MAX)
-		return -ENOSPC;
-	err = describe(reading);
-	if (err)
-		return err;
+	process->pid = reader->pid;
+	process->command = keep_name(reader, command, (size_t)len);
+	process->uid = read_uid(reader);
 	sheet->nprocesses++;
-	sheet->nuses = reading->nuses;
-	sheet->names_used = reading->names_used;
+	sheet->nuses = reader->nuses;
+	sheet->names_used = reader->names_used;
 	return 0;
 }
 
-static void charge(struct users_reading *reading)
+static int read_process(struct reader *reader)
 {
-	uint64_t time = users_cpu_time() - reading->started;
+	int err = read_files(reader);
 
-	if (time > USERS_USUAL_NS)
-		reading->pass->budget -=
-			time < reading->pass->budget ? time : reading->pass->budget;
+	if (err == -ESRCH && has_threads(reader->dir))
+		err = each_number(reader, "task", read_thread);
+	return err || reader->nuses == reader->sheet->nuses ? err : keep_process(reader);
 }
 
-static int visit(struct users_pass *pass, pid_t pid)
+static void charge(struct reader *reader)
 {
-	struct users_sheet *sheet = pass->sheet;
-	struct users_reading reading = { .pass = pass,
-					 .pid = pid,
-					 .started = users_cpu_time(),
-					 .nuses = sheet->nuses,
-					 .names_used = sheet->names_used };
+	uint64_t time = cpu_time() - reader->started;
+
+	if (time > USUAL_NS)
+		reader->budget -= time < reader->budget ? time : reader->budget;
+}
+
+static bool is_shortage(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+static int visit(struct reader *reader, pid_t pid)
+{
+	struct users_sheet *sheet = reader->sheet;
 	char name[16];
 	int err;
 
 	snprintf(name, sizeof(name), "%d", (int)pid);
-	reading.dir = openat(pass->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (reading.dir < 0)
+	reader->dir = openat(reader->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (reader->dir < 0)
 		return is_shortage(-errno) ? -errno : 0;
-	err = read_process(&reading);
-	close(reading.dir);
-	charge(&reading);
+	reader->pid = pid;
+	reader->started = cpu_time();
+	reader->in_ipc = IPC_UNKNOWN;
+	reader->has_thread = false;
+	reader->cut = false;
+	reader->nuses = sheet->nuses;
+	reader->names_used = sheet->names_used;
+	err = read_process(reader);
+	close(reader->dir);
+	charge(reader);
 	/* A process that has gone meanwhile uses nothing. */
-	if (reading.cut || (err && err != -ESRCH && err != -ENOENT))
+	if (reader->cut || (err && err != -ESRCH && err != -ENOENT))
 		sheet->nunread++;
 	return is_shortage(err) ? err : 0;
 }
 
-static int visit_all(struct users_pass *pass)
-{
-	const struct users_scope *scope = pass->scope;
-	char self[16] = "";
-	int err = readlinkat(pass->proc, "self", self, sizeof(self) - 1) < 0 ? -errno : 0;
-	pid_t reader = (pid_t)strtol(self, NULL, 10);
-
-	for (size_t i = atomic_load(&pass->sheet->at); !err && i < scope->npids; i++) {
-		atomic_store(&pass->sheet->at, i);
-		if (scope->pids[i] != reader || reader == scope->self)
-			err = visit(pass, scope->pids[i]);
-		atomic_fetch_add(&pass->sheet->ticks, 1);
-	}
-	return err;
-}
-
 int users_scan(const struct users_scope *scope, struct users_sheet *sheet)
 {
-	struct users_pass pass = { .scope = scope, .sheet = sheet, .budget = BUDGET_NS };
+	struct reader reader = { .scope = scope, .sheet = sheet, .budget = BUDGET_NS };
 	SHMFS_AUTO_FD int proc = open(scope->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	SHMFS_AUTO_FD int self = -1;
+	SHMFS_AUTO_FD int self = proc < 0 ? -1 : openat(proc, "self", O_PATH | O_CLOEXEC);
+	char name[16] = "";
+	pid_t child;
+	int err = 0;
 
-	if (proc < 0)
+	if (proc < 0 || readlinkat(proc, "self", name, sizeof(name) - 1) < 0)
 		return -errno;
-	self = openat(proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (self >= 0)
-		users_read_namespace(self, pass.ipc);
-	pass.proc = proc;
-	return visit_all(&pass);
+	child = (pid_t)strtol(name, NULL, 10);
+	reader.proc = proc;
+	read_namespace(self, reader.ipc);
+	for (size_t i = atomic_load(&sheet->at); !err && i < scope->npids; i++) {
+		atomic_store(&sheet->at, i);
+		if (scope->pids[i] != child && scope->pids[i] != scope->self)
+			err = visit(&reader, scope->pids[i]);
+		atomic_fetch_add(&sheet->ticks, 1);
+	}
+	return err;
 }

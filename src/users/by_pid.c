@@ -15,31 +15,7 @@
 
 #include "shmfs/cleanup.h"
 
-#define PREFIX_OF_SEMAPHORES "sem."
-
 /* --- processes --- */
-
-/* Named semaphores are files of the same directory. */
-static bool is_of_semaphore(const struct shmfs_users_snapshot *snapshot,
-			    const struct shmfs_use *use)
-{
-	return strncmp(shmfs_use_name(snapshot, use), PREFIX_OF_SEMAPHORES,
-		       strlen(PREFIX_OF_SEMAPHORES)) == 0;
-}
-
-static bool uses_any(const struct shmfs_users_snapshot *snapshot, pid_t pid)
-{
-	size_t count;
-	const uint32_t *index = shmfs_users_of_process(snapshot, pid, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		const struct shmfs_use *use = &snapshot->uses[index[i]];
-
-		if (!use->is_self && !is_of_semaphore(snapshot, use))
-			return true;
-	}
-	return false;
-}
 
 /* May the caller look into it? */
 static int check_process(const struct shmfs_users_snapshot *snapshot, pid_t pid,
@@ -54,31 +30,29 @@ static int check_process(const struct shmfs_users_snapshot *snapshot, pid_t pid,
 
 int by_pid_find(void *context, uint32_t pid, const struct shmfs_caller *caller)
 {
-	USER_SNAPSHOT snapshot = { 0 };
-	int err = user_snapshot_get(context, &snapshot);
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	int err = shmfs_users_get(context, &snapshot);
 
-	if (!err)
-		err = check_process(snapshot.of, (pid_t)pid, caller);
-	if (err)
-		return err;
-	return uses_any(snapshot.of, (pid_t)pid) ? 0 : -ENOENT;
+	if (!err && !shmfs_users_process(snapshot, (pid_t)pid))
+		err = -ENOENT;
+	return err ? err : check_process(snapshot, (pid_t)pid, caller);
 }
 
 int by_pid_list_processes(void *context, const struct shmfs_caller *caller,
 			  int (*fn)(uint32_t, void *), void *arg)
 {
-	USER_SNAPSHOT snapshot = { 0 };
-	int stopped = user_snapshot_get(context, &snapshot);
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	int stopped = shmfs_users_get(context, &snapshot);
 
 	if (stopped)
 		return stopped;
 	SHMFS_AS_CALLER(err, caller);
 	if (err)
 		return err;
-	for (size_t i = 0; i < snapshot.of->nprocesses && !stopped; i++) {
-		pid_t pid = snapshot.of->processes[i].pid;
+	for (size_t i = 0; i < snapshot->nprocesses && !stopped; i++) {
+		pid_t pid = snapshot->processes[i].pid;
 
-		if (uses_any(snapshot.of, pid) && shmfs_users_may_see(snapshot.of, pid))
+		if (shmfs_users_may_see(snapshot, pid))
 			stopped = fn((uint32_t)pid, arg);
 	}
 	return stopped;
@@ -112,64 +86,61 @@ static int translate(const struct user_view *view, const char *text, struct shmf
 }
 
 /* What has its name still, and is used by the process. */
-static int look_up_named(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
-			 pid_t pid, const char *text, const struct shmfs_caller *caller,
+static int look_up_named(const struct process_uses *uses, const char *text,
 			 struct shmfs_object **out, struct stat *st)
 {
+	const struct shmfs_view *files = uses->view->files;
 	struct shmfs_name name;
-	int err = translate(view, text, &name);
+	int err = translate(uses->view, text, &name);
 
 	if (!err)
-		err = view->files->ops->lookup(view->files, &name, caller, out, st);
-	if (err || uses_include(view, snapshot, (*out)->identity, pid))
+		err = files->ops->lookup(files, &name, uses->caller, out, st);
+	if (err || uses_include(uses->view, uses->snapshot, (*out)->identity, uses->pid))
 		return err;
 	shmfs_object_put(*out);
 	return -ENOENT;
 }
 
 /* A segment keeps its number. */
-static int look_up_destroyed(const struct user_view *view,
-			     const struct shmfs_users_snapshot *snapshot, pid_t pid,
-			     const char *bare, const struct shmfs_caller *caller,
+static int look_up_destroyed(const struct process_uses *uses, const char *bare,
 			     struct shmfs_object **out, struct stat *st)
 {
-	int err = look_up_named(view, snapshot, pid, bare, caller, out, st);
+	int err = look_up_named(uses, bare, out, st);
 
-	if (err || is_destroyed(*out, caller))
+	if (err || is_destroyed(*out, uses->caller))
 		return err;
 	shmfs_object_put(*out);
 	return -ENOENT;
 }
 
-int by_pid_lookup(const struct shmfs_view *base, const struct shmfs_name *name,
-		  const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
+static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
+		   const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
-	const struct user_view *view = user_view(base);
-	pid_t pid = (pid_t)name->dir;
-	USER_SNAPSHOT snapshot = { 0 };
+	struct process_uses uses = { user_view(base), NULL, (pid_t)name->dir, caller };
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
 	char bare[NAME_MAX + 1];
-	int err = user_snapshot_get(view->users, &snapshot);
+	int err = shmfs_users_get(uses.view->users, &snapshot);
 
+	uses.snapshot = snapshot;
 	if (!err)
-		err = check_process(snapshot.of, pid, caller);
+		err = check_process(snapshot, uses.pid, caller);
 	if (!err)
-		err = look_up_named(view, snapshot.of, pid, name->text, caller, out, st);
+		err = look_up_named(&uses, name->text, out, st);
 	if (err != -ENOENT || !deleted_strip(name->text, bare))
 		return err;
-	if (is_of_segments(view))
-		return look_up_destroyed(view, snapshot.of, pid, bare, caller, out, st);
-	return deleted_lookup(view, snapshot.of, pid, bare, caller, out, st);
+	return is_of_segments(uses.view) ? look_up_destroyed(&uses, bare, out, st) :
+					   deleted_lookup(&uses, bare, out, st);
 }
 
 /* What is marked has no name that could be removed. */
-int by_pid_remove(const struct shmfs_view *base, const struct shmfs_name *name,
-		  const struct shmfs_caller *caller)
+static int remove_used(const struct shmfs_view *base, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller)
 {
 	const struct user_view *view = user_view(base);
 	struct shmfs_object *object;
 	struct shmfs_name inner;
 	struct stat st;
-	int err = by_pid_lookup(base, name, caller, &object, &st);
+	int err = look_up(base, name, caller, &object, &st);
 
 	if (err)
 		return err;
@@ -183,9 +154,7 @@ int by_pid_remove(const struct shmfs_view *base, const struct shmfs_name *name,
 /* --- listings --- */
 
 struct lister {
-	const struct user_view *view;
-	const struct shmfs_users_snapshot *snapshot;
-	pid_t pid;
+	struct process_uses uses;
 	shmfs_list_fn *fn;
 	void *arg;
 	bool *named; /* borrowed; which uses of the snapshot are of a file that has a name */
@@ -193,12 +162,12 @@ struct lister {
 
 static void note_name(const struct lister *lister, ino_t ino)
 {
-	const struct shmfs_file_id file = { lister->view->dev, ino };
+	const struct shmfs_file_id file = { lister->uses.view->dev, ino };
 	size_t count;
-	const struct shmfs_use *use = shmfs_users_of(lister->snapshot, &file, &count);
+	const struct shmfs_use *use = shmfs_users_of(lister->uses.snapshot, &file, &count);
 
 	for (size_t i = 0; i < count; i++)
-		lister->named[use + i - lister->snapshot->uses] = true;
+		lister->named[use + i - lister->uses.snapshot->uses] = true;
 }
 
 static int list_segment(const struct lister *lister, const struct shmfs_name *name,
@@ -214,36 +183,40 @@ static int list_segment(const struct lister *lister, const struct shmfs_name *na
 static int list_used(const struct shmfs_name *name, uint64_t identity, void *arg)
 {
 	const struct lister *lister = arg;
+	const struct process_uses *uses = &lister->uses;
 
-	if (!uses_include(lister->view, lister->snapshot, identity, lister->pid))
+	if (!uses_include(uses->view, uses->snapshot, identity, uses->pid))
 		return 0;
-	if (is_of_segments(lister->view))
+	if (is_of_segments(uses->view))
 		return list_segment(lister, name, identity);
 	note_name(lister, identity);
 	return lister->fn(name, identity, lister->arg);
 }
 
-int by_pid_list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
+static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
 		const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
 	const struct user_view *view = user_view(base);
-	struct lister lister = { .view = view, .pid = (pid_t)dir, .fn = fn, .arg = arg };
-	USER_SNAPSHOT snapshot = { 0 };
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
 	SHMFS_AUTO_FREE bool *named = NULL;
-	int err = user_snapshot_get(view->users, &snapshot);
+	int err = shmfs_users_get(view->users, &snapshot);
+	struct lister lister = { { view, snapshot, (pid_t)dir, caller }, fn, arg, NULL };
 
 	if (!err)
-		err = check_process(snapshot.of, lister.pid, caller);
+		err = check_process(snapshot, (pid_t)dir, caller);
 	if (err)
 		return err;
-	named = calloc(snapshot.of->nuses + 1, sizeof(*named));
+	lister.named = named = calloc(snapshot->nuses + 1, sizeof(*named));
 	if (!named)
 		return -ENOMEM;
-	lister.snapshot = snapshot.of;
-	lister.named = named;
 	space = is_of_segments(view) ? SHMFS_SPACE_SHMID : space;
 	err = view->files->ops->list(view->files, space, 0, caller, list_used, &lister);
-	if (err || is_of_segments(view))
-		return err;
-	return deleted_list(view, snapshot.of, lister.pid, named, fn, arg);
+	return err || is_of_segments(view) ? err : deleted_list(&lister.uses, named, fn, arg);
+}
+
+void by_pid_init(struct shmfs_backend_ops *ops)
+{
+	ops->lookup = look_up;
+	ops->list = list;
+	ops->remove = remove_used;
 }

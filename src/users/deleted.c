@@ -29,37 +29,28 @@ bool deleted_strip(const char *text, char bare[static NAME_MAX + 1])
 }
 
 /* The object of a use, through the process. */
-static int reach(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
-		 const struct shmfs_use *use, const struct shmfs_caller *caller,
+static int reach(const struct process_uses *uses, const struct shmfs_use *use,
 		 struct shmfs_object **out, struct stat *st)
 {
 	char path[SHMFS_USE_PATH];
 	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = path };
-	int err;
 
-	shmfs_use_path(snapshot, use, path);
-	err = view->files->ops->lookup(view->files, &name, caller, out, st);
-	if (!err && (*out)->identity != use->file.ino) {
-		shmfs_object_put(*out);
-		err = -ENOENT;
-	}
-	return err;
+	shmfs_use_path(uses->snapshot, use, path);
+	return uses_look_up(uses, &name, use->file.ino, out, st);
 }
 
 /* Does the name that /proc shows lead to it still? */
-static bool has_name(const struct user_view *view, const char *text, const struct shmfs_use *use,
-		     const struct shmfs_caller *caller)
+static bool has_name(const struct process_uses *uses, const struct shmfs_use *use)
 {
-	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = text };
+	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX,
+					 .text = shmfs_use_name(uses->snapshot, use) };
 	struct shmfs_object *object;
 	struct stat st;
-	bool is_it;
 
-	if (view->files->ops->lookup(view->files, &name, caller, &object, &st) != 0)
+	if (uses_look_up(uses, &name, use->file.ino, &object, &st) != 0)
 		return false;
-	is_it = object->identity == use->file.ino;
 	shmfs_object_put(object);
-	return is_it;
+	return true;
 }
 
 /* Of several that had the same name all but the first are told apart by number. */
@@ -68,26 +59,27 @@ static void format_second(const char *name, const struct shmfs_use *use, char *t
 	snprintf(text, size, "%s.%llu", name, (unsigned long long)use->file.ino);
 }
 
-/* The uses of a process come by inode number, so the first is the same each time. */
-int deleted_lookup(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
-		   pid_t pid, const char *bare, const struct shmfs_caller *caller,
-		   struct shmfs_object **out, struct stat *st)
+static bool is_of(const struct process_uses *uses, const struct shmfs_use *use)
 {
-	size_t count;
-	const uint32_t *index = shmfs_users_of_process(snapshot, pid, &count);
+	return use->pid == uses->pid && use->file.dev == uses->view->dev;
+}
+
+/* The uses of a snapshot come by inode number, so the first is the same each time. */
+int deleted_lookup(const struct process_uses *uses, const char *bare, struct shmfs_object **out,
+		   struct stat *st)
+{
 	int err = -ENOENT;
 
-	for (size_t i = 0; i < count && err; i++) {
-		const struct shmfs_use *use = &snapshot->uses[index[i]];
-		const char *name = shmfs_use_name(snapshot, use);
+	for (size_t i = 0; i < uses->snapshot->nuses && err; i++) {
+		const struct shmfs_use *use = &uses->snapshot->uses[i];
+		const char *name = shmfs_use_name(uses->snapshot, use);
 		char second[2 * NAME_MAX];
 
-		if (use->file.dev != view->dev)
+		if (!is_of(uses, use))
 			continue;
 		format_second(name, use, second, sizeof(second));
-		if ((strcmp(name, bare) == 0 || strcmp(second, bare) == 0) &&
-		    !has_name(view, name, use, caller))
-			err = reach(view, snapshot, use, caller, out, st);
+		if ((strcmp(name, bare) == 0 || strcmp(second, bare) == 0) && !has_name(uses, use))
+			err = reach(uses, use, out, st);
 	}
 	return err;
 }
@@ -105,17 +97,16 @@ static int compare_names(const void *a, const void *b, void *arg)
 }
 
 /* Those that have no name, each file once; returns how many. */
-static size_t collect(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
-		      pid_t pid, const bool *named, const struct shmfs_use **deleted)
+static size_t collect(const struct process_uses *uses, const bool *named,
+		      const struct shmfs_use **deleted)
 {
-	size_t count;
+	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	size_t found = 0;
-	const uint32_t *index = shmfs_users_of_process(snapshot, pid, &count);
 
-	for (size_t i = 0; i < count; i++) {
-		const struct shmfs_use *use = &snapshot->uses[index[i]];
+	for (size_t i = 0; i < snapshot->nuses; i++) {
+		const struct shmfs_use *use = &snapshot->uses[i];
 
-		if (use->file.dev == view->dev && !named[index[i]] && use->name &&
+		if (is_of(uses, use) && !named[i] && use->name &&
 		    (found == 0 || deleted[found - 1]->file.ino != use->file.ino))
 			deleted[found++] = use;
 	}
@@ -123,27 +114,24 @@ static size_t collect(const struct user_view *view, const struct shmfs_users_sna
 	return found;
 }
 
-int deleted_list(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
-		 pid_t pid, const bool *named, shmfs_list_fn *fn, void *arg)
+int deleted_list(const struct process_uses *uses, const bool *named, shmfs_list_fn *fn, void *arg)
 {
+	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	SHMFS_AUTO_FREE const struct shmfs_use **deleted =
 		calloc(snapshot->nuses + 1, sizeof(void *));
 	const char *last = "";
 	int stopped = deleted ? 0 : -ENOMEM;
-	size_t count = deleted ? collect(view, snapshot, pid, named, deleted) : 0;
+	size_t count = deleted ? collect(uses, named, deleted) : 0;
 
 	for (size_t i = 0; i < count && !stopped; i++) {
 		const char *text = shmfs_use_name(snapshot, deleted[i]);
-		const char *bare = text;
-		char second[NAME_MAX + 24]; /* with a number of 64 bits */
-		char shown[sizeof(second) + sizeof(DELETED)];
+		char shown[NAME_MAX + 24 + sizeof(DELETED)]; /* with a number of 64 bits */
 		const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = shown };
 
-		if (strcmp(text, last) == 0) {
-			format_second(text, deleted[i], second, sizeof(second));
-			bare = second;
-		}
-		snprintf(shown, sizeof(shown), "%s" DELETED, bare);
+		snprintf(shown, sizeof(shown), "%s", text);
+		if (strcmp(text, last) == 0)
+			format_second(text, deleted[i], shown, sizeof(shown));
+		strcat(shown, DELETED);
 		last = text;
 		if (strlen(shown) <= NAME_MAX)
 			stopped = fn(&name, deleted[i]->file.ino, arg);

@@ -4,8 +4,8 @@
  *
  *   uses.c      what a snapshot says of a file, or of a file and a process
  *   orphans.c   .orphans
- *   by_pid.c    .by-pid: processes, and names in them
- *   deleted.c   what has lost its name there
+ *   deleted.c   objects in .by-pid that have lost their name
+ *   by_pid.c    .by-pid
  *   views.c     the views, made of those of .by-id and .by-name
  */
 #ifndef SHMFS_USERS_VIEWS_INTERNAL_H
@@ -27,57 +27,34 @@ static inline const struct user_view *user_view(const struct shmfs_view *view)
 	return view->context;
 }
 
-/* A snapshot to the end of the block. */
-struct user_snapshot {
-	struct shmfs_users *users;
-	const struct shmfs_users_snapshot *of;
+/* What one process uses, as one view shows it. */
+struct process_uses {
+	const struct user_view *view;
+	const struct shmfs_users_snapshot *snapshot;
+	pid_t pid;
+	const struct shmfs_caller *caller; /* whoever asks */
 };
-#define USER_SNAPSHOT __attribute__((cleanup(user_snapshot_put))) struct user_snapshot
-
-static inline void user_snapshot_put(const struct user_snapshot *snapshot)
-{
-	if (snapshot->of)
-		shmfs_users_put(snapshot->users, snapshot->of);
-}
-
-static inline int user_snapshot_get(struct shmfs_users *users, struct user_snapshot *snapshot)
-{
-	snapshot->users = users;
-	return shmfs_users_get(users, &snapshot->of);
-}
 
 /* --- uses.c --- */
 
 /* Is it seen that a process uses the memory of that identity?  `pid` 0: any process. */
 bool uses_include(const struct user_view *, const struct shmfs_users_snapshot *, uint64_t identity,
 		  pid_t pid);
-/* Create nothing: -EPERM. */
-int uses_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
-		const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
-		struct stat *);
+/* Look up a name in .by-id or .by-name.  -ENOENT if it leads to another identity than this. */
+int uses_look_up(const struct process_uses *, const struct shmfs_name *, uint64_t identity,
+		 struct shmfs_object **, struct stat *);
 
 /* --- orphans.c --- */
 
-int orphans_lookup(const struct shmfs_view *, const struct shmfs_name *,
-		   const struct shmfs_caller *, struct shmfs_object **, struct stat *);
-int orphans_list(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
-		 const struct shmfs_caller *, shmfs_list_fn *, void *arg);
-int orphans_remove(const struct shmfs_view *, const struct shmfs_name *,
-		   const struct shmfs_caller *);
+void orphans_init(struct shmfs_backend_ops *);
 
 /* --- by_pid.c --- */
 
+void by_pid_init(struct shmfs_backend_ops *);
 /* Slots of struct shmfs_numbers; the context is the struct shmfs_users. */
 int by_pid_find(void *context, uint32_t pid, const struct shmfs_caller *);
 int by_pid_list_processes(void *context, const struct shmfs_caller *, int (*fn)(uint32_t, void *),
 			  void *arg);
-
-int by_pid_lookup(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *,
-		  struct shmfs_object **, struct stat *);
-int by_pid_list(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
-		const struct shmfs_caller *, shmfs_list_fn *, void *arg);
-int by_pid_remove(const struct shmfs_view *, const struct shmfs_name *,
-		  const struct shmfs_caller *);
 
 /* --- deleted.c --- */
 
@@ -86,14 +63,12 @@ int by_pid_remove(const struct shmfs_view *, const struct shmfs_name *,
 /* The text without the mark; false: it has none, or is too long for a name. */
 bool deleted_strip(const char *text, char bare[static NAME_MAX + 1]);
 /*
- * List the objects that a process uses and that are not in `named`, which has a
- * flag for each of the process's uses.
+ * List the objects that the process uses and that are not in `named`, which has
+ * a flag for each use of the snapshot.
  */
-int deleted_list(const struct user_view *, const struct shmfs_users_snapshot *, pid_t,
-		 const bool *named, shmfs_list_fn *, void *arg);
+int deleted_list(const struct process_uses *, const bool *named, shmfs_list_fn *, void *arg);
 /* The object of that name without its mark.  The caller reaches it through the process. */
-int deleted_lookup(const struct user_view *, const struct shmfs_users_snapshot *, pid_t,
-		   const char *bare, const struct shmfs_caller *, struct shmfs_object **,
+int deleted_lookup(const struct process_uses *, const char *bare, struct shmfs_object **,
 		   struct stat *);
 
 #endif

@@ -15,27 +15,20 @@
  * A name leads to what its listing showed, so that a walk to each does not ask
  * the kernel again.  Removing does.
  */
-int orphans_lookup(const struct shmfs_view *base, const struct shmfs_name *name,
+static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
 		   const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
 	const struct user_view *view = user_view(base);
 	const struct shmfs_view *files = view->files;
-	USER_SNAPSHOT snapshot = { 0 };
-	struct shmfs_object *object;
-	struct stat now;
-	int err = user_snapshot_get(view->users, &snapshot);
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	int err = shmfs_users_get(view->users, &snapshot);
 
 	if (!err)
-		err = files->ops->lookup(files, name, caller, &object, &now);
-	if (err)
+		err = files->ops->lookup(files, name, caller, out, st);
+	if (err || !uses_include(view, snapshot, (*out)->identity, 0))
 		return err;
-	if (uses_include(view, snapshot.of, object->identity, 0)) {
-		shmfs_object_put(object);
-		return -ENOENT;
-	}
-	*out = object;
-	*st = now;
-	return 0;
+	shmfs_object_put(*out);
+	return -ENOENT;
 }
 
 struct lister {
@@ -58,26 +51,30 @@ static int list_orphan(const struct shmfs_name *name, uint64_t identity, void *a
 	return lister->fn(name, identity, lister->arg);
 }
 
-int orphans_list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
-		 const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
+static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
+		const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
 	const struct user_view *view = user_view(base);
-	const struct shmfs_view *files = view->files;
-	USER_SNAPSHOT snapshot = { 0 };
-	struct lister lister = { .view = view, .fn = fn, .arg = arg };
-	int err = user_snapshot_get(view->users, &snapshot);
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	int err = shmfs_users_get(view->users, &snapshot);
+	struct lister lister = { view, snapshot, fn, arg };
 
-	if (err)
-		return err;
-	lister.snapshot = snapshot.of;
-	return files->ops->list(files, space, dir, caller, list_orphan, &lister);
+	return err ? err :
+		     view->files->ops->list(view->files, space, dir, caller, list_orphan, &lister);
 }
 
 /* The snapshot is of a while ago: the kernel is asked about this one once more. */
-int orphans_remove(const struct shmfs_view *base, const struct shmfs_name *name,
-		   const struct shmfs_caller *caller)
+static int remove_orphan(const struct shmfs_view *base, const struct shmfs_name *name,
+			 const struct shmfs_caller *caller)
 {
 	const struct shmfs_view *files = user_view(base)->files;
 
 	return files->ops->remove_unused(files, name, caller);
+}
+
+void orphans_init(struct shmfs_backend_ops *ops)
+{
+	ops->lookup = look_up;
+	ops->list = list;
+	ops->remove = remove_orphan;
 }

@@ -22,8 +22,7 @@ static bool is_used(const struct shmfs_users_snapshot *snapshot, dev_t dev, ino_
 bool uses_include(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
 		  uint64_t identity, pid_t pid)
 {
-	bool is_segment = view->dev == SHMFS_SEGMENTS;
-	uint64_t id = is_segment ? (uint32_t)identity : identity;
+	uint64_t id = view->dev == SHMFS_SEGMENTS ? (uint32_t)identity : identity;
 	ino_t usual = id & (SHMFS_INO_VARIANT / 2 - 1);
 	ino_t given = SHMFS_FILE_NUMBER(shmfs_identity_ino(view->files->backend, id, 0));
 
@@ -32,11 +31,14 @@ bool uses_include(const struct user_view *view, const struct shmfs_users_snapsho
 	       (given != usual && is_used(snapshot, view->file_dev, given, pid));
 }
 
-int uses_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
-		mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **object,
-		struct shmfs_handle **handle, struct stat *st)
+int uses_look_up(const struct process_uses *uses, const struct shmfs_name *name, uint64_t identity,
+		 struct shmfs_object **out, struct stat *st)
 {
-	(void)view, (void)name, (void)flags, (void)mode, (void)caller;
-	(void)object, (void)handle, (void)st;
-	return -EPERM;
+	const struct shmfs_view *files = uses->view->files;
+	int err = files->ops->lookup(files, name, uses->caller, out, st);
+
+	if (err || (*out)->identity == identity)
+		return err;
+	shmfs_object_put(*out);
+	return -ENOENT;
 }

@@ -5,57 +5,59 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static const struct {
+	enum shmfs_view_index view;
+	enum shmfs_view_index files;
+	bool segments;
+	void (*init)(struct shmfs_backend_ops *);
+} rows[] = {
+	{ SHMFS_VIEW_SYSV_ORPHANS, SHMFS_VIEW_BY_ID, true, orphans_init },
+	{ SHMFS_VIEW_POSIX_ORPHANS, SHMFS_VIEW_POSIX, false, orphans_init },
+	{ SHMFS_VIEW_SYSV_BY_PID, SHMFS_VIEW_BY_ID, true, by_pid_init },
+	{ SHMFS_VIEW_POSIX_BY_PID, SHMFS_VIEW_POSIX, false, by_pid_init },
+};
+#define ROWS (sizeof(rows) / sizeof(*rows))
+
 struct shmfs_user_views {
-	struct user_view orphans[2]; /* of segments, of objects */
-	struct user_view by_pid[2];
+	struct user_view views[ROWS];
 };
 
-static void init(struct user_view *view, struct shmfs_view *out, const struct shmfs_view *files,
-		 struct shmfs_users *users, bool segments)
+static int create_nothing(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
+			  mode_t mode, const struct shmfs_caller *caller,
+			  struct shmfs_object **object, struct shmfs_handle **handle,
+			  struct stat *st)
 {
-	*view = (struct user_view){
-		.ops = *files->ops,
-		.users = users,
-		.files = files,
-		.dev = segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS,
-		.file_dev = segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES,
-	};
-	view->ops.create = uses_create;
-	*out = (struct shmfs_view){
-		.ops = &view->ops, .backend = files->backend, .context = view, .files = files
-	};
-}
-
-static void make_orphans(struct user_view *view)
-{
-	view->ops.lookup = orphans_lookup;
-	view->ops.list = orphans_list;
-	view->ops.remove = orphans_remove;
-}
-
-static void make_by_pid(struct user_view *view)
-{
-	view->ops.lookup = by_pid_lookup;
-	view->ops.list = by_pid_list;
-	view->ops.remove = by_pid_remove;
+	(void)view, (void)name, (void)flags, (void)mode, (void)caller;
+	(void)object, (void)handle, (void)st;
+	return -EPERM;
 }
 
 int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
 			 struct shmfs_user_views **out)
 {
-	const struct shmfs_view *by_id = &tree->views[SHMFS_VIEW_BY_ID];
-	const struct shmfs_view *by_name = &tree->views[SHMFS_VIEW_POSIX];
 	struct shmfs_user_views *views = calloc(1, sizeof(*views));
 
 	if (!views)
 		return -ENOMEM;
-	init(&views->orphans[0], &tree->views[SHMFS_VIEW_SYSV_ORPHANS], by_id, users, true);
-	init(&views->orphans[1], &tree->views[SHMFS_VIEW_POSIX_ORPHANS], by_name, users, false);
-	init(&views->by_pid[0], &tree->views[SHMFS_VIEW_SYSV_BY_PID], by_id, users, true);
-	init(&views->by_pid[1], &tree->views[SHMFS_VIEW_POSIX_BY_PID], by_name, users, false);
-	for (int i = 0; i < 2; i++) {
-		make_orphans(&views->orphans[i]);
-		make_by_pid(&views->by_pid[i]);
+	for (size_t i = 0; i < ROWS; i++) {
+		const struct shmfs_view *files = &tree->views[rows[i].files];
+		struct user_view *view = &views->views[i];
+
+		*view = (struct user_view){
+			.ops = *files->ops,
+			.users = users,
+			.files = files,
+			.dev = rows[i].segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS,
+			.file_dev = rows[i].segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES,
+		};
+		view->ops.create = create_nothing;
+		rows[i].init(&view->ops);
+		tree->views[rows[i].view] = (struct shmfs_view){
+			.ops = &view->ops,
+			.backend = files->backend,
+			.context = view,
+			.files = files,
+		};
 	}
 	tree->numbers = (struct shmfs_numbers){ .find = by_pid_find,
 						.list = by_pid_list_processes,

@@ -443,8 +443,8 @@ static void a_snapshot_serves_a_moment(void **state)
 	assert_false(first->complete);
 	assert_int_equal(shmfs_users_get(users, &second), 0);
 	assert_ptr_equal(first, second);
-	shmfs_users_put(users, first);
-	shmfs_users_put(users, second);
+	shmfs_users_put(&first);
+	shmfs_users_put(&second);
 	shmfs_users_free(users);
 }
 
