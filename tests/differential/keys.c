@@ -229,12 +229,13 @@ static void enter(struct keys *keys, const struct step *step, struct slot *slot,
 	bool may_bind = keys->engine == PASSTHROUGH && !is_maker && !(step->flags & O_TRUNC) &&
 			access != O_WRONLY && !file->is_growing && file->growers == 0;
 
-	/* An inode that is bound is left to those that have it, but by a descriptor. */
+	/* An inode that is bound is left to those that have it; a descriptor leads nowhere else. */
 	if (!may_bind && is_bound(keys, number, inode)) {
+		file->inode++;
 		if (from)
 			may_bind = true;
 		else
-			inode = ++file->inode;
+			inode = file->inode;
 	}
 	*slot = (struct slot){
 		.file = number,
