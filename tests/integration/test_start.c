@@ -82,6 +82,31 @@ static void a_signal_that_is_needed_may_be_blocked(void **state)
 	}
 }
 
+static void expect_greeting(const char *options, const char *word)
+{
+	char output[512];
+	assert_int_equal(shell(output, sizeof(output),
+			       "script -qec '" BIN "/shmfs %s " MNT "' /dev/null", options),
+			 0);
+	if (!is_one_line_with(output, word))
+		fail_msg("\"%s\" is not one line with \"%s\"", output, word);
+	must(umount2(MNT, MNT_DETACH));
+}
+
+static void a_person_at_a_terminal_is_told_the_engine(void **state)
+{
+	(void)state;
+	char engine[64] = "", output[512];
+	start("", "");
+	must(getxattr(MNT, "user.shmfs.engine", engine, sizeof(engine) - 1));
+	must(umount2(MNT, MNT_DETACH));
+	expect_greeting("", strcmp(engine, "passthrough") == 0 ? MNT ": kernel passthrough" :
+								 "served by the daemon: ");
+	expect_greeting("-o nopassthrough", "served by the daemon: nopassthrough was asked for");
+	assert_int_equal(shell(output, sizeof(output), BIN "/shmfs " MNT " 2>&1"), 0);
+	assert_string_equal(output, "");
+}
+
 #define started(test) cmocka_unit_test_setup_teardown(test, fixture_begin, end)
 
 /* A /dev of which the test may change what it likes: a few devices are enough. */
@@ -154,6 +179,7 @@ int main(void)
 		started(standard_descriptors_may_be_closed),
 		started(the_end_of_children_may_be_ignored),
 		started(a_signal_that_is_needed_may_be_blocked),
+		started(a_person_at_a_terminal_is_told_the_engine),
 		cmocka_unit_test_setup_teardown(syslog_is_reached_from_behind_the_filter,
 						fixture_begin, leave_own_dev),
 	};
