@@ -79,7 +79,7 @@ static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int s
 	if (!err)
 		err = shmfs_loop_run(fs->session, signal_fd, options->single_thread);
 	if (err)
-		shmfs_log(LOG_ERR, "serving requests: %s", strerror(-err));
+		shmfs_log(LOG_ERR, "serving requests: %s; mount again", strerror(-err));
 	return err;
 }
 

@@ -57,7 +57,8 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 
 	if (parse_id(id_text, &id) != 0) {
 		fprintf(stderr,
-			"shmfs-key: ID '%s' is neither one character nor a number of 32 bits\n",
+			"shmfs-key: ID '%s' is neither one character nor a number of 32 bits; "
+			"give one such as A or 65\n",
 			id_text);
 		return -EINVAL;
 	}
@@ -65,11 +66,14 @@ static int find_key(const char *path, const char *id_text, key_t *key)
 	errno = 0;
 	*key = ftok(path, id);
 	if (*key == -1 && errno) {
-		fprintf(stderr, "shmfs-key: '%s': %s\n", path, strerror(errno));
+		fprintf(stderr, "shmfs-key: '%s': %s; give the path that the program gives\n", path,
+			strerror(errno));
 		return -EINVAL;
 	}
 	if (*key == IPC_PRIVATE) {
-		fprintf(stderr, "shmfs-key: %s with ID %s gives 0, IPC_PRIVATE, which is no key\n",
+		fprintf(stderr,
+			"shmfs-key: %s with ID %s gives 0, IPC_PRIVATE, which is no key; "
+			"give another ID\n",
 			path, id_text);
 		return -EINVAL;
 	}

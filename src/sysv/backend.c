@@ -330,7 +330,8 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->rmid_forced = open_rmid_forced(be);
 	if (sysv_detaching_removes(be))
 		shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has "
-				       "attached are shown, but neither opened nor made");
+				       "attached are shown, but neither opened nor made; to change "
+				       "that: sysctl kernel.shm_rmid_forced=0");
 	err = shmfs_object_table_init(&be->base.objects);
 	if (!err) {
 		err = sysv_usage_init(&be->usage, config->proc_dir);

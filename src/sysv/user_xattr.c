@@ -66,7 +66,8 @@ static int check_dir(struct sysv_user_xattrs *store)
 	before = atomic_exchange(&store->dir_ino, st.st_ino);
 	if (before && before != st.st_ino)
 		shmfs_log(LOG_WARNING,
-			  "%s was removed: the user.* attributes of segments in it are lost",
+			  "%s was removed: the user.* attributes of segments in it are lost; "
+			  "set them again with setfattr",
 			  store->dir);
 	if (failed)
 		return -ENODATA;

@@ -384,23 +384,29 @@ void sysv_replacement_report(struct replacement *r)
 	char *map;
 
 	if (r->xattr_err)
-		shmfs_log(LOG_ERR, "the user.* attributes of key 0x%08x are lost: %s", key,
-			  strerror(-r->xattr_err));
+		shmfs_log(LOG_ERR,
+			  "the user.* attributes of key 0x%08x are lost: %s; "
+			  "set them again with setfattr",
+			  key, strerror(-r->xattr_err));
 	if (r->lock_err)
-		shmfs_log(LOG_WARNING, "key 0x%08x is no longer locked in memory: %s", key,
-			  strerror(-r->lock_err));
+		shmfs_log(LOG_WARNING,
+			  "key 0x%08x is no longer locked in memory: %s; "
+			  "try: setfattr -n user.shm.locked -v 1 %u",
+			  key, strerror(-r->lock_err), key);
 	if (r->phase == REPLACE_RESCUED)
 		shmfs_log(LOG_ERR,
 			  "key 0x%08x was taken while its segment was resized; its content is "
-			  "kept under shmid %d",
-			  key, r->reserve.rescue->id);
+			  "kept under shmid %d; copy it from .by-id/%d",
+			  key, r->reserve.rescue->id, r->reserve.rescue->id);
 	if ((r->phase != REPLACE_REMOVED && r->phase != REPLACE_TORN) || r->err == -EIDRM)
 		return;
 	/* The old segment is kept as long as the daemon lives. */
 	if (sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map) != 0)
 		sysv_segment_get(r->old);
 	if (r->phase == REPLACE_TORN)
-		shmfs_log(LOG_CRIT, "memory ran out: the first bytes of shmid %d are in shmid %d",
+		shmfs_log(LOG_CRIT,
+			  "memory ran out: the first bytes of shmid %d are in shmid %d; "
+			  "copy both from .by-id",
 			  r->old->id, r->filling->id);
 	shmfs_log(LOG_CRIT,
 		  "key 0x%08x was lost while its segment was resized, and no other could be made; "
