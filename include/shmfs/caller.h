@@ -2,11 +2,10 @@
 /*
  * Acting with the credentials of the process that made a request.
  *
- * The kernel checks System V IPC and /dev/shm by the credentials of the thread
- * that makes the call.  A thread of the daemon therefore assumes the caller's
- * credentials for each call that creates, removes or changes something.  On
- * Linux credentials belong to a thread.  libc's setuid family changes those of
- * all threads (nptl(7)), so this module makes the system calls itself.
+ * The kernel checks System V IPC and /dev/shm by the credentials of the calling thread.  So a
+ * thread of the daemon assumes the caller's credentials for each call that creates, removes or
+ * changes something.  This module makes the system calls itself, because libc's setuid family
+ * changes the credentials of all threads (nptl(7)).
  */
 #ifndef SHMFS_CALLER_H
 #define SHMFS_CALLER_H
@@ -21,10 +20,10 @@ struct shmfs_caller {
 	pid_t pid; /* the thread that made the request; 0: its PID namespace is not ours */
 	mode_t umask;
 	/*
-	 * Gives the supplementary groups, valid until the next call, and returns
-	 * their number or a negative errno.  An error is not an empty list: members
-	 * of a group may have fewer rights than others.  It reads /proc, so it is
-	 * called only when the groups matter.  NULL: there are none.
+	 * Set *list to the supplementary groups, valid until the next call, and return their number
+	 * or a negative errno.  It reads /proc, so call it only where the groups matter.  An error
+	 * is not an empty list: members of a group may have fewer rights than others.  NULL: there
+	 * are none.
 	 */
 	int (*groups)(const struct shmfs_caller *, const gid_t **list);
 };
@@ -37,11 +36,9 @@ struct shmfs_rights {
 };
 
 /*
- * May the caller do all of `want`, bits of one class: 4 read, 2 write, 1
- * search?  The rules are those of ipcperms() (ipc/util.c).  With one owner and
- * one group they are those of files without ACL.  uid 0 may do anything.  The
- * groups are read only where the answer depends on them.  If they cannot be
- * read, members and others must both have the right.
+ * May the caller do all of `want`: 4 read, 2 write, 1 search?  The rules are those of ipcperms()
+ * (ipc/util.c); if owner and creator are the same, those of files without ACL.  uid 0 may do
+ * anything.  If the groups cannot be read, members and others must both have the right.
  */
 bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, unsigned want);
 
@@ -49,19 +46,16 @@ bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, 
 bool shmfs_caller_is_self(const struct shmfs_caller *);
 
 /*
- * Give this thread the caller's effective uid, gid and groups.  An effective
- * uid other than 0 has no capabilities (capabilities(7)).  The real and saved
- * uid stay, so that shmfs_caller_drop() can return.  A daemon that is not root
- * serves one user: there this does nothing.
+ * Give this thread the caller's effective uid, gid and groups, and so no capabilities unless the
+ * uid is 0 (capabilities(7)).  Does nothing in a daemon that is not root.
  *
  * Returns 0, or a negative errno with nothing changed.
  */
 int shmfs_caller_assume(const struct shmfs_caller *);
 
 /*
- * Give this thread the caller's umask as well, until shmfs_caller_drop().  The
- * kernel applies it where the directory has no default ACL (umask(2)).
- * Returns 0 or a negative errno.
+ * Give this thread the caller's umask as well, until shmfs_caller_drop().  The kernel ignores it in
+ * a directory with a default ACL (umask(2)).  Returns 0 or a negative errno.
  */
 int shmfs_caller_mask(const struct shmfs_caller *);
 

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a block releases when it is left, on whichever path.
+ * Release descriptors, memory, locks and credentials at the end of a block.  errno is kept.
  *
  *	SHMFS_AUTO_FD int fd = open(...);
  *	SHMFS_AUTO_FREE char *text = strdup(...);
  *	SHMFS_LOCKED(&object->lock);
  *	SHMFS_AS_CALLER(err, caller);
- *
- * A descriptor or memory that is to outlive the block is stolen from its
- * variable.  All of them leave errno alone.
+ *	return shmfs_steal_fd(&fd);    the descriptor outlives the block
  */
 #ifndef SHMFS_CLEANUP_H
 #define SHMFS_CLEANUP_H
@@ -31,10 +29,7 @@
 #define SHMFS_LOCKED__(mutex, line) \
 	__attribute__((cleanup(shmfs_cleanup_mutex), unused)) \
 	pthread_mutex_t *const locked_##line = shmfs_lock(mutex)
-/*
- * Declares `err`, the result of shmfs_caller_assume().  The thread has the
- * caller's credentials to the end of the block, or its own if `err` is not 0.
- */
+/* Declares `err`, the result of shmfs_caller_assume(), and drops the credentials if it is 0. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a declaration takes none */
 #define SHMFS_AS_CALLER(err, caller) \
 	__attribute__((cleanup(shmfs_cleanup_caller))) const int err = shmfs_caller_assume(caller)
@@ -57,7 +52,7 @@ static inline int shmfs_steal_fd(int *fd)
 	return stolen;
 }
 
-/* `variable` is the address of a pointer of whatever type. */
+/* `variable` is the address of a pointer of any type. */
 static inline void shmfs_cleanup_free(void *variable)
 {
 	int saved = errno;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* The time that only goes forward. */
 #ifndef SHMFS_CLOCK_H
 #define SHMFS_CLOCK_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Moving bytes between a extent (backend.h) and a buffer. */
+/* Moving bytes between an extent (backend.h) and a buffer. */
 #ifndef SHMFS_EXTENT_H
 #define SHMFS_EXTENT_H
 
@@ -7,13 +7,10 @@
 
 #include "shmfs/backend.h"
 
-/*
- * Store extent->len bytes where the extent is.  Returns how many were, which can
- * be fewer, or a negative errno: -ENOMEM for memory that is not there.
- */
+/* Returns how many of extent->len bytes were stored, or a negative errno: -ENOMEM, no memory. */
 ssize_t shmfs_extent_store(const struct shmfs_extent *, const char *from);
 
-/* Load them from there, likewise; fewer at the end of a file. */
+/* Returns how many bytes were loaded, fewer at the end of a file, or a negative errno. */
 ssize_t shmfs_extent_load(const struct shmfs_extent *, char *to);
 
 #endif

@@ -5,13 +5,13 @@
 
 #include <syslog.h>
 
-/* Connect to syslog(3) already.  Messages still go to standard error. */
+/* Connect to syslog(3).  Messages still go to standard error. */
 void shmfs_log_open_syslog(void);
 
 /* Send all further messages to syslog instead of standard error. */
 void shmfs_log_to_syslog(void);
 
-/* One line, without its newline; `priority` is one of syslog(3)'s. */
+/* Log one line, without a newline at its end.  `priority` is LOG_ERR or another of syslog(3). */
 void shmfs_log(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names: which object a file name means.
- *
- * A directory entry is either a System V key in one of its spellings, the
- * shmid of a segment, or the name of a POSIX object.  This module decides
- * field, from the text alone: pure functions, no system calls.
+ * Names: which object a file name means.  Pure functions of the text, without system calls.
  */
 #ifndef SHMFS_NAME_H
 #define SHMFS_NAME_H
@@ -21,13 +17,13 @@ enum shmfs_space {
 	SHMFS_SPACE_POSIX, /* name of a POSIX object, without the slash */
 };
 
-/* A name, decoded.  `text` is borrowed from the caller of the parser. */
+/* A decoded name. */
 struct shmfs_name {
 	enum shmfs_space space;
 	uint32_t number;  /* the key or the shmid; 0 in SHMFS_SPACE_POSIX */
-	uint32_t dir;	  /* number of the directory that it is in, such as a PID; mostly 0 */
+	uint32_t dir;	  /* number of its directory (tree.h), such as a PID; mostly 0 */
 	bool deleted;	  /* in a listing: a segment that is marked for destruction */
-	const char *text; /* the name as it was spelled */
+	const char *text; /* borrowed; the name as it was spelled */
 };
 
 /* How the listing spells keys (`-o keys=`). */
@@ -36,44 +32,31 @@ enum shmfs_key_format {
 	SHMFS_KEYS_HEX, /* 0x00000c4c, as ipcs(1) prints it */
 };
 
-/* Room for a number of a name, with its NUL: both spellings of the largest key. */
+/* Room for a key in either format, with its NUL. */
 #define SHMFS_NUMBER_MAX sizeof("4294967295")
 
 /*
- * Decode a name of the root directory.
+ * Decode a name of the root directory that is not the name of a directory.
  *
- * A key is a decimal 1..4294967295 without leading zeros, a negative decimal
- * down to -2147483648 without leading zeros, or "0x" and 1 to 8 hex digits of
- * either case; key_t is a signed 32-bit number that ipcs(1) prints unsigned,
- * so -1 and 4294967295 are one key.  Every other name is a POSIX one.
+ * A key is a decimal 1..4294967295, a negative decimal down to -2147483648, both without leading
+ * zeros, or "0x" and 1 to 8 hex digits of either case.  -1 and 4294967295 are one key: key_t is
+ * signed, and ipcs(1) prints it unsigned.  Every other name is that of a POSIX object.
  *
- * Where more than one error applies, the first of -ENOENT, -ENAMETOOLONG,
- * -EPERM, -EINVAL is given.  The directories .by-id and .by-name are no names
- * of objects: the caller looks for them first.
- *
- * Returns 0 and fills *out, or
- *   -EINVAL        the name spells key 0, which is IPC_PRIVATE and no key
- *                  ("0", "0x0" .. "0x00000000"; "-0" and "00" are POSIX names)
- *   -EPERM         no shared-memory object can have it: "sem.*" are the
- *                  files of sem_open(3)
- *   -ENAMETOOLONG  longer than NAME_MAX
+ * Returns 0 and *out, or the first of these that applies:
  *   -ENOENT        empty, ".", "..", or with a '/' in it
+ *   -ENAMETOOLONG  longer than NAME_MAX
+ *   -EPERM         "sem.*" are the files of sem_open(3)
+ *   -EINVAL        key 0, IPC_PRIVATE ("0", "0x0" to "0x00000000"; "-0" and "00" are POSIX names)
  */
 int shmfs_name_parse_root(const char *text, struct shmfs_name *out);
 
-/*
- * Decode a name under .by-name, where every text is a POSIX name, also one
- * that reads as a key.  Errors as above, but for -EINVAL.
- */
+/* Decode a POSIX name, which may read as a key.  Errors as above, without -EINVAL. */
 int shmfs_name_parse_posix(const char *text, struct shmfs_name *out);
 
-/*
- * Decode a name under .by-id: a shmid, decimal 0..2147483647 without leading
- * zeros.  Returns 0, or -ENOENT for everything else.
- */
+/* Decode a shmid: a decimal 0..2147483647 without leading zeros.  Returns 0 or -ENOENT. */
 int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out);
 
-/* Write the listing's spelling of a name. */
+/* Write a name as a listing spells it. */
 void shmfs_name_format(const struct shmfs_name *, enum shmfs_key_format, char buf[NAME_MAX + 1]);
 
 #endif

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Numbers of the system calls that change the ids of one thread.  libc's
- * functions of these names change those of all threads.
- */
+/* Numbers of the system calls that change the ids of one thread: see caller.h. */
 #ifndef SHMFS_RAW_SETID_H
 #define SHMFS_RAW_SETID_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The sanitizers that this build has, for code that differs under one. */
+/* Which sanitizers this build has. */
 #ifndef SHMFS_SANITIZER_H
 #define SHMFS_SANITIZER_H
 

@@ -2,9 +2,8 @@
 /*
  * Copies that survive SIGBUS.
  *
- * A mapped page can be missing when it is touched: the file was made shorter,
- * or no huge page or memory is left.  The kernel then sends SIGBUS, which ends
- * a process.  These functions return an error instead.
+ * The kernel sends SIGBUS when a mapped page is touched that cannot be had: the file was made
+ * shorter, or no memory or huge page is left.  These functions return an error instead.
  */
 #ifndef SHMFS_SIGBUS_H
 #define SHMFS_SIGBUS_H
@@ -12,18 +11,15 @@
 #include <stddef.h>
 
 /*
- * Handle SIGBUS for the whole process.  A SIGBUS outside of the functions below
- * ends the process, as without a handler.  Returns 0 or a negative errno.
+ * Handle SIGBUS for the whole process.  Outside of the functions below it still ends the process.
+ * Returns 0 or a negative errno.
  */
 int shmfs_sigbus_install(void);
 
-/*
- * memcpy(3).  Returns 0, or -EFAULT when a page of either side is missing.  An
- * unknown part has been copied then.
- */
+/* memcpy(3).  Returns 0, or -EFAULT after an unknown part if a page of either side is missing. */
 int shmfs_copy_nofault(void *to, const void *from, size_t len);
 
-/* The same, for a mapping as destination: many pages are populated in one call first. */
+/* The same for a mapping as destination: it populates many pages in one call first. */
 int shmfs_store_nofault(void *to, const void *from, size_t len);
 
 /* memset(3) with zero.  Returns 0 or -EFAULT. */

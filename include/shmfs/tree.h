@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tree: directories over the backends, one table of rows (tree.c).
+ * The tree: directories over the backends, one table of rows (core/tree.c).
  *
  *   root       keys, and the POSIX names that do not read as keys
  *   .by-id     every segment by its shmid
@@ -11,12 +11,10 @@
  *   .by-pid/PID/sysv, .by-pid/PID/posix
  *              what a process uses, by shmid and by name
  *
- * Those with a dot are found by path and not listed.  A row says where its
- * directory is, whether it is listed there, how the name of a file in it is
- * read, and which view shows the names of each space.  Directories can be in
- * directories, and one row can stand for many that have a number for a name,
- * such as one for each process.  Nothing is made or counted for a directory:
- * row and number say all of it.
+ * A row says where its directory is, whether it is listed there, how a name in it is read, and
+ * which view shows the names of each space.  One row can stand for many directories that have
+ * numbers for names, such as one for each process.  Row and number are all there is of a directory:
+ * nothing is allocated or counted for one.
  */
 #ifndef SHMFS_TREE_H
 #define SHMFS_TREE_H
@@ -27,7 +25,7 @@
 
 #include "shmfs/backend.h"
 
-/* The views that rows show; struct shmfs_tree has them. */
+/* Indexes of struct shmfs_tree.views. */
 enum shmfs_view_index {
 	SHMFS_VIEW_SYSV,
 	SHMFS_VIEW_BY_ID,
@@ -58,9 +56,8 @@ enum shmfs_row {
 };
 
 /*
- * A directory: its row, and its number where the row has many, else 0.  Odd, so
- * that no address is one, and below 2^28 for numbers below 2^22 (the most that
- * a PID can be, PID_MAX_LIMIT).  It is the directory's st_ino.
+ * A directory, and its st_ino: its row, and its number in a row of many, else 0.  Odd, as no address
+ * is.  Below 2^28, as numbers are below 2^22, which is PID_MAX_LIMIT.
  */
 typedef uint32_t shmfs_dir;
 #define SHMFS_DIR(row, number) ((shmfs_dir)(number) << 6 | (shmfs_dir)(row) << 1 | 1)
@@ -70,11 +67,11 @@ typedef uint32_t shmfs_dir;
 #define SHMFS_DIR_BY_NAME SHMFS_DIR(SHMFS_ROW_BY_NAME, 0)
 #define SHMFS_DIR_TEXT SHMFS_DIR(SHMFS_ROW_TEXT, 0)
 
-/* Which directories there are in a row that has many. */
+/* The directories of a row that has many. */
 struct shmfs_numbers {
-	/* 0, or -ENOENT, or another error */
+	/* 0, -ENOENT, or another error */
 	int (*find)(void *context, uint32_t number, const struct shmfs_caller *);
-	/* Call `fn` for each; stops with what it returns. */
+	/* Call `fn` for each until it returns another value than 0, which is returned. */
 	int (*list)(void *context, const struct shmfs_caller *, int (*fn)(uint32_t number, void *),
 		    void *arg);
 	void *context; /* borrowed */
@@ -89,8 +86,8 @@ struct shmfs_tree {
 };
 
 /*
- * The directory of that name in another, with the number of that if it has none
- * of its own.  Returns 0 and *out, or -ENOENT.
+ * Find the directory `text` in `dir`.  Unless it has a number of its own, it has that of `dir`.
+ * Returns 0 and *out, or -ENOENT.
  */
 int shmfs_tree_subdir(const struct shmfs_tree *, shmfs_dir dir, const char *text,
 		      const struct shmfs_caller *, shmfs_dir *out);
@@ -98,19 +95,18 @@ int shmfs_tree_subdir(const struct shmfs_tree *, shmfs_dir dir, const char *text
 shmfs_dir shmfs_tree_parent(shmfs_dir);
 
 /*
- * Which view has the name `text` of directory `dir`, and as what?  Fills *view
- * and *name and returns 0, or an error of the parsers in name.h; -ENOENT where
- * no file can have that name.
+ * Decode the name `text` of a file in `dir`, and find the view that has it.  Returns 0, *view and
+ * *name, an error of the parsers in name.h, or -ENOENT if no file can have that name.
  */
 int shmfs_tree_resolve(const struct shmfs_tree *, shmfs_dir dir, const char *text,
 		       const struct shmfs_view **view, struct shmfs_name *name);
-/* The views of a directory, by 0, 1 ...; NULL: there are no more. */
+/* View number `i` of a directory, from 0.  NULL: there are no more. */
 const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *, shmfs_dir dir, unsigned i);
 
 /* Attributes of a directory.  Returns 0 or a negative errno. */
 int shmfs_tree_getattr(const struct shmfs_tree *, shmfs_dir dir, struct stat *);
 
-/* df(1): each backend of the root tells what it knows.  Returns 0 or a negative errno. */
+/* Ask each backend of the root.  Returns 0 or a negative errno. */
 int shmfs_tree_statfs(const struct shmfs_tree *, struct statvfs *);
 
 /* A directory as it was at one moment. */
@@ -118,7 +114,7 @@ struct shmfs_listing {
 	struct shmfs_entry *entries; /* owned */
 	size_t count;
 	size_t capacity;
-	char *names; /* owned; the entries' names, each with its NUL */
+	char *names; /* owned; the entries' names with their NULs */
 	size_t names_used;
 	size_t names_capacity;
 };
@@ -126,14 +122,13 @@ struct shmfs_listing {
 struct shmfs_entry {
 	ino_t ino;
 	size_t name;   /* offset in `names` */
-	uint32_t hash; /* for whoever sorts the entries */
+	uint32_t hash; /* for fuse/dir.c */
 	bool is_dir;
 };
 
 /*
- * Read a directory into *listing, which is zeroed or was filled before.
- * Costs one pass over the kernel's table and /dev/shm.  Returns 0 or a
- * negative errno, with the listing empty.
+ * Read a directory into *listing, which is zeroed or was filled before, in one pass over the
+ * kernel's table and /dev/shm.  Returns 0, or a negative errno with the listing empty.
  */
 int shmfs_tree_list(const struct shmfs_tree *, shmfs_dir dir, const struct shmfs_caller *,
 		    struct shmfs_listing *listing);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Views by use: .orphans, what nobody uses, and .by-pid, what each process uses.
- *
- * Both show the files of .by-id and .by-name under other names, or fewer of
- * them.  The kernel is asked by one snapshot for all (users.h).
+ * .orphans, the files that no process uses, and .by-pid, the files that each process uses.  Both
+ * show files of .by-id and .by-name, by one snapshot (users.h).
  */
 #ifndef SHMFS_USER_VIEWS_H
 #define SHMFS_USER_VIEWS_H
@@ -15,9 +13,9 @@
 struct shmfs_user_views;
 
 /*
- * Fill in the views of `tree` that go by use, and its numbers.  Its views of
- * .by-id and .by-name are there already.  `users` and the tree are borrowed.
- * Returns 0 and *out (free with shmfs_user_views_free()), or -ENOMEM.
+ * Fill in the views of .orphans and .by-pid in `tree`, and its numbers, once its views of .by-id and
+ * .by-name are set.  `tree` and `users` are borrowed.  Returns 0 and *out (free with
+ * shmfs_user_views_free()), or -ENOMEM.
  */
 int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
 			 struct shmfs_user_views **out);

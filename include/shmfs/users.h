@@ -2,9 +2,9 @@
 /*
  * Which process uses which segment or object, and how.
  *
- * The kernel keeps no such list.  /proc has it by process, in what each has
- * mapped and open, so one pass over /proc gives a snapshot for all segments
- * and objects.  A snapshot serves everybody for ten times as long as it took.
+ * The kernel has no such list.  /proc tells what each process has mapped and open, so one pass over
+ * it gives a snapshot of all segments and objects.  A snapshot is used for ten times as long as it
+ * took.
  */
 #ifndef SHMFS_USERS_H
 #define SHMFS_USERS_H
@@ -18,20 +18,19 @@
 #include "shmfs/caller.h"
 #include "shmfs/object.h"
 
-/* A file by what a mapping and a descriptor show of it. */
+/* A file, as mappings and descriptors show it. */
 struct shmfs_file_id {
 	dev_t dev; /* 0: no file */
 	ino_t ino;
 };
 
-/* The device of all segments of our IPC namespace; their inode number is the shmid. */
+/* Stand for the device of all segments of our IPC namespace; `ino` is the shmid. */
 #define SHMFS_SEGMENTS ((dev_t)-1)
-/* The device of all POSIX objects; their inode number is that of the file. */
+/* The device of all POSIX objects. */
 #define SHMFS_OBJECTS ((dev_t)-2)
 /*
- * The devices of all files of mounts of shmfs that show the same memory, ours
- * and others.  Their inode number is that of the file without what tells
- * backend and variant (object.h, inode numbers).
+ * The devices of all mounts of shmfs that show the same memory, ours included; `ino` is the number
+ * of the object (object.h).
  */
 #define SHMFS_SEGMENT_FILES ((dev_t)-3)
 #define SHMFS_OBJECT_FILES ((dev_t)-4)
@@ -46,7 +45,7 @@ enum shmfs_use_kind {
 /* What one process does with one file. */
 struct shmfs_use {
 	struct shmfs_file_id file;
-	uint64_t begin, end; /* the first mapping, or `end` 0: descriptor `begin` */
+	uint64_t begin, end; /* addresses of the first mapping; `end` 0: descriptor `begin` */
 	pid_t pid;
 	uint32_t name;	/* offset in the names of the snapshot; see shmfs_use_name() */
 	unsigned count; /* mappings or descriptors */
@@ -69,15 +68,14 @@ struct shmfs_users_snapshot {
 	const char *names;
 	const char *proc_dir;
 	struct timespec taken_at; /* CLOCK_REALTIME; the snapshot was begun no earlier */
-	/* Every process on the host was seen, and all of it. */
-	bool complete;
+	bool complete;		  /* all mappings and descriptors of all processes were read */
 };
 
 struct shmfs_users_config {
 	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
-	dev_t objects;		 /* of the directory of the POSIX objects */
+	dev_t objects;		 /* st_dev of the directory of the POSIX objects */
 	unsigned segment_number; /* struct shmfs_backend.number of segments */
-	unsigned object_number;	 /* and of objects */
+	unsigned object_number;	 /* the same of POSIX objects */
 };
 
 struct shmfs_users;
@@ -85,40 +83,39 @@ struct shmfs_users;
 /* Returns 0 and *out (free with shmfs_users_free()), -ENOMEM, -EMFILE or -ENFILE. */
 int shmfs_users_new(const struct shmfs_users_config *, struct shmfs_users **out);
 void shmfs_users_free(struct shmfs_users *);
-/* The st_dev of our mount, once it is known. */
+/* Tell the st_dev of our mount. */
 void shmfs_users_set_mount(struct shmfs_users *, dev_t);
 
 /*
- * A snapshot that is no older than ten times what it took.  While another
- * thread takes the next one, a snapshot twice as old will do; only without
- * any does the caller wait.
+ * Get a snapshot no older than ten times what it took, or twice that while another thread takes the
+ * next one.
  *
- * Returns 0, -ENOMEM, -EAGAIN (no process can be made), -EMFILE, -ENFILE, or
- * what opening `proc_dir` failed with.
+ * Returns 0, -ENOMEM, -EAGAIN (no process can be made), -EMFILE, -ENFILE, or the error of opening
+ * `proc_dir`.
  */
 int shmfs_users_get(struct shmfs_users *, const struct shmfs_users_snapshot **out);
-/* Give it back; NULL: there is none. */
+/* Give a snapshot back.  NULL: there is none. */
 void shmfs_users_put(const struct shmfs_users_snapshot *const *);
-/* One that is given back at the end of the block. */
+/* Declares a snapshot that is given back at the end of the block. */
 #define SHMFS_USERS_SNAPSHOT \
 	__attribute__((cleanup(shmfs_users_put))) const struct shmfs_users_snapshot
 
 /* The uses of one file: the first of *count, or NULL. */
 const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *,
 				       const struct shmfs_file_id *, size_t *count);
-/* A process that uses any, or NULL. */
+/* A process that uses any file, or NULL. */
 const struct shmfs_process *shmfs_users_process(const struct shmfs_users_snapshot *, pid_t);
-/* The last part of the path that /proc shows, "" where it was not kept. */
+/* The last part of the path in /proc, or "" if it was not kept. */
 static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snapshot,
 					 const struct shmfs_use *use)
 {
 	return snapshot->names + use->name;
 }
-/* A path to the file through the process. */
 #define SHMFS_USE_PATH 128
+/* Write a path below /proc that opens the file through the process. */
 void shmfs_use_path(const struct shmfs_users_snapshot *, const struct shmfs_use *,
 		    char path[static SHMFS_USE_PATH]);
-/* May this thread, which acts as the caller, look into the process (PTRACE_MODE_READ)? */
+/* May this thread, with the credentials it has, look into the process (PTRACE_MODE_READ)? */
 bool shmfs_users_may_see(const struct shmfs_users_snapshot *, pid_t);
 
 /* --- the values of extended attributes --- */
@@ -135,14 +132,12 @@ struct shmfs_users_query {
 };
 
 /*
- * Write a line to `out` for each process that uses one of the files, by the
- * process's number; SHMFS_USERS_FULL has a line for each kind of use.  shmfs
- * itself is left out, and so is what the caller may not see in /proc.  Control
- * characters in a command become '?'.  What does not fit into the value of an
- * extended attribute (XATTR_SIZE_MAX) is left out at the end of a line, and a
- * line "..." says so.
+ * Write a line to `out` for each process that uses one of the files, in the order of their PIDs;
+ * SHMFS_USERS_FULL has a line for each kind of use.  The daemon itself and processes that the
+ * caller may not look into are left out.  Control characters in a command become '?'.  A list over
+ * XATTR_SIZE_MAX bytes is cut at the end of a line, and a line "..." follows.
  *
- * Returns 0, or an error of shmfs_users_get() or of acting as the caller.
+ * Returns 0, or an error of shmfs_users_get() or shmfs_caller_assume().
  */
 int shmfs_users_write(struct shmfs_users *, const struct shmfs_users_query *,
 		      const struct shmfs_caller *, FILE *out);
