@@ -38,13 +38,17 @@ SUBSTITUTES = {
     r"^getfattr -d$": r"\g<0> /mnt/shm/3148",
     r"^watch -d$": r"\g<0> ls",
     r"^watch .*": r"script -qec 'TERM=xterm timeout 2 \g<0>' /dev/null; [ $? -eq 124 ]",
-    r"^man ": "man -w \"$helpers\"/../src/shmfs.8 # ",
+    r"^man -l src": "man -l \"$helpers/../src\"",
+    r"^man shmfs": "man -w \"$helpers/../src/shmfs.8\"",
 }
 # Carried out by another test, in its own words.
 ELSEWHERE = {
     "systemctl enable --now shmfs@$(systemd-escape --path /mnt/shm)": "tests/package/service.sh",
     "mount-helpers/quickstart": "tests/integration/quickstart.sh",
+    "mount-helpers/quickstart ~/shm": "tests/integration/quickstart.sh",
     "mount-helpers/install-deps --tests --bench": "tests/selftest",
+    "cmake -B build -DBUILD_TESTING=ON": "tests/selftest",
+    "shmfs ~/shm": "needs AppArmor",
     "cmake --build build --target bench": "tests/bench",
     "getfattr -n user.shm.attached /mnt/shm/PostgreSQL.*": "tests/docs/postgresql.sh",
     "docker inspect -f '{{.State.Pid}}' NAME": "no docker here",
