@@ -10,7 +10,7 @@
  * not wait for it: the answer is of the last table, and a thread reads the next one.
  *
  * An attribute is of this moment.  shmctl(SHM_INFO) counts the pages of all segments in
- * a twentieth of the time.  While their number stays the same the table is still true.
+ * a twentieth of the time.  While their number stays the same the table is true.
  */
 #include "sysv/internal.h"
 
@@ -165,29 +165,17 @@ static bool tells_blocks(struct sysv_usage *usage)
 	return true;
 }
 
-/* Is the last table still true?  If it was as long ago as asking takes, it is. */
+/* Does the last table tell what there is now? */
 static bool is_true(struct sysv_usage *usage)
 {
-	uint64_t now = shmfs_now_ns();
 	struct sysv_usage_table table;
-	struct shm_info totals;
+	struct shm_info now;
 
 	pthread_mutex_lock(&usage->lock);
 	table = usage->table;
 	pthread_mutex_unlock(&usage->lock);
-	if (!is_recent(&table))
-		return false;
-	if (now - table.checked_at < table.check_cost)
-		return true;
-	if (!get_totals(&totals) || totals.used_ids != table.totals.used_ids ||
-	    totals.shm_rss != table.totals.shm_rss || totals.shm_swp != table.totals.shm_swp)
-		return false;
-	SHMFS_LOCKED(&usage->lock);
-	if (usage->table.read_at == table.read_at) {
-		usage->table.checked_at = now;
-		usage->table.check_cost = shmfs_now_ns() - now;
-	}
-	return true;
+	return is_recent(&table) && get_totals(&now) && now.used_ids == table.totals.used_ids &&
+	       now.shm_rss == table.totals.shm_rss && now.shm_swp == table.totals.shm_swp;
 }
 
 /* The lock is held. */
@@ -249,7 +237,6 @@ void sysv_usage_touched(struct sysv_segment *segment)
 
 	/* The two together are exact from here on.  Each of them is not. */
 	usage->table.totals.used_ids = -1;
-	usage->table.check_cost = 0;
 	if (row)
 		*row = (struct sysv_usage_row){ segment->id, (uint64_t)st.st_blocks * 512, 0 };
 	else

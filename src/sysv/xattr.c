@@ -13,6 +13,7 @@
 #include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "shmfs/users.h"
 #include "shmfs/xattr.h"
@@ -55,15 +56,22 @@ static int get_field(void *context, int field, FILE *out, const struct shmfs_cal
 	return 0;
 }
 
+static bool is_swap_empty(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) == 0 && info.freeswap == info.totalswap;
+}
+
 /* What only the table tells. */
 static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
-	struct sysv_usage_row row;
+	struct sysv_usage_row row = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 
 	(void)caller;
-	if (!err)
+	if (!err && (field == RESIDENT || !is_swap_empty()))
 		err = sysv_usage_find(&sysv_backend_of(snapshot.object)->usage, snapshot.id, &row);
 	if (!err)
 		fprintf(out, "%llu",
