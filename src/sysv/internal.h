@@ -60,6 +60,7 @@ struct sysv_segment {
 	int fd;		 /* owned; -1: attached */
 	char *map;	 /* owned; NULL unless attached, or huge pages (no write(2) there) */
 	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
+	struct sysv_segment *next_attached;
 	bool writable;
 	bool tells_holes; /* attached, and mincore(2) finds its pages */
 	size_t huge;	  /* huge page size, or 0 */
@@ -147,13 +148,7 @@ struct sysv_backend {
 	 * numbers belong together.
 	 */
 	pthread_mutex_t attach_lock;
-	struct sysv_attachment *attachments; /* owned list; one node a segment */
-};
-
-struct sysv_attachment {
-	struct sysv_attachment *next;
-	int id;
-	unsigned count;
+	struct sysv_segment *attached;
 };
 
 /* Where a file ends. */
@@ -237,7 +232,7 @@ bool sysv_detaching_removes(const struct sysv_backend *);
 struct sysv_segment *sysv_segment_new(struct sysv_backend *);
 int sysv_segment_fill(struct sysv_segment *, int id, uint64_t size);
 void sysv_segment_empty(struct sysv_segment *);
-void sysv_segment_count(struct sysv_segment *, struct sysv_attachment **spare);
+void sysv_segment_count(struct sysv_segment *);
 struct sysv_segment *sysv_segment_get(struct sysv_segment *);
 void sysv_segment_put(struct sysv_segment *);
 /* Zero [off, off + len) and give the whole pages in it back. */
@@ -255,9 +250,8 @@ bool sysv_segment_is_shared(struct sysv_segment *);
 int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
 /* IPC_SET: owner and group as in `like`, and a mode. */
 int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
-/* shmat(2) and shmdt(2) with our own attachments counted. */
-int sysv_attach(struct sysv_backend *, int id, uint64_t size, int flags, char **map);
-void sysv_detach(struct sysv_backend *, int id, char *map);
+/* Attach segment->id; the last sysv_segment_put() detaches it.  nattch counts it, st_nlink does not. */
+int sysv_attach(struct sysv_segment *, int flags);
 /* The daemon ends, and with it the attachments that were kept. */
 void sysv_forget_attachments(struct sysv_backend *);
 /* Is he its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */

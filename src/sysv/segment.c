@@ -23,6 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/sigbus.h"
 
 #ifndef MADV_COLD
@@ -145,43 +146,70 @@ bool sysv_descriptors_work(const char *proc_dir)
 	return fd >= 0;
 }
 
-/* Find the count of a segment's attachments, or the end of the list. */
-static struct sysv_attachment **find_attachment(struct sysv_backend *be, int id)
+/* How often we have segment `id` attached.  attach_lock is held. */
+static unsigned count_own(const struct sysv_backend *be, int id)
 {
-	struct sysv_attachment **link = &be->attachments;
+	unsigned count = 0;
 
-	while (*link && (*link)->id != id)
-		link = &(*link)->next;
-	return link;
+	for (const struct sysv_segment *own = be->attached; own; own = own->next_attached)
+		count += own->id == id;
+	return count;
 }
 
-/* Count one more; `spare` is used up for the first of a segment. */
-static void count_attachment(struct sysv_backend *be, int id, struct sysv_attachment **spare)
+/* attach_lock is held. */
+static void enter(struct sysv_segment *segment)
 {
-	struct sysv_attachment **link = find_attachment(be, id);
-
-	if (!*link) {
-		*link = *spare;
-		*spare = NULL;
-		(*link)->id = id;
-	}
-	(*link)->count++;
+	segment->next_attached = segment->backend->attached;
+	segment->backend->attached = segment;
 }
 
-int sysv_attach(struct sysv_backend *be, int id, uint64_t size, int flags, char **map)
+int sysv_attach(struct sysv_segment *segment, int flags)
 {
-	struct sysv_attachment *spare = calloc(1, sizeof(*spare));
 	int err;
+	SHMFS_LOCKED(&segment->backend->attach_lock);
 
-	if (!spare)
-		return -ENOMEM;
-	pthread_mutex_lock(&be->attach_lock);
-	err = attach(id, size, flags, map);
+	err = attach(segment->id, segment->size, flags, &segment->map);
 	if (!err)
-		count_attachment(be, id, &spare);
-	pthread_mutex_unlock(&be->attach_lock);
-	free(spare);
+		enter(segment);
 	return err;
+}
+
+void sysv_segment_count(struct sysv_segment *segment)
+{
+	SHMFS_LOCKED(&segment->backend->attach_lock);
+
+	if (segment->map && !segment->map_size)
+		enter(segment);
+}
+
+/* What the kernel notes of this detach is not to count as a change. */
+static void detach(struct sysv_segment *segment)
+{
+	struct sysv_backend *be = segment->backend;
+	struct sysv_segment **link = &be->attached;
+	struct shmid_ds before, after;
+	int id = segment->id;
+	bool known;
+	SHMFS_LOCKED(&be->attach_lock);
+
+	known = shmctl(id, SHM_STAT_ANY, &before) == id;
+	shmdt(segment->map);
+	segment->map = NULL;
+	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
+		sysv_times_detached(be, id, &before, before.shm_nattch - count_own(be, id), &after);
+	while (*link != segment)
+		link = &(*link)->next_attached;
+	*link = segment->next_attached;
+}
+
+void sysv_forget_attachments(struct sysv_backend *be)
+{
+	while (be->attached) {
+		struct sysv_segment *first = be->attached;
+
+		be->attached = first->next_attached;
+		free(first);
+	}
 }
 
 bool sysv_is_owner(const struct shmid_ds *ds, const struct shmfs_caller *caller)
@@ -203,15 +231,6 @@ bool sysv_may(const struct shmid_ds *ds, unsigned want, const struct shmfs_calle
 	return shmfs_caller_may(caller, &rights, want);
 }
 
-void sysv_segment_count(struct sysv_segment *segment, struct sysv_attachment **spare)
-{
-	if (!segment->map || segment->map_size)
-		return;
-	pthread_mutex_lock(&segment->backend->attach_lock);
-	count_attachment(segment->backend, segment->id, spare);
-	pthread_mutex_unlock(&segment->backend->attach_lock);
-}
-
 int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode)
 {
 	struct shmid_ds ds = *like;
@@ -220,66 +239,21 @@ int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode)
 	return shmctl(id, IPC_SET, &ds) == 0 ? 0 : -errno;
 }
 
-void sysv_detach(struct sysv_backend *be, int id, char *map)
-{
-	struct sysv_attachment **link;
-	struct sysv_attachment *last = NULL;
-	struct shmid_ds before, after;
-	bool known;
-
-	pthread_mutex_lock(&be->attach_lock);
-	link = find_attachment(be, id);
-	known = shmctl(id, SHM_STAT_ANY, &before) == id;
-	shmdt(map);
-	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
-		sysv_times_detached(be, id, &before, before.shm_nattch - (*link)->count, &after);
-	if (--(*link)->count == 0) {
-		last = *link;
-		*link = last->next;
-	}
-	pthread_mutex_unlock(&be->attach_lock);
-	free(last);
-}
-
-void sysv_forget_attachments(struct sysv_backend *be)
-{
-	while (be->attachments) {
-		struct sysv_attachment *first = be->attachments;
-
-		be->attachments = first->next;
-		free(first);
-	}
-}
-
 int sysv_segment_stat(struct sysv_backend *be, int id, struct shmid_ds *ds, uint64_t *others)
 {
-	const struct sysv_attachment *own;
 	struct shmid_ds now;
-	int found;
+	SHMFS_LOCKED(&be->attach_lock);
 
 	/*
 	 * SHM_STAT_ANY asks for no permission.  It takes the slot that the id
 	 * names and returns the id of the segment that is in it now.
 	 */
-	pthread_mutex_lock(&be->attach_lock);
-	found = shmctl(id, SHM_STAT_ANY, &now);
-	own = *find_attachment(be, id);
-	if (found == id && others)
-		*others = now.shm_nattch - (own ? own->count : 0);
-	pthread_mutex_unlock(&be->attach_lock);
-	if (found != id)
+	if (shmctl(id, SHM_STAT_ANY, &now) != id)
 		return -ESTALE;
+	if (others)
+		*others = now.shm_nattch - count_own(be, id);
 	*ds = now;
 	return 0;
-}
-
-static int open_descriptor(struct sysv_segment *segment, const char *map)
-{
-	segment->fd = open_map_file(segment->backend->config.proc_dir, map, segment->size);
-	if (segment->fd < 0)
-		return segment->fd;
-	segment->writable = true;
-	return map_huge(segment);
 }
 
 struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
@@ -333,12 +307,20 @@ static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds
 	return !caller || sysv_may(&now, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }
 
+static int open_file(struct sysv_segment *segment)
+{
+	int fd = open_map_file(segment->backend->config.proc_dir, segment->map, segment->size);
+
+	if (fd >= 0)
+		segment->fd = fd;
+	return fd < 0 ? fd : 0;
+}
+
 int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *seen, bool writable,
 		      const struct shmfs_caller *caller, struct sysv_segment **out)
 {
 	struct sysv_segment *segment;
 	struct shmid_ds ds;
-	char *map;
 	int err;
 
 	if (sysv_detaching_removes(be) && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
@@ -349,26 +331,23 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 		return -ENOMEM;
 	segment->id = id;
 	segment->size = seen->shm_segsz;
-	err = sysv_attach(be, id, segment->size, be->by_descriptor || !writable ? SHM_RDONLY : 0,
-			  &map);
-	if (!err) {
+	segment->writable = be->by_descriptor || writable;
+	err = sysv_attach(segment, be->by_descriptor || !writable ? SHM_RDONLY : 0);
+	if (!err)
 		err = check_attached(be, id, seen, writable, caller);
-		if (!err && be->by_descriptor)
-			err = open_descriptor(segment, map);
-		if (err || be->by_descriptor) {
-			sysv_detach(be, id, map);
-		} else {
-			segment->map = map;
-			segment->writable = writable;
-			segment->tells_holes = tells_holes(map);
-		}
+	if (!err && be->by_descriptor) {
+		err = open_file(segment);
+		detach(segment);
+		if (!err)
+			err = map_huge(segment);
+	} else if (!err) {
+		segment->tells_holes = tells_holes(segment->map);
 	}
-	if (err) {
+	if (err)
 		sysv_segment_put(segment);
-		return err;
-	}
-	*out = segment;
-	return 0;
+	else
+		*out = segment;
+	return err;
 }
 
 int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
@@ -383,17 +362,14 @@ int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
 	segment->id = id;
 	segment->size = size;
 	segment->writable = true;
-	segment->tells_holes = !by_descriptor && tells_holes(map);
-	if (!by_descriptor)
+	if (!by_descriptor) {
+		segment->tells_holes = tells_holes(map);
 		return 0;
-	segment->fd = open_map_file(segment->backend->config.proc_dir, map, size);
+	}
+	err = open_file(segment);
 	segment->map = NULL;
 	shmdt(map);
-	if (segment->fd >= 0)
-		return map_huge(segment);
-	err = segment->fd;
-	segment->fd = -1;
-	return err;
+	return err ? err : map_huge(segment);
 }
 
 struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
@@ -420,10 +396,8 @@ void sysv_segment_put(struct sysv_segment *segment)
 {
 	if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1)
 		return;
-	if (segment->map && !segment->map_size) {
-		sysv_detach(segment->backend, segment->id, segment->map);
-		segment->map = NULL;
-	}
+	if (segment->map && !segment->map_size)
+		detach(segment);
 	sysv_segment_empty(segment);
 	free(segment);
 }

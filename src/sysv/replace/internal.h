@@ -45,12 +45,13 @@ struct sysv_reserve {
 /* One replacement, shared by the thread that asks and its replacer. */
 struct replacement {
 	struct sysv_backend *backend;
-	struct sysv_segment *old;  /* borrowed; kept attached or open throughout */
-	struct shmid_ds ds;	   /* of the old one, as it was */
-	uint64_t size;		   /* wanted */
-	unsigned long own;	   /* attachments of ours that the old one has */
-	bool needs_no_memory;	   /* what the copy takes is what the old one gives back */
-	struct sysv_locker locker; /* in whose name the new one is locked */
+	struct sysv_segment *old;    /* owned reference; kept attached or open throughout */
+	struct sysv_segment *anchor; /* owned; attached, so that the old one keeps its id */
+	struct shmid_ds ds;	     /* of the old one, as it was */
+	uint64_t size;		     /* wanted */
+	unsigned long own;	     /* attachments of ours that the old one has */
+	bool needs_no_memory;	     /* what the copy takes is what the old one gives back */
+	struct sysv_locker locker;   /* in whose name the new one is locked */
 
 	enum replace_phase phase;
 	int err;	/* why it is not as wanted, or 0 */
@@ -58,10 +59,9 @@ struct replacement {
 	int lock_err;	/* why it is not locked as the old one was, or 0 */
 	pid_t replacer; /* the process that did it */
 	struct sysv_reserve reserve;
-	struct sysv_segment *made;     /* owned */
-	struct sysv_attachment *spare; /* owned; to count what `made` attached */
-	struct sysv_copy copy;	       /* from the old one */
-	struct sysv_segment *filling;  /* where it goes: `made` or `reserve.rescue` */
+	struct sysv_segment *made;    /* owned */
+	struct sysv_copy copy;	      /* from the old one */
+	struct sysv_segment *filling; /* where it goes: `made` or `reserve.rescue` */
 };
 
 /* --- replacer.c --- */

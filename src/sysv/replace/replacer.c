@@ -381,7 +381,6 @@ int sysv_replacement_run(struct replacement *r)
 void sysv_replacement_report(struct replacement *r)
 {
 	unsigned key = (unsigned)r->ds.shm_perm.__key;
-	char *map;
 
 	if (r->xattr_err)
 		shmfs_log(LOG_ERR,
@@ -400,9 +399,8 @@ void sysv_replacement_report(struct replacement *r)
 			  key, r->reserve.rescue->id, r->reserve.rescue->id);
 	if ((r->phase != REPLACE_REMOVED && r->phase != REPLACE_TORN) || r->err == -EIDRM)
 		return;
-	/* The old segment is kept as long as the daemon lives. */
-	if (sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map) != 0)
-		sysv_segment_get(r->old);
+	/* The old segment stays attached as long as the daemon lives. */
+	sysv_segment_get(r->backend->by_descriptor ? r->anchor : r->old);
 	if (r->phase == REPLACE_TORN)
 		shmfs_log(LOG_CRIT,
 			  "memory ran out: the first bytes of shmid %d are in shmid %d; "

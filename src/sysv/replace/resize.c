@@ -98,7 +98,7 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 /* From here on the object is what the key leads to, if that is ours. */
 static void adopt(struct sysv_object *obj, struct replacement *r)
 {
-	sysv_segment_count(r->made, &r->spare);
+	sysv_segment_count(r->made);
 	sysv_times_carry(r->backend, r->made->id, obj->id);
 	obj->id = r->made->id;
 	obj->known = false;
@@ -131,7 +131,6 @@ static void end(struct sysv_object *obj, struct replacement *r)
 /* All is allocated: do it. */
 static int commit(struct sysv_object *obj, struct replacement *r, const struct shmfs_caller *caller)
 {
-	char *map = NULL;
 	int err;
 
 	begin(obj, r);
@@ -142,8 +141,9 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 	 * descriptors it is attached, and its mode need not allow it once more.
 	 */
 	if (!err && r->backend->by_descriptor) {
-		err = sysv_gone(
-			sysv_attach(r->backend, r->old->id, r->old->size, SHM_RDONLY, &map));
+		r->anchor->id = r->old->id;
+		r->anchor->size = r->old->size;
+		err = sysv_gone(sysv_attach(r->anchor, SHM_RDONLY));
 		r->own++;
 	}
 	if (!err)
@@ -152,8 +152,6 @@ static int commit(struct sysv_object *obj, struct replacement *r, const struct s
 		err = r->err;
 	end(obj, r);
 	sysv_replacement_report(r);
-	if (map)
-		sysv_detach(r->backend, r->old->id, map);
 	return err;
 }
 
@@ -162,8 +160,8 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 {
 	r->made = sysv_segment_new(r->backend);
 	r->reserve.rescue = sysv_segment_new(r->backend);
-	r->spare = calloc(1, sizeof(*r->spare));
-	if (!r->made || !r->reserve.rescue || !r->spare)
+	r->anchor = sysv_segment_new(r->backend);
+	if (!r->made || !r->reserve.rescue || !r->anchor)
 		return -ENOMEM;
 	r->reserve.rescue->id = -1;
 	for (size_t i = 0; i < SYSV_BALLAST; i++)
@@ -203,7 +201,7 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 		err = commit(obj, &r, caller);
 	if (r.phase == REPLACE_COMPLETE || r.phase == REPLACE_RESCUED)
 		sysv_user_xattr_drop(r.backend, r.old->id, &r.ds);
-	free(r.spare);
+	sysv_segment_put(r.anchor);
 	sysv_segment_put(r.old);
 	if (r.reserve.rescue)
 		sysv_segment_empty(r.reserve.rescue); /* its attachment was never counted */
