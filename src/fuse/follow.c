@@ -2,146 +2,136 @@
 #include "fuse/follow.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 
-/* So many requests of one caller pass before the next look at where it is. */
-#define LOOK_EVERY 32
-/* A caller that was away for longer can have moved. */
-#define PAUSE_NS 1000000u
-/* Two callers that are closer together call at once. */
-#define CROWD_NS 200000u
-/* So many requests in a row come from one caller when a crowd has ended. */
-#define CROWD_REQUESTS 64
-/* What /proc/PID/stat has. */
-#define STAT_SIZE 1024
-/* Of those that run, when it is looked how many these are. */
-#define CALLER_AND_THREAD 2
+/* How often the main thread looks. */
+#define TICK_MS 2
+/* Callers that ask within so short a time ask at once. */
+#define SOON_NS 1000000u
+/* So many requests of one caller in a row are a loop. */
+#define LOOP_REQUESTS 16
+/* How long the reader stays away where it got no processor. */
+#define BREAK_NS 1000000000u
 /* RLIMIT_NICE that lets a thread leave SCHED_IDLE for nice 0 (sched(7), getrlimit(2)). */
 #define NICE_0 20
 
-static bool may_leave_idle(void)
+void shmfs_follow_init(struct shmfs_follow *follow)
 {
 	struct rlimit limit;
 
-	return getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_0;
+	*follow = (struct shmfs_follow){ .cpu = -1 };
+	follow->useful = getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_0 &&
+			 sched_getaffinity(0, sizeof(follow->allowed), &follow->allowed) == 0 &&
+			 CPU_COUNT(&follow->allowed) > 1;
 }
 
-void shmfs_follow_init(struct shmfs_follow *follow)
+/* RELEASE has no caller, and one in another PID namespace cannot be seen: both have 0. */
+bool shmfs_follow_note(struct loop *loop, pid_t caller, uint64_t now)
 {
-	*follow = (struct shmfs_follow){ .cpu = -1, .beside = may_leave_idle() };
-	if (sched_getaffinity(0, sizeof(follow->allowed), &follow->allowed) != 0)
-		CPU_ZERO(&follow->allowed);
-	follow->load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-	follow->useful = CPU_COUNT(&follow->allowed) > 1 && follow->load_fd >= 0;
+	const bool soon = now - loop->asked_at < SOON_NS;
+
+	if (caller == 0)
+		return loop->in_a_row > 0;
+	if (caller == loop->caller)
+		loop->in_a_row = soon ? loop->in_a_row + 1 : 1;
+	else
+		loop->in_a_row = soon ? 0 : 1;
+	loop->caller = caller;
+	loop->asked_at = now;
+	return loop->in_a_row > 0;
 }
 
-void shmfs_follow_clear(struct shmfs_follow *follow)
+/* Field 39 of /proc/PID/stat (proc(5)).  The second one can hold spaces and brackets. */
+int shmfs_follow_find(pid_t pid)
 {
-	if (follow->load_fd >= 0)
-		close(follow->load_fd);
-}
-
-/* The fourth number of /proc/loadavg (proc(5)). */
-bool shmfs_follow_is_quiet(const struct shmfs_follow *follow)
-{
-	char text[128];
-	const ssize_t len = pread(follow->load_fd, text, sizeof(text) - 1, 0);
-	int others;
-
-	text[len > 0 ? len : 0] = '\0';
-	if (sscanf(text, "%*s %*s %*s %d", &others) != 1)
-		return false;
-	others -= CALLER_AND_THREAD;
-	return others * 2 < CPU_COUNT(&follow->allowed);
-}
-
-enum shmfs_follow_step shmfs_follow_note(struct shmfs_follow *follow, pid_t caller, uint64_t now)
-{
-	const uint64_t pause = now - follow->at;
-	const bool changed = caller != follow->caller;
-
-	if (caller == 0 || !follow->useful)
-		return SHMFS_FOLLOW_STAY;
-	follow->at = now;
-	follow->caller = caller;
-	if (changed && pause < CROWD_NS)
-		follow->crowd = CROWD_REQUESTS;
-	else if (pause > PAUSE_NS)
-		follow->crowd = 0;
-	if (follow->crowd > 0) {
-		follow->crowd--;
-		return SHMFS_FOLLOW_NONE;
-	}
-	if (!changed && pause < PAUSE_NS && ++follow->requests < LOOK_EVERY)
-		return SHMFS_FOLLOW_STAY;
-	follow->requests = 0;
-	return SHMFS_FOLLOW_LOOK;
-}
-
-/*
- * The field of /proc/PID/stat (proc(5)) with this number, from 3 on, or NULL.  The
- * second one can hold spaces and brackets.
- */
-static const char *stat_field(pid_t pid, int number, char text[static STAT_SIZE])
-{
+	char text[1024];
 	const char *field;
 	ssize_t len;
 
-	snprintf(text, STAT_SIZE, "/proc/%d/stat", (int)pid);
+	snprintf(text, sizeof(text), "/proc/%d/stat", (int)pid);
 	SHMFS_AUTO_FD int fd = open(text, O_RDONLY | O_CLOEXEC);
 
-	len = fd < 0 ? -1 : read(fd, text, STAT_SIZE - 1);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	if (len < 0)
-		return NULL;
+		return -1;
 	text[len] = '\0';
 	field = strrchr(text, ')');
-	for (int i = 2; field && i < number; i++)
+	for (int i = 2; field && i < 39; i++)
 		field = strchr(field + 1, ' ');
-	return field ? field + 1 : NULL;
+	return field ? atoi(field + 1) : -1;
 }
 
-int shmfs_follow_find(pid_t pid)
-{
-	char text[STAT_SIZE];
-	const char *processor = stat_field(pid, 39, text);
-
-	return processor ? atoi(processor) : -1;
-}
-
-bool shmfs_follow_is_running(pid_t pid)
-{
-	char text[STAT_SIZE];
-	const char *state = stat_field(pid, 3, text);
-
-	return state && *state == 'R';
-}
-
-bool shmfs_follow_join(const struct shmfs_follow *follow, pid_t tid)
+static void put_beside(struct shmfs_follow *follow, struct worker *worker, int cpu)
 {
 	const struct sched_param none = { 0 };
 	cpu_set_t one;
 
-	if (!follow->beside || follow->cpu < 0 || follow->cpu >= CPU_SETSIZE ||
-	    !CPU_ISSET((size_t)follow->cpu, &follow->allowed))
-		return false;
+	if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET((size_t)cpu, &follow->allowed))
+		return;
+	follow->placed = worker;
+	follow->cpu = cpu;
 	CPU_ZERO(&one);
-	CPU_SET((size_t)follow->cpu, &one);
-	return sched_setaffinity(tid, sizeof(one), &one) == 0 &&
-	       sched_setscheduler(tid, SCHED_IDLE, &none) == 0;
+	CPU_SET((size_t)cpu, &one);
+	sched_setaffinity(worker->tid, sizeof(one), &one);
+	sched_setscheduler(worker->tid, SCHED_IDLE, &none);
 }
 
-void shmfs_follow_leave(const struct shmfs_follow *follow, pid_t tid)
+static void put_back(struct shmfs_follow *follow)
 {
 	const struct sched_param none = { 0 };
 
-	if (!follow->beside)
-		return;
-	sched_setscheduler(tid, SCHED_OTHER, &none);
-	sched_setaffinity(tid, sizeof(follow->allowed), &follow->allowed);
+	sched_setscheduler(follow->placed->tid, SCHED_OTHER, &none);
+	sched_setaffinity(follow->placed->tid, sizeof(follow->allowed), &follow->allowed);
+	follow->placed = NULL;
+	follow->cpu = -1;
+}
+
+/* Nothing was served since the last tick: a request takes long, or none came. */
+static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
+{
+	struct pollfd device = { .fd = loop->fd, .events = POLLIN };
+
+	if (loop->reader && loop->reader->is_serving) {
+		shmfs_worker_pass_turn(loop);
+		pthread_cond_signal(&loop->turn);
+	} else if (poll(&device, 1, 0) == 0) {
+		loop->is_watched = false;
+	}
+	if (loop->is_watched && follow->placed)
+		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
+}
+
+int shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
+{
+	struct worker *worker = NULL;
+	pid_t caller;
+	bool again;
+
+	pthread_mutex_lock(&loop->lock);
+	if (loop->served == follow->served)
+		on_standstill(follow, loop);
+	else if (loop->in_a_row > LOOP_REQUESTS && follow->useful &&
+		 shmfs_now_ns() > follow->not_placed_until)
+		worker = loop->reader;
+	follow->served = loop->served;
+	caller = loop->caller;
+	again = loop->is_watched;
+	pthread_mutex_unlock(&loop->lock);
+
+	if (follow->placed && follow->placed != worker)
+		put_back(follow);
+	if (worker) {
+		const int cpu = shmfs_follow_find(caller);
+
+		if (cpu != follow->cpu)
+			put_beside(follow, worker, cpu);
+	}
+	return again ? TICK_MS : -1;
 }

@@ -16,9 +16,8 @@
  *   reply.c       replies that libfuse before 3.17 cannot make
  *   loop.c        how requests are handed to threads; the main thread
  *   worker.c      one thread: reads a request, has it served
- *   threads.c     the threads: making, waking, which of them read
  *   aside.c       requests that wait for their user's share of the threads
- *   follow.c      a thread stays on its caller's processor
+ *   follow.c      one caller alone is served by one thread, on its processor
  */
 #ifndef SHMFS_FUSE_INTERNAL_H
 #define SHMFS_FUSE_INTERNAL_H

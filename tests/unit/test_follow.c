@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* When the one thread looks for its caller, and when there is more than one. */
+/* When one caller alone asks, and where it is. */
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,60 +14,49 @@
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
 
-static struct shmfs_follow fresh(void)
+static void one_that_asks_again_and_again_is_alone(void **state)
 {
-	return (struct shmfs_follow){ .useful = true, .cpu = -1, .load_fd = -1 };
-}
-
-static void looks_at_a_new_caller_and_then_seldom(void **state)
-{
-	struct shmfs_follow follow = fresh();
+	struct loop loop = { 0 };
 	uint64_t now = 1000 * MS;
-	int looks = 0;
 
 	(void)state;
-	assert_int_equal(shmfs_follow_note(&follow, 7, now), SHMFS_FOLLOW_LOOK);
-	for (int i = 0; i < 320; i++)
-		looks += shmfs_follow_note(&follow, 7, now += 10 * US) == SHMFS_FOLLOW_LOOK;
-	assert_int_equal(looks, 10);
-	assert_int_equal(shmfs_follow_note(&follow, 7, now + 2 * MS), SHMFS_FOLLOW_LOOK);
+	for (unsigned i = 1; i <= 100; i++) {
+		assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+		assert_int_equal(loop.in_a_row, i);
+	}
+	/* After a pause it begins anew. */
+	assert_true(shmfs_follow_note(&loop, 7, now += 2 * MS));
+	assert_int_equal(loop.in_a_row, 1);
 }
 
-static void several_at_once_are_not_followed(void **state)
+static void several_at_once_are_not(void **state)
 {
-	struct shmfs_follow follow = fresh();
+	struct loop loop = { 0 };
 	uint64_t now = 1000 * MS;
-	int left = 0;
 
 	(void)state;
-	shmfs_follow_note(&follow, 7, now);
-	assert_int_equal(shmfs_follow_note(&follow, 8, now += 10 * US), SHMFS_FOLLOW_NONE);
-	while (shmfs_follow_note(&follow, 8, now += 10 * US) == SHMFS_FOLLOW_NONE)
-		left++;
-	assert_in_range(left, 30, 100);
-	/* After a pause the other one is a new caller. */
-	assert_int_equal(shmfs_follow_note(&follow, 7, now + 2 * MS), SHMFS_FOLLOW_LOOK);
+	assert_true(shmfs_follow_note(&loop, 7, now));
+	for (int i = 0; i < 100; i++)
+		assert_false(shmfs_follow_note(&loop, i % 2 ? 7 : 8, now += 50 * US));
+	/* The last of them stays. */
+	assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+	/* One comes after the other. */
+	assert_true(shmfs_follow_note(&loop, 8, now + 2 * MS));
 }
 
 /* RELEASE has no caller, and one in another PID namespace cannot be seen. */
-static void who_cannot_be_seen_changes_nothing(void **state)
+static void a_caller_that_cannot_be_seen_changes_nothing(void **state)
 {
-	struct shmfs_follow follow = fresh();
+	struct loop loop = { 0 };
 	uint64_t now = 1000 * MS;
 
 	(void)state;
-	shmfs_follow_note(&follow, 7, now);
-	assert_int_equal(shmfs_follow_note(&follow, 0, now += 10 * US), SHMFS_FOLLOW_STAY);
-	assert_int_equal(shmfs_follow_note(&follow, 7, now += 10 * US), SHMFS_FOLLOW_STAY);
-}
-
-static void one_processor_needs_nothing(void **state)
-{
-	struct shmfs_follow follow = fresh();
-
-	(void)state;
-	follow.useful = false;
-	assert_int_equal(shmfs_follow_note(&follow, 7, MS), SHMFS_FOLLOW_STAY);
+	assert_true(shmfs_follow_note(&loop, 7, now));
+	assert_true(shmfs_follow_note(&loop, 0, now += 50 * US));
+	assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+	assert_int_equal(loop.in_a_row, 2);
+	assert_false(shmfs_follow_note(&loop, 8, now += 50 * US));
+	assert_false(shmfs_follow_note(&loop, 0, now += 50 * US));
 }
 
 static void finds_where_a_thread_is(void **state)
@@ -89,10 +78,9 @@ static void finds_where_a_thread_is(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(looks_at_a_new_caller_and_then_seldom),
-		cmocka_unit_test(several_at_once_are_not_followed),
-		cmocka_unit_test(who_cannot_be_seen_changes_nothing),
-		cmocka_unit_test(one_processor_needs_nothing),
+		cmocka_unit_test(one_that_asks_again_and_again_is_alone),
+		cmocka_unit_test(several_at_once_are_not),
+		cmocka_unit_test(a_caller_that_cannot_be_seen_changes_nothing),
 		cmocka_unit_test(finds_where_a_thread_is),
 	};
 

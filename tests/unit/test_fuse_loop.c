@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "fuse/threads.h"
+#include "fuse/loop.h"
 #include "kernel.h"
 
 #define ROOT SHMFS_DIR_ROOT

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* What the threads of the request loop share. */
+#ifndef SHMFS_FUSE_LOOP_H
+#define SHMFS_FUSE_LOOP_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fuse/aside.h"
+#include "fuse/internal.h"
+
+/* With a page for its header (fs/fuse/dev.c, fuse_dev_do_read()). */
+#define SHMFS_MAX_REQUEST (MAX_TRANSFER + 4096)
+/* Requests that are served at once. */
+#define SHMFS_MAX_THREADS 32
+
+struct worker {
+	struct loop *loop; /* borrowed */
+	bool exists;
+	bool is_serving;
+	uint32_t uid;	    /* whom it serves */
+	uint64_t releasing; /* the node of the RELEASE that it serves, or 0 */
+	char *buffer;	    /* owned; of SHMFS_MAX_REQUEST bytes */
+	pthread_t id;
+	pid_t tid; /* 0: not known yet */
+};
+
+struct loop {
+	struct fuse_session *session; /* borrowed */
+	int fd;			      /* borrowed; /dev/fuse */
+	int event_fd;		      /* owned; wakes the main thread */
+	int max_threads;
+
+	pthread_mutex_t lock;	 /* guards all below */
+	pthread_cond_t turn;	 /* `reader` is NULL, or `stopped` */
+	pthread_cond_t released; /* a RELEASE has been served */
+	bool stopped;		 /* no more requests are read */
+	int error;
+	struct worker
+		*reader; /* reads the next request, is about to, or serves and keeps its turn */
+	int waiting;	 /* threads that wait for their turn */
+	int releases;	 /* that are being served */
+	struct worker workers[SHMFS_MAX_THREADS];
+	struct shmfs_aside *aside; /* owned; in the order in which they came */
+
+	/* See follow.h. */
+	bool is_watched; /* the main thread looks every few ms */
+	unsigned served;
+	pid_t caller;	   /* of the last request */
+	uint64_t asked_at; /* when that came; CLOCK_MONOTONIC, ns */
+	unsigned in_a_row; /* requests of that caller; 0: several callers ask at once */
+};
+
+/* Make a thread that serves until the loop is stopped.  loop->lock is held. */
+int shmfs_worker_add(struct loop *);
+/* Let another thread read: `turn` is to be signalled.  loop->lock is held. */
+void shmfs_worker_pass_turn(struct loop *);
+/* Read no more.  What is being served, and what waits for that, is finished. */
+void shmfs_loop_stop(struct loop *, int error);
+/* Have the main thread look every few ms.  loop->lock is held. */
+void shmfs_loop_watch(struct loop *);
+
+#endif
