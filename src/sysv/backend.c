@@ -105,15 +105,29 @@ static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint
 	return err;
 }
 
+/* Without an attachment a segment goes when it is removed. */
+static void keep_segment(struct sysv_backend *be, int id)
+{
+	struct shmfs_object *obj =
+		be->by_descriptor ? NULL : shmfs_object_find(&be->base, (uint64_t)id);
+
+	if (!obj)
+		return;
+	sysv_keep_segment(object(obj));
+	shmfs_object_put(obj);
+}
+
 static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {
+	struct sysv_backend *be = backend(view->backend);
 	uint32_t key;
-	int id = find_id(backend(view->backend), name, &key);
+	int id = find_id(be, name, &key);
 	int err;
 
 	if (id < 0)
 		return id;
+	keep_segment(be, id);
 	err = shmfs_caller_assume(caller);
 	if (err)
 		return err;
@@ -251,6 +265,7 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 
 	do {
 		pthread_rwlock_rdlock(&obj->io);
+		sysv_keep_segment(obj);
 		err = sysv_object_stat_now(obj, &ds, NULL);
 		if (!err) {
 			apply_perm(&ds, &perm);

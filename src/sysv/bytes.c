@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "sysv/holes.h"
 
 static struct sysv_object *object(struct shmfs_object *base)
@@ -40,36 +41,34 @@ static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, 
 	};
 }
 
-static struct sysv_segment *current_segment(struct sysv_object *obj)
-{
-	struct sysv_segment *segment;
-
-	pthread_mutex_lock(&obj->lock);
-	segment = sysv_segment_get(obj->segment);
-	pthread_mutex_unlock(&obj->lock);
-	return segment;
-}
-
-/* The segment, and where the file ends in it. */
+/* The segment, and where the file ends in it; NULL: a close let it go. */
 static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size)
 {
-	struct sysv_segment *segment;
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&obj->lock);
-	segment = sysv_segment_get(obj->segment);
-	*size = sysv_file_size(obj);
-	pthread_mutex_unlock(&obj->lock);
-	if (*size > segment->size)
-		*size = segment->size;
-	return segment;
+	if (!obj->segment)
+		return NULL;
+	*size = sysv_min(sysv_file_size(obj), obj->segment->size);
+	return sysv_segment_get(obj->segment);
 }
 
 int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_extent *extent)
 {
+	struct sysv_object *obj = object(base->object);
+	struct sysv_segment *segment;
 	uint64_t size;
-	struct sysv_segment *segment = current_file(object(base->object), &size);
-	uint64_t left = (uint64_t)off < size ? size - (uint64_t)off : 0;
+	uint64_t left;
 
+	while (!(segment = current_file(obj, &size))) {
+		int err;
+
+		pthread_rwlock_rdlock(&obj->io);
+		err = sysv_use(obj, handle(base));
+		pthread_rwlock_unlock(&obj->io);
+		if (err)
+			return err;
+	}
+	left = (uint64_t)off < size ? size - (uint64_t)off : 0;
 	if (len > left)
 		len = (size_t)left;
 	if (segment->fd < 0 && len > SYSV_LONGEST_COPY)
@@ -101,20 +100,19 @@ static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t le
 	int err;
 
 	if (!append) {
-		bool fits;
-
 		pthread_rwlock_rdlock(&obj->io);
-		pthread_mutex_lock(&obj->lock);
-		fits = *pos + len <= obj->segment->size;
-		pthread_mutex_unlock(&obj->lock);
-		if (fits)
-			return 0;
+		err = sysv_use(obj, h);
+		if (err || *pos + len <= obj->segment->size)
+			return err;
 		pthread_rwlock_unlock(&obj->io);
 	}
 	pthread_rwlock_wrlock(&obj->io);
 	do {
+		err = sysv_use(obj, h);
 		if (append)
 			*pos = sysv_file_size(obj);
+		if (err)
+			break;
 		if (len > (uint64_t)INT64_MAX - *pos)
 			err = -EFBIG;
 		else if (*pos + len <= obj->segment->size)
@@ -147,15 +145,14 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 		return -EFBIG;
 	sysv_resume_growing(obj, handle(base));
 	err = begin_write(obj, handle(base), len, append, caller, &pos);
-	segment = current_segment(obj);
-	if (pos >= segment->size && len > 0) {
-		sysv_segment_put(segment);
+	segment = obj->segment;
+	if (!segment || (pos >= segment->size && len > 0)) {
 		pthread_rwlock_unlock(&obj->io);
-		return room_error(err);
+		return segment ? room_error(err) : err;
 	}
 	if (len > segment->size - pos)
 		len = (size_t)(segment->size - pos);
-	fill_extent(segment, true, pos, len, extent);
+	fill_extent(sysv_segment_get(segment), true, pos, len, extent);
 	return 0;
 }
 
@@ -219,7 +216,8 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	sysv_resume_growing(obj, handle(base));
 	pthread_rwlock_wrlock(&obj->io);
 	do {
-		if (!punch)
+		err = sysv_use(obj, handle(base));
+		if (!err && !punch)
 			err = make_room(obj, handle(base), end, mode, caller);
 	} while (err && sysv_wait_for_users(obj, &patience, err));
 	if (!err) {
@@ -246,17 +244,20 @@ static off_t seek_in(const struct sysv_segment *segment, off_t off, int whence)
 off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 {
 	struct sysv_object *obj = object(base->object);
-	struct sysv_segment *segment;
-	uint64_t size;
+	uint64_t size = 0;
 	off_t pos;
 
 	/* With `io`, for what has data is no hole while it moves. */
 	pthread_rwlock_rdlock(&obj->io);
-	segment = current_file(obj, &size);
-	pos = (uint64_t)off < size ? seek_in(segment, off, whence) : -ENXIO;
+	pos = sysv_use(obj, handle(base));
+	if (!pos) {
+		struct sysv_segment *segment = current_file(obj, &size);
+
+		pos = (uint64_t)off < size ? seek_in(segment, off, whence) : -ENXIO;
+		sysv_segment_put(segment);
+	}
 	if (pos > (off_t)size || (pos == (off_t)size && whence == SEEK_DATA))
 		pos = whence == SEEK_DATA ? -ENXIO : (off_t)size;
-	sysv_segment_put(segment);
 	pthread_rwlock_unlock(&obj->io);
 	return pos;
 }

@@ -27,14 +27,14 @@ static struct sysv_handle *handle(struct shmfs_handle *base)
 	return (struct sysv_handle *)base;
 }
 
-static int new_handle(int flags, struct sysv_handle **out)
+static int new_handle(const struct sysv_backend *be, int flags, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
 	h->base.flags = flags;
-	h->base.may_flush = (flags & O_ACCMODE) != O_RDONLY;
+	h->base.may_flush = (flags & O_ACCMODE) != O_RDONLY || !be->by_descriptor;
 	*out = h;
 	return 0;
 }
@@ -57,6 +57,8 @@ static void enter(struct sysv_object *obj, struct sysv_handle *h)
 {
 	h->base.object = &obj->base;
 	obj->nhandles++;
+	obj->nbusy++;
+	h->busy = true;
 	if (access_mode(h) != O_WRONLY)
 		obj->nreaders++;
 	sysv_set_grows(obj, h, !h->fixed && (h->created || access_mode(h) != O_RDONLY));
@@ -70,6 +72,7 @@ static void leave(struct sysv_object *obj, const struct sysv_handle *h)
 	pthread_mutex_lock(&obj->lock);
 	if (access_mode(h) != O_WRONLY)
 		obj->nreaders--;
+	obj->nbusy -= h->busy ? 1 : 0;
 	if (--obj->nhandles == 0) {
 		segment = obj->segment;
 		obj->segment = NULL;
@@ -163,7 +166,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 
 	if (name->space != SHMFS_SPACE_KEY)
 		return -EPERM;
-	err = new_handle(flags, &h);
+	err = new_handle(be, flags, &h);
 	if (err)
 		return err;
 	h->created = true;
@@ -210,7 +213,7 @@ static int open_handle(struct shmfs_object *base, int flags, bool fixed,
 	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
 	bool writable = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-	int err = new_handle(flags, &h);
+	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
 		return err;
@@ -268,12 +271,12 @@ int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_cal
 {
 	struct sysv_object *obj = object(base->object);
 
-	(void)caller;
 	if (!by_opener)
 		return 0;
 	pthread_rwlock_wrlock(&obj->io);
 	if (sysv_stop_growing(obj, handle(base)))
 		sysv_settle(obj);
+	sysv_let_go(obj, handle(base), caller->pid);
 	pthread_rwlock_unlock(&obj->io);
 	return 0;
 }
@@ -293,7 +296,7 @@ void sysv_release(struct shmfs_handle *base)
 	pthread_mutex_unlock(&obj->lock);
 	if (sysv_stop_growing(obj, h))
 		sysv_settle(obj);
-	if (atomic_load(&h->wrote))
+	if (atomic_load(&h->wrote) && obj->segment)
 		sysv_usage_touched(obj->segment);
 	leave(obj, h);
 	pthread_rwlock_unlock(&obj->io);

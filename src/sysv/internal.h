@@ -5,6 +5,7 @@
  *   backend.c     names, and the table of slots
  *   handle.c      open files: create, open, close
  *   bytes.c       their bytes
+ *   attached.c    detaching at close(2)
  *   holes.c       reading an attachment without filling its holes
  *   size.c        the size rules: clearing, growing
  *   trim.c        cutting a segment to its file, later if need be
@@ -169,11 +170,13 @@ struct sysv_object {
 
 	pthread_mutex_t lock; /* guards all below */
 	int id;
-	bool replacing;		      /* `last` speaks for it until that is done */
-	struct sysv_segment *segment; /* owned reference, while handles are open */
-	unsigned nhandles;	      /* open handles */
-	unsigned nreaders;	      /* of them, those that may read */
-	unsigned nlent;		      /* of them, those whose memory the kernel was lent */
+	bool replacing; /* `last` speaks for it until that is done */
+	/* Owned reference, while handles are busy; those that were closed may have let it go. */
+	struct sysv_segment *segment;
+	unsigned nhandles;    /* open handles */
+	unsigned nbusy;	      /* of them, those that were not closed, or used since */
+	unsigned nreaders;    /* of them, those that may read */
+	unsigned nlent;	      /* of them, those whose memory the kernel was lent */
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
 	bool known;	      /* `last` is valid */
@@ -205,6 +208,7 @@ struct sysv_handle {
 	bool cleared; /* truncated by its open */
 	bool lent;    /* the kernel may have mapped it */
 	bool grows;   /* counted in object->ngrowers; guarded by object->lock */
+	bool busy;    /* counted in object->nbusy, likewise */
 	atomic_bool wrote;
 };
 
@@ -381,6 +385,14 @@ void sysv_release(struct shmfs_handle *);
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *, int *fd);
 void sysv_lent(struct shmfs_handle *, bool lent);
 
+/* --- attached.c --- */
+
+/*
+ * `opener` has closed the handle, and this is a mount that attaches segments: detach if
+ * nothing else uses it.  `io` is held for writing.
+ */
+void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
+
 /* --- bytes.c --- */
 
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
@@ -489,6 +501,13 @@ int sysv_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat
  * is held for need().  -EACCES where the caller, if there is one, may not.
  */
 int sysv_need_segment(struct sysv_object *, bool writable, const struct shmfs_caller *);
+/*
+ * The same for a handle, which may have been closed once, in this or another process:
+ * its rights are not asked for again.  `io` is held.
+ */
+int sysv_use(struct sysv_object *, struct sysv_handle *);
+/* Before anything that keeps us from attaching it: have it if handles are open. */
+int sysv_keep_segment(struct sysv_object *);
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
 /*
  * May the caller read, or write, at this moment?  `io` is held.  -EACCES, or

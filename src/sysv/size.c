@@ -213,7 +213,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 		pthread_rwlock_wrlock(&obj->io);
 		do {
 			/* A handle was opened for writing.  By the name it is asked for here. */
-			err = h ? 0 : sysv_check_rights(obj, true, caller);
+			err = h ? sysv_use(obj, h) : sysv_check_rights(obj, true, caller);
 			if (!err)
 				err = size == 0 ? sysv_clear(obj, caller) :
 						  sysv_set_size(obj, h, (uint64_t)size, caller);

@@ -7,6 +7,8 @@
 #include "harness.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/statfs.h>
 
 enum { KEY = 3148, PAGE = 4096 };
@@ -122,6 +124,102 @@ static void the_filesystems_attachment_is_not_counted(void **state)
 {
 	(void)state;
 	assert_int_equal(run_as(&NOBODY, look_at_links, NULL), 0);
+}
+
+static unsigned long attachments(int id)
+{
+	struct shmid_ds segment;
+
+	return shmctl(id, IPC_STAT, &segment) == 0 ? segment.shm_nattch : ~0ul;
+}
+
+static int close_again_and_again(void *arg)
+{
+	(void)arg;
+	char byte;
+	/* After a change of user nobody but root may look at a process: proc(5), dumpable. */
+	child_must(prctl(PR_SET_DUMPABLE, 1) == 0);
+	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
+	for (int i = 0; i < 2000; i++) {
+		int fd = open(SEGMENT, i % 2 ? O_RDWR : O_RDONLY);
+		child_must(read(fd, &byte, 1) == 1 && attachments(id) == 1);
+		child_must(close(fd) == 0 && attachments(id) == 0);
+	}
+	return 0;
+}
+
+/* Programs decide by nattch whether they are the last. */
+static void a_closed_segment_is_attached_no_more(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, close_again_and_again, NULL), 0);
+}
+
+static int close_one_of_two(void *arg)
+{
+	(void)arg;
+	char byte = 'x';
+	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
+	int fd = open(SEGMENT, O_RDWR);
+	int copy = dup(fd);
+	child_must(prctl(PR_SET_DUMPABLE, 1) == 0);
+	child_must(close(fd) == 0 && attachments(id) == 1);
+	child_must(write(copy, "y", 1) == 1);
+	pid_t child = fork();
+	if (child == 0) {
+		usleep(100000);
+		_exit(pread(copy, &byte, 1, 0) != 1 || byte != 'y');
+	}
+	child_must(close(copy) == 0 && attachments(id) == 1);
+	child_must(shmctl(id, IPC_RMID, NULL) == 0);
+	int status;
+	child_must(waitpid(child, &status, 0) == child && status == 0);
+	child_must(eventually(attachments(id) == ~0ul));
+	return 0;
+}
+
+static void a_segment_is_attached_until_the_last_close(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, close_one_of_two, NULL), 0);
+}
+
+/* Out of sight of the opener: the descriptor is in a socket when that closes it. */
+static int send_it_to_itself(void *arg)
+{
+	(void)arg;
+	char byte = 'x', control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int ends[2], id = shmget(KEY, PAGE, IPC_CREAT | 0600);
+	int fd = open(SEGMENT, O_RDWR);
+	struct stat st;
+
+	child_must(prctl(PR_SET_DUMPABLE, 1) == 0);
+
+	*header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	child_must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+	child_must(sendmsg(ends[0], &message, 0) == 1);
+	child_must(close(fd) == 0 && attachments(id) == 0);
+	child_must(unlink(SEGMENT) == 0);
+	child_must(recvmsg(ends[1], &message, 0) == 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	child_must(pwrite(fd, "z", 1, PAGE - 1) == 1);
+	child_must(pread(fd, &byte, 1, PAGE - 1) == 1 && byte == 'z');
+	child_must(fstat(fd, &st) == 0 && st.st_size == PAGE);
+	child_must(close(fd) == 0 && eventually(attachments(id) == ~0ul));
+	return 0;
+}
+
+static void a_file_that_is_used_after_its_close_is_attached_again(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, send_it_to_itself, NULL), 0);
 }
 
 static int use_others_segments(void *arg)
@@ -253,6 +351,9 @@ int main(void)
 		mounted_by_user(a_user_makes_uses_and_removes_objects),
 		mounted_by_user(a_user_resizes_his_segments),
 		mounted_by_user(the_filesystems_attachment_is_not_counted),
+		mounted_by_user(a_closed_segment_is_attached_no_more),
+		mounted_by_user(a_segment_is_attached_until_the_last_close),
+		mounted_by_user(a_file_that_is_used_after_its_close_is_attached_again),
 		mounted_by_user(others_segments_are_open_as_far_as_their_modes_say),
 		mounted_by_user(others_objects_are_open_as_far_as_their_modes_say),
 		mounted_by_user(everything_is_listed),

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Detaching at close(2).
+ *
+ * Where segments are not reached by descriptors, an open file is an attachment that
+ * nattch counts.  RELEASE comes some time after the last close(2) has returned, and a
+ * program that decides by nattch whether it is the last would be misled.  FLUSH comes
+ * before close(2) returns, but at each close of a file that several descriptors share.
+ * So the attachment goes when neither the opener nor a child of it has another
+ * descriptor of the file.  Any other process that has one attaches again when it uses it.
+ */
+#include "sysv/internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shmfs/cleanup.h"
+
+/* With more files, or children, RELEASE will do. */
+#define MOST_FILES 64
+#define MOST_CHILDREN 16
+
+static void close_dir(DIR *const *dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+/* Is it a file with the inode number of the object, in whichever view? */
+static bool is_file_of(const struct sysv_object *obj, int dir, const char *name)
+{
+	SHMFS_AUTO_FD int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	char text[512] = "";
+	const char *ino;
+
+	/* Closed since the directory was read. */
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return false;
+	ino = strstr(text, "\nino:\t"); /* Linux 5.14 */
+	return !ino || (strtoull(ino + 6, NULL, 10) & ~SHMFS_INO_VARIANT) ==
+			       shmfs_object_ino(&obj->base, 0);
+}
+
+/* Has the process the file open?  Also true where that is not known. */
+static bool has_open(const struct sysv_object *obj, pid_t pid)
+{
+	const struct sysv_backend *be = (struct sysv_backend *)obj->base.backend;
+	char path[128];
+	__attribute__((cleanup(close_dir))) DIR *dir = NULL;
+	const struct dirent *entry;
+
+	snprintf(path, sizeof(path), "%s/%d/fdinfo", be->config.proc_dir, (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return true;
+	for (int n = 0; (entry = readdir(dir));) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (n++ == MOST_FILES || is_file_of(obj, dirfd(dir), entry->d_name))
+			return true;
+	}
+	return false;
+}
+
+/* The same of the children of a thread; false where the kernel does not list them. */
+static bool child_has_open(const struct sysv_object *obj, pid_t thread)
+{
+	const struct sysv_backend *be = (struct sysv_backend *)obj->base.backend;
+	SHMFS_AUTO_FD int fd = -1;
+	char text[MOST_CHILDREN * 12] = "";
+	char *rest = text;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%d/task/%d/children", be->config.proc_dir, (int)thread,
+		 (int)thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) == sizeof(text) - 1)
+		return true;
+	for (pid_t child; (child = (pid_t)strtol(rest, &rest, 10)) > 0;)
+		if (has_open(obj, child))
+			return true;
+	return false;
+}
+
+void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
+{
+	struct sysv_segment *segment = NULL;
+
+	if (sysv_backend_of(obj)->by_descriptor || has_open(obj, opener) ||
+	    child_has_open(obj, opener))
+		return;
+	pthread_mutex_lock(&obj->lock);
+	obj->nbusy -= h->busy ? 1 : 0;
+	h->busy = false;
+	/* One that was removed would go with the attachment. */
+	if (obj->nbusy == 0 && sysv_object_stat(obj, NULL) == 0 &&
+	    !(obj->last.shm_perm.mode & SYSV_MODE_DEST)) {
+		segment = obj->segment;
+		obj->segment = NULL;
+	}
+	pthread_mutex_unlock(&obj->lock);
+	sysv_segment_put(segment);
+}
+
+int sysv_use(struct sysv_object *obj, struct sysv_handle *h)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	if (!h->busy) {
+		h->busy = true;
+		obj->nbusy++;
+	}
+	return sysv_need_segment(obj, (h->base.flags & O_ACCMODE) != O_RDONLY, NULL);
+}
+
+int sysv_keep_segment(struct sysv_object *obj)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	return obj->nhandles ? sysv_need_segment(obj, false, NULL) : 0;
+}
