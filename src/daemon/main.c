@@ -44,8 +44,8 @@ static void greet(const struct shmfs_fs *fs, const char *mountpoint)
 	if (!lack)
 		shmfs_log(LOG_INFO, "%s: kernel passthrough", mountpoint);
 	else if (!fs->passthrough.on && !fs->passthrough.unwanted)
-		shmfs_log(LOG_INFO, "%s: served by the daemon: Linux %.*s has no passthrough",
-			  mountpoint, (int)strspn(kernel.release, "0123456789."), kernel.release);
+		shmfs_log(LOG_INFO, "%s: served by the daemon: Linux %s has no passthrough",
+			  mountpoint, kernel.release);
 	else
 		shmfs_log(LOG_INFO, "%s: served by the daemon: %s", mountpoint, lack);
 }

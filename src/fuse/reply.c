@@ -32,7 +32,13 @@
 
 int shmfs_reply_first(struct shmfs_fs *fs)
 {
-	(void)fs;
+	_Alignas(uint64_t) char request[FUSE_MIN_READ_BUFFER];
+	const ssize_t n = read(fuse_session_fd(fs->session), request, sizeof(request));
+	const struct fuse_buf buf = { .mem = request, .size = (size_t)n };
+
+	/* On failure it is unmounted already: shmfs_loop_run() will find that out. */
+	if (n >= 0)
+		fuse_session_process_buf(fs->session, &buf);
 	return 0;
 }
 

@@ -6,9 +6,8 @@
 #include "fuse/internal.h"
 
 /*
- * Answer the kernel's first request, INIT, which waits since the mount, where
- * libfuse needs help with that.  Called between mounting and shmfs_loop_run(), by
- * the only thread.  Returns 0 or a negative errno.
+ * Answer the kernel's first request, INIT.  The only thread calls it between mounting and
+ * shmfs_loop_run().  Returns 0 or a negative errno.
  */
 int shmfs_reply_first(struct shmfs_fs *);
 
