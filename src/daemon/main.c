@@ -104,6 +104,8 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 		shmfs_backends_set_mount(backends, dev);
 		err = serve(fs, options, signal_fd);
 		shmfs_unmount(fs->session, options->mountpoint, dev);
+		if (!forget_end(fs))
+			_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
 	fuse_session_destroy(fs->session);
 	return err;
@@ -112,6 +114,8 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 static void fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
 {
 	pthread_mutex_init(&fs->open_lock, NULL);
+	pthread_mutex_init(&fs->gone_lock, NULL);
+	pthread_cond_init(&fs->dropped, NULL);
 	shmfs_inode_table_init(&fs->inodes);
 	dirs_init(&fs->dirs);
 	fs->target = options->target;
@@ -123,6 +127,8 @@ static void fs_clear(struct shmfs_fs *fs)
 	dirs_clear(&fs->dirs);
 	close_files(fs);
 	pthread_mutex_destroy(&fs->open_lock);
+	pthread_mutex_destroy(&fs->gone_lock);
+	pthread_cond_destroy(&fs->dropped);
 	shmfs_inode_table_destroy(&fs->inodes);
 }
 

@@ -8,6 +8,7 @@
  *   dir.c         directories
  *   io.c          requests on bytes
  *   xattr.c       requests on extended attributes
+ *   forget.c      names that are gone, in the other directories that show them
  *   caller.c      the caller of a request
  *   file.c        open files
  *   inode.c       the files that the kernel knows
@@ -56,6 +57,9 @@ struct shmfs_dirs {
 /* Users are counted by their uid's remainder: some of many share a count. */
 #define SHMFS_USERS 256
 
+/* So many directories are known to have been searched: all, and some of processes. */
+#define SHMFS_SEARCHED 512
+
 struct shmfs_fs {
 	struct shmfs_tree tree;
 	struct shmfs_inode_table inodes;
@@ -65,7 +69,14 @@ struct shmfs_fs {
 
 	struct shmfs_dirs dirs;
 
-	atomic_uint searched; /* bits of rows of the tree in which files were found */
+	atomic_uint searched[SHMFS_SEARCHED]; /* the directories in which files were found */
+
+	pthread_mutex_t gone_lock; /* guards the names to be forgotten; no lock under it */
+	pthread_cond_t dropped;	   /* all of them */
+	struct shmfs_gone *gone;   /* owned */
+	struct shmfs_gone **last_gone;
+	unsigned ngone;
+	bool dropping; /* a thread does it */
 
 	pthread_mutex_t open_lock;	/* guards the list of open files and how many they are */
 	struct shmfs_file *open;	/* owned */
@@ -208,6 +219,15 @@ void shmfs_fuse_unlink(fuse_req_t, fuse_ino_t parent, const char *name);
 void shmfs_fuse_rmdir(fuse_req_t, fuse_ino_t parent, const char *name);
 void shmfs_fuse_rename(fuse_req_t, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
 		       const char *newname, unsigned flags);
+
+/* --- forget.c --- */
+
+/* A file was found in the directory. */
+void note_searched(struct shmfs_fs *, shmfs_dir);
+/* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
+void forget_elsewhere(struct shmfs_fs *, shmfs_dir own, const char *name);
+/* No more names come.  False: somebody holds up the thread, and it uses `fs` still. */
+bool forget_end(struct shmfs_fs *);
 
 /* --- dir.c --- */
 

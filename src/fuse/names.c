@@ -73,7 +73,6 @@ static bool is_subdir(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 		   const struct shmfs_caller *caller, struct path *path)
 {
-	const unsigned row = 1u << SHMFS_ROW_OF(dir_of(dir));
 	int err = resolve(fs, dir, text, path);
 
 	/* A name that cannot be created leads to nothing. */
@@ -81,8 +80,8 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 		return -ENOENT;
 	if (!err)
 		err = find(fs, path, caller);
-	if (!err && !(atomic_load(&fs->searched) & row))
-		atomic_fetch_or(&fs->searched, row);
+	if (!err)
+		note_searched(fs, dir_of(dir));
 	return err;
 }
 
@@ -293,23 +292,6 @@ void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* --- removing and renaming --- */
 
-/*
- * A name that is gone in one directory is gone in all that show it.  There the
- * kernel would keep its dentry, and with that the object, until it is short of
- * memory.
- */
-static void forget_elsewhere(struct shmfs_fs *fs, fuse_ino_t parent, const char *text)
-{
-	const unsigned searched = atomic_load(&fs->searched);
-
-	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
-		const fuse_ino_t dir = SHMFS_DIR(row, 0);
-
-		if ((searched & 1u << row) && dir != parent)
-			fuse_lowlevel_notify_inval_entry(fs->session, dir, text, strlen(text));
-	}
-}
-
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
 	AS_CALLER who = caller_of(req);
@@ -326,7 +308,7 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	reply_error(req, err);
 	if (!err)
-		forget_elsewhere(fs, parent, name);
+		forget_elsewhere(fs, dir_of(parent), name);
 }
 
 /* Make the object that takes the content. */
@@ -424,5 +406,5 @@ void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 	reply_error(req, err);
 	/* After a copy the kernel has the source, which is gone, by the new name. */
 	if (!err)
-		forget_elsewhere(fs, is_copy ? 0 : newparent, newname);
+		forget_elsewhere(fs, is_copy ? 0 : dir_of(newparent), newname);
 }

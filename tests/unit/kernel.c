@@ -160,6 +160,8 @@ struct kernel *kernel_start(bool want_passthrough)
 	memory_tree(&k->fs.tree, k->sysv, k->posix);
 	k->fs.passthrough.unwanted = want_passthrough ? NULL : "nopassthrough was asked for";
 	pthread_mutex_init(&k->fs.open_lock, NULL);
+	pthread_mutex_init(&k->fs.gone_lock, NULL);
+	pthread_cond_init(&k->fs.dropped, NULL);
 	k->reply = malloc(KERNEL_REPLY_MAX);
 	assert_non_null(k->reply);
 	shmfs_inode_table_init(&k->fs.inodes);
@@ -215,6 +217,7 @@ void kernel_stop(struct kernel *k)
 	const bool closed = !k->fs.open && k->fs.dirs.nopen == 0;
 	bool clean;
 
+	assert_true(forget_end(&k->fs));
 	kernel_expect_silence(k);
 	fuse_session_destroy(k->session);
 	device = -1;
@@ -222,6 +225,8 @@ void kernel_stop(struct kernel *k)
 	dirs_clear(&k->fs.dirs);
 	shmfs_inode_table_destroy(&k->fs.inodes);
 	pthread_mutex_destroy(&k->fs.open_lock);
+	pthread_mutex_destroy(&k->fs.gone_lock);
+	pthread_cond_destroy(&k->fs.dropped);
 	clean = memory_backend_free(k->sysv);
 	clean = memory_backend_free(k->posix) && clean;
 	free(k->request.mem);
