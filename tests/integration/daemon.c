@@ -304,8 +304,12 @@ static bool end_daemon(struct fixture *fixture)
 	unsigned held = count_descriptors(fixture, false);
 	if (objects > 0)
 		print_error("the daemon still holds %u objects\n", objects);
-	if (held > fixture->held)
-		print_error("the daemon keeps %u descriptors more\n", held - fixture->held);
+	if (held > fixture->held) {
+		char open[4096];
+		shell(open, sizeof(open), "ls -l /proc/%d/fd", fixture->daemon);
+		print_error("the daemon keeps %u descriptors more:\n%s\n", held - fixture->held,
+			    open);
+	}
 	bool unmounted = unmount(fixture);
 	int status = daemon_wait(fixture);
 	if (status != 0)
