@@ -233,9 +233,8 @@ names_apparmor() {
 	chmod 755 "$work/fusermount3"
 	mount --bind "$work/fusermount3" "$(command -v fusermount3)"
 	mount -t tmpfs -o mode=0755 mount /srv
-	mount -t tmpfs -o mode=0755 mount /sys/module
-	mkdir -p /sys/module/apparmor/parameters
-	echo Y >/sys/module/apparmor/parameters/enabled
+	mount -t tmpfs -o mode=0755 mount /sys/kernel
+	mkdir -p /sys/kernel/security/apparmor
 	cp -a /etc "$work/etc"
 	mount --bind "$work/etc" /etc
 	rm -rf /etc/apparmor.d
@@ -244,11 +243,11 @@ names_apparmor() {
 	mkdir /etc/apparmor.d
 	touch /etc/apparmor.d/fusermount3
 	fails_as_nobody /srv/shm
-	grep -q '/srv/shm: AppArmor lets users mount below their home, /mnt, ' "$work/output" ||
+	grep -q '/srv/shm: AppArmor lets users mount only below their home, /mnt, ' "$work/output" ||
 		fail "not said what it is and where to mount"
 	fails_as_nobody /mnt/shm
 	! grep -q AppArmor "$work/output" || fail "blamed where it allows mounts"
-	umount /etc /sys/module /srv "$(command -v fusermount3)"
+	umount /etc /sys/kernel /srv "$(command -v fusermount3)"
 }
 
 mount -t tmpfs -o mode=0755 mount "$work"
