@@ -5,6 +5,7 @@
  *	SHMFS_AUTO_FD int fd = open(...);
  *	SHMFS_AUTO_FREE char *text = strdup(...);
  *	SHMFS_LOCKED(&object->lock);
+ *	SHMFS_READ_LOCKED(&object->io);
  *	SHMFS_AS_CALLER(err, caller);
  *	return shmfs_steal_fd(&fd);    the descriptor outlives the block
  */
@@ -29,6 +30,13 @@
 #define SHMFS_LOCKED__(mutex, line) \
 	__attribute__((cleanup(shmfs_cleanup_mutex), unused)) \
 	pthread_mutex_t *const locked_##line = shmfs_lock(mutex)
+/* Holds a lock for reading, or for writing, to the end of the block. */
+#define SHMFS_READ_LOCKED(rwlock) \
+	__attribute__((cleanup(shmfs_cleanup_rwlock), unused)) \
+	pthread_rwlock_t *const read_locked = shmfs_read_lock(rwlock)
+#define SHMFS_WRITE_LOCKED(rwlock) \
+	__attribute__((cleanup(shmfs_cleanup_rwlock), unused)) \
+	pthread_rwlock_t *const write_locked = shmfs_write_lock(rwlock)
 /* Declares `err`, the result of shmfs_caller_assume(), and drops the credentials if it is 0. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a declaration takes none */
 #define SHMFS_AS_CALLER(err, caller) \
@@ -81,6 +89,23 @@ static inline pthread_mutex_t *shmfs_lock(pthread_mutex_t *mutex)
 static inline void shmfs_cleanup_mutex(pthread_mutex_t *const *mutex)
 {
 	pthread_mutex_unlock(*mutex);
+}
+
+static inline pthread_rwlock_t *shmfs_read_lock(pthread_rwlock_t *rwlock)
+{
+	pthread_rwlock_rdlock(rwlock);
+	return rwlock;
+}
+
+static inline pthread_rwlock_t *shmfs_write_lock(pthread_rwlock_t *rwlock)
+{
+	pthread_rwlock_wrlock(rwlock);
+	return rwlock;
+}
+
+static inline void shmfs_cleanup_rwlock(pthread_rwlock_t *const *rwlock)
+{
+	pthread_rwlock_unlock(*rwlock);
 }
 
 static inline void shmfs_cleanup_caller(const int *err)
