@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * clone(2) for processes that share the daemon's memory for a moment: the
- * replacer of a resize, and who locks a segment for a user.
- */
 #ifndef SHMFS_SYSV_CLONE_H
 #define SHMFS_SYSV_CLONE_H
 
-#include <sched.h>
+#include <sys/types.h>
 
-#include "shmfs/sanitizer.h"
-
-#if SHMFS_TSAN
 /*
- * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
- * memory that the two share, that all other threads are gone.  By glibc's other
- * name for it the process passes for the thread that waits for it.
+ * Run a function in a process of its own that shares the daemon's memory and
+ * descriptors, and wait for its end.  The process has the thread-local memory of the
+ * calling thread, `errno` included.  No signal reaches it but SIGBUS (sigbus.h).
+ * CLONE_VFORK in `flags`: the calling thread does not run meanwhile, not even to end a
+ * process that was stopped.  Returns 0, 1 when it was killed, or -ENOMEM.
  */
-int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
-#define clone __clone
-#endif
+int sysv_run_process(int flags, int (*run)(void *), void *arg, pid_t *pid);
 
 #endif

@@ -16,8 +16,6 @@ static const struct {
 	{ SYSV_REMOVE, EIDRM, ENOENT },
 	/* More than SHMMAX, or than the address space. */
 	{ SYSV_MAKE, EINVAL, EFBIG },
-	/* No process, no memory for one: both are a want of memory to a file. */
-	{ SYSV_CLONE, EAGAIN, ENOMEM },
 };
 
 int sysv_error(enum sysv_call call, int err)

@@ -458,7 +458,7 @@ int sysv_lock_as(const struct sysv_locker *);
 
 /* --- errors.c --- */
 
-enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE, SYSV_CLONE };
+enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE };
 /* Turns a negative errno of a shared-memory call into one of a file. */
 int sysv_error(enum sysv_call, int err);
 

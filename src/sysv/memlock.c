@@ -13,19 +13,15 @@
 #include "sysv/internal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
 #include "shmfs/raw_setid.h"
 #include "sysv/clone.h"
-
-#define STACK ((size_t)64 << 10)
 
 /* What the process has and tells. */
 struct locking {
@@ -33,10 +29,7 @@ struct locking {
 	int err;
 };
 
-/*
- * The process' whole life.  It has the thread-local memory of the thread that
- * waits for it, `errno` included.
- */
+/* The process' whole life. */
 static int be_locker(void *arg)
 {
 	struct locking *locking = arg;
@@ -57,36 +50,13 @@ static int be_locker(void *arg)
 	return 0;
 }
 
-/* A process that was stopped would never end, and neither would the wait for it. */
-static void wait_for_end(pid_t pid)
-{
-	int status = 0;
-
-	while (waitpid(pid, &status, WUNTRACED) != pid || WIFSTOPPED(status)) {
-		if (WIFSTOPPED(status))
-			kill(pid, SIGKILL);
-	}
-}
-
 int sysv_lock_as(const struct sysv_locker *locker)
 {
 	struct locking locking = { .locker = locker, .err = -EBUSY /* if it does not say */ };
-	char *stack = malloc(STACK);
-	sigset_t all, before;
 	pid_t pid;
+	int err = sysv_run_process(0, be_locker, &locking, &pid);
 
-	if (!stack)
-		return -ENOMEM;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(be_locker, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &locking);
-	if (pid < 0)
-		locking.err = sysv_error(SYSV_CLONE, -errno);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (pid > 0)
-		wait_for_end(pid);
-	free(stack);
-	return locking.err;
+	return err < 0 ? err : locking.err;
 }
 
 /*

@@ -88,11 +88,12 @@ bool sysv_reserve_free_slot(struct replacement *r);
 void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
 /* Remove what is left, but not a rescue that is needed. */
 void sysv_reserve_drop(struct replacement *r);
-/*
- * Put on the creator's credentials, so that the new segment has the same creator.
- * True: shmfs_caller_drop() takes them off.
- */
+/* To the end of the block a new segment has the same creator as the old one. */
+#define SYSV_AS_CREATOR(r) \
+	__attribute__((cleanup(sysv_drop_creator), unused)) const bool as_creator = \
+		sysv_assume_creator(r)
 bool sysv_assume_creator(const struct replacement *r);
+void sysv_drop_creator(const bool *assumed);
 /* Make a segment that is closed to others.  Its id, or an error of a file. */
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags);
 /* SHM_HUGETLB and the size of its pages, as the segment has them. */

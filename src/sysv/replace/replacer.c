@@ -32,12 +32,10 @@
 #include "sysv/replace/internal.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -158,20 +156,19 @@ static int complete(struct replacement *r, int id, uint64_t size)
 	return err;
 }
 
+/* Make a segment of the old size under its key: its id. */
+static int make_old(const struct replacement *r)
+{
+	SYSV_AS_CREATOR(r);
+
+	return sysv_get_new(r, r->ds.shm_perm.__key, r->old->size, sysv_huge_flags(r->old));
+}
+
 /* Bring the old content to where it is found: under its key, or in the rescue. */
 static void restore(struct replacement *r)
 {
-	int err = -EEXIST;
+	int err = r->err == -EEXIST ? -EEXIST : complete(r, make_old(r), r->old->size);
 
-	if (r->err != -EEXIST) {
-		bool assumed = sysv_assume_creator(r);
-		int id = sysv_get_new(r, r->ds.shm_perm.__key, r->old->size,
-				      sysv_huge_flags(r->old));
-
-		if (assumed)
-			shmfs_caller_drop();
-		err = complete(r, id, r->old->size);
-	}
 	if (err == -EEXIST || err == -EIDRM)
 		r->err = err;
 	if (!err || err == -EIDRM || r->phase == REPLACE_TORN)
@@ -212,31 +209,20 @@ static int close_off(struct replacement *r)
  */
 static int swap(struct replacement *r)
 {
-	bool assumed = sysv_assume_creator(r);
+	SYSV_AS_CREATOR(r);
+	int flags = sysv_huge_flags(r->old);
 	int id;
 
 	sysv_reserve_free_slot(r);
-	if (shmctl(r->old->id, IPC_RMID, NULL) != 0) {
-		id = sysv_error(SYSV_BY_ID, -errno);
-	} else {
-		id = sysv_get_new(r, r->ds.shm_perm.__key, r->size, sysv_huge_flags(r->old));
-		r->phase = REPLACE_REMOVED;
-		while (id == -ENOSPC && sysv_reserve_free_slot(r))
-			id = sysv_get_new(r, r->ds.shm_perm.__key, r->size,
-					  sysv_huge_flags(r->old));
-	}
-	if (assumed)
-		shmfs_caller_drop();
+	if (shmctl(r->old->id, IPC_RMID, NULL) != 0)
+		return sysv_error(SYSV_BY_ID, -errno);
+	do
+		id = sysv_get_new(r, r->ds.shm_perm.__key, r->size, flags);
+	while (id == -ENOSPC && sysv_reserve_free_slot(r));
+	r->phase = REPLACE_REMOVED;
 	return id;
 }
 
-static void finish(struct replacement *r)
-{
-	restore(r);
-	sysv_reserve_drop(r);
-}
-
-/* The replacer's whole life. */
 static void replace(struct replacement *r)
 {
 	int err = sysv_reserve_take(r);
@@ -252,17 +238,12 @@ static void replace(struct replacement *r)
 	}
 	if (r->phase == REPLACE_REMOVED && err != -EIDRM)
 		restore(r);
-	sysv_reserve_drop(r);
 }
 
-struct replacer {
-	void (*run)(struct replacement *);
-	struct replacement *replacement;
-};
-
+/* In a process of its own: give the key a new segment, or bring back what was. */
 static int be_replacer(void *arg)
 {
-	const struct replacer *replacer = arg;
+	struct replacement *r = arg;
 	struct rlimit limit;
 
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
@@ -273,37 +254,18 @@ static int be_replacer(void *arg)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	replacer->run(replacer->replacement);
+	if (r->phase == REPLACE_REMOVED)
+		restore(r);
+	else
+		replace(r);
+	sysv_reserve_drop(r);
 	return 0;
 }
 
-/*
- * Run a function in a process of its own that no signal to the daemon ends.
- * SIGBUS is its own affair: sigbus.h.  1 when the process was killed.
- */
-static int run_replacer(void (*run)(struct replacement *), struct replacement *r)
+/* 1 when the process was killed. */
+static int run_replacer(struct replacement *r)
 {
-	struct replacer replacer = { .run = run, .replacement = r };
-	char *stack = malloc(REPLACER_STACK);
-	sigset_t all, before;
-	int status = 0;
-	int err = 0;
-
-	if (!stack)
-		return -ENOMEM;
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r->replacer = clone(be_replacer, stack + REPLACER_STACK,
-			    CLONE_VM | CLONE_FILES | CLONE_VFORK | SIGCHLD, &replacer);
-	if (r->replacer < 0)
-		err = sysv_error(SYSV_CLONE, -errno);
-	else
-		while (waitpid(r->replacer, &status, 0) < 0 && errno == EINTR)
-			;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	free(stack);
-	return err ? err : WIFSIGNALED(status);
+	return sysv_run_process(CLONE_VFORK, be_replacer, r, &r->replacer);
 }
 
 /* Remove what the replacer had made under the key and not completed. */
@@ -335,7 +297,7 @@ static void recover(struct replacement *r)
 	if (r->phase == REPLACE_REMOVED && take_back(r) == 0) {
 		remove_half_made(r);
 		sysv_segment_empty(r->made);
-		run_replacer(finish, r);
+		run_replacer(r);
 	}
 	sysv_reserve_drop(r);
 }
@@ -371,7 +333,7 @@ int sysv_replacement_run(struct replacement *r)
 
 	r->reserve.size = wanted_memory(r);
 	r->err = -EIO; /* what it is when the replacer is killed before it began */
-	err = run_replacer(replace, r);
+	err = run_replacer(r);
 	if (err == 1)
 		recover(r);
 	move_lock(r);

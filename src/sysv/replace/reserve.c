@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/sigbus.h"
 
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
@@ -57,6 +58,12 @@ bool sysv_assume_creator(const struct replacement *r)
 	return !r->old->huge && shmfs_caller_assume(&creator) == 0;
 }
 
+void sysv_drop_creator(const bool *assumed)
+{
+	if (*assumed)
+		shmfs_caller_drop();
+}
+
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
 {
 	/* Mode 0 keeps all out; as an ordinary user we need in ourselves. */
@@ -67,13 +74,19 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
 }
 
 /*
- * Of huge pages if there are any left, for the kernel keeps these.  Else its
+ * The first ballast shows as well that there can be such a segment as is wanted.  The
+ * rescue is of huge pages if there are any left, for the kernel keeps these.  Else its
  * memory counts as it is populated, and not all at once.
  */
-static int make_rescue(struct replacement *r)
+static int make_segments(struct replacement *r)
 {
+	SYSV_AS_CREATOR(r);
+	int *ballast = r->reserve.ballast;
 	int id = -1;
 
+	ballast[0] = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
+	if (ballast[0] < 0)
+		return ballast[0];
 	if (r->old->huge)
 		id = sysv_get_new(r, IPC_PRIVATE, r->old->size, sysv_huge_flags(r->old));
 	if (id < 0)
@@ -81,22 +94,9 @@ static int make_rescue(struct replacement *r)
 	if (id < 0)
 		return id;
 	r->reserve.rescue->id = id;
-	return 0;
-}
-
-/* The first ballast shows as well that there can be such a segment as is wanted. */
-static int make_segments(struct replacement *r)
-{
-	int *ballast = r->reserve.ballast;
-	int err = 0;
-
-	ballast[0] = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
-	if (ballast[0] < 0)
-		return ballast[0];
-	err = make_rescue(r);
-	for (size_t i = 1; !err && i < SYSV_BALLAST; i++)
+	for (size_t i = 1; i < SYSV_BALLAST; i++)
 		ballast[i] = sysv_get_new(r, IPC_PRIVATE, 1, 0);
-	return err;
+	return 0;
 }
 
 bool sysv_reserve_free_slot(struct replacement *r)
@@ -118,16 +118,13 @@ static bool is_available(const char *proc_dir, uint64_t bytes)
 {
 	static const char *const labels[] = { "MemAvailable:", "SwapFree:" };
 	char path[128], text[4096];
+	SHMFS_AUTO_FD int fd = -1;
 	uint64_t kib = 0;
 	ssize_t len;
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/meminfo", proc_dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return true;
 	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
 	text[len < 0 ? 0 : len] = '\0';
 	for (size_t i = 0; i < 2; i++) {
 		const char *line = strstr(text, labels[i]);
@@ -189,11 +186,8 @@ static int populate_in_child(const struct replacement *r)
 int sysv_reserve_take(struct replacement *r)
 {
 	struct sysv_segment *rescue = r->reserve.rescue;
-	bool assumed = sysv_assume_creator(r);
 	int err = make_segments(r);
 
-	if (assumed)
-		shmfs_caller_drop();
 	if (!err)
 		err = sysv_segment_fill(rescue, rescue->id, r->old->size);
 	/* Huge pages are copied through mappings. */

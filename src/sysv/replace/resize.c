@@ -10,25 +10,25 @@
 #include "sysv/replace/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
+
+#include "shmfs/cleanup.h"
 
 /* --- segments that are being replaced --- */
+
+static bool has_key(struct sysv_object *obj, uint32_t key)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	return (uint32_t)obj->last.shm_perm.__key == key;
+}
 
 /* The object that a key leads to meanwhile.  be->lock is held. */
 static struct sysv_object *find_replacing(struct sysv_backend *be, uint32_t key)
 {
 	struct sysv_object *obj = be->replacing;
 
-	for (; obj; obj = obj->next_replacing) {
-		bool found;
-
-		pthread_mutex_lock(&obj->lock);
-		found = (uint32_t)obj->last.shm_perm.__key == key;
-		pthread_mutex_unlock(&obj->lock);
-		if (found)
-			break;
-	}
+	while (obj && !has_key(obj, key))
+		obj = obj->next_replacing;
 	return obj;
 }
 
@@ -43,11 +43,10 @@ bool sysv_find_replacing(struct sysv_backend *be, uint32_t key, uint64_t *identi
 
 	if (atomic_load(&be->nreplacing) == 0)
 		return false;
-	pthread_mutex_lock(&be->lock);
+	SHMFS_LOCKED(&be->lock);
 	obj = find_replacing(be, key);
 	if (obj)
 		*identity = obj->base.identity;
-	pthread_mutex_unlock(&be->lock);
 	return obj != NULL;
 }
 
@@ -82,17 +81,14 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 /* The key leads to the object from here on, whatever segment has it. */
 static void begin(struct sysv_object *obj, struct replacement *r)
 {
-	struct sysv_backend *be = r->backend;
+	SHMFS_LOCKED(&r->backend->lock);
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&be->lock);
-	obj->next_replacing = be->replacing;
-	be->replacing = obj;
-	atomic_fetch_add(&be->nreplacing, 1);
-	pthread_mutex_lock(&obj->lock);
+	obj->next_replacing = r->backend->replacing;
+	r->backend->replacing = obj;
+	atomic_fetch_add(&r->backend->nreplacing, 1);
 	obj->replacing = true;
 	obj->last = r->ds;
-	pthread_mutex_unlock(&obj->lock);
-	pthread_mutex_unlock(&be->lock);
 }
 
 /* From here on the object is what the key leads to, if that is ours. */
@@ -113,19 +109,17 @@ static void end(struct sysv_object *obj, struct replacement *r)
 {
 	struct sysv_backend *be = r->backend;
 	struct sysv_object **link = &be->replacing;
+	SHMFS_LOCKED(&be->lock);
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&be->lock);
-	pthread_mutex_lock(&obj->lock);
 	obj->replacing = false;
 	if (r->phase == REPLACE_COMPLETE)
 		adopt(obj, r);
-	pthread_mutex_unlock(&obj->lock);
 	atomic_fetch_add(&be->nreplaced, 1);
 	while (*link != obj)
 		link = &(*link)->next_replacing;
 	*link = obj->next_replacing;
 	atomic_fetch_sub(&be->nreplacing, 1);
-	pthread_mutex_unlock(&be->lock);
 }
 
 /* All is allocated: do it. */
@@ -173,9 +167,22 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	return 0;
 }
 
+static void clear(struct replacement *r)
+{
+	if (r->phase == REPLACE_COMPLETE || r->phase == REPLACE_RESCUED)
+		sysv_user_xattr_drop(r->backend, r->old->id, &r->ds);
+	if (r->reserve.rescue)
+		sysv_segment_empty(r->reserve.rescue); /* its attachment was never counted */
+	sysv_segment_put(r->reserve.rescue);
+	sysv_segment_put(r->made);
+	sysv_segment_put(r->anchor);
+	sysv_segment_put(r->old);
+}
+
 int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_caller *caller)
 {
-	struct replacement r = { .backend = sysv_backend_of(obj), .size = size };
+	__attribute__((cleanup(clear))) struct replacement r = { .backend = sysv_backend_of(obj),
+								 .size = size };
 	int err = sysv_object_stat_now(obj, &r.ds, NULL);
 
 	if (err)
@@ -188,6 +195,10 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 	err = prepare(obj, &r);
 	if (!err)
 		err = may_be_replaced(obj, &r, caller);
+	if (!err && (r.ds.shm_perm.mode & SYSV_MODE_LOCKED))
+		err = sysv_locker_for(r.backend, &r.ds, size, caller, &r.locker);
+	if (err)
+		return err;
 	/*
 	 * Reading takes no lock (handle.c): a handle that reads must find all in
 	 * the old segment for as long as it has that.
@@ -195,17 +206,5 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 	r.copy.moves = obj->nreaders == 0;
 	/* What was written through us is ours already, and to move it takes no more. */
 	r.needs_no_memory = r.copy.moves && obj->is_new;
-	if (!err && (r.ds.shm_perm.mode & SYSV_MODE_LOCKED))
-		err = sysv_locker_for(r.backend, &r.ds, size, caller, &r.locker);
-	if (!err)
-		err = commit(obj, &r, caller);
-	if (r.phase == REPLACE_COMPLETE || r.phase == REPLACE_RESCUED)
-		sysv_user_xattr_drop(r.backend, r.old->id, &r.ds);
-	sysv_segment_put(r.anchor);
-	sysv_segment_put(r.old);
-	if (r.reserve.rescue)
-		sysv_segment_empty(r.reserve.rescue); /* its attachment was never counted */
-	sysv_segment_put(r.reserve.rescue);
-	sysv_segment_put(r.made);
-	return err;
+	return commit(obj, &r, caller);
 }

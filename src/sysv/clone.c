@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "sysv/clone.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "shmfs/cleanup.h"
+#include "shmfs/sanitizer.h"
+
+#define STACK ((size_t)256 << 10)
+
+#if SHMFS_TSAN
+/*
+ * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
+ * memory that the two share, that all other threads are gone.  By glibc's other
+ * name for it the process passes for the thread that waits for it.
+ */
+int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
+int sysv_run_process(int flags, int (*run)(void *), void *arg, pid_t *pid)
+{
+	SHMFS_AUTO_FREE char *stack = malloc(STACK);
+	sigset_t all, before;
+	int status = 0;
+	int err = 0;
+
+	if (!stack)
+		return -ENOMEM;
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	*pid = clone(run, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD | flags, arg);
+	if (*pid < 0)
+		err = -ENOMEM; /* EAGAIN: no process more */
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	/* A process that was stopped would never end, and neither would the wait for it. */
+	while (!err && (waitpid(*pid, &status, WUNTRACED) != *pid || WIFSTOPPED(status))) {
+		if (WIFSTOPPED(status))
+			kill(*pid, SIGKILL);
+	}
+	return err ? err : WIFSIGNALED(status);
+}
