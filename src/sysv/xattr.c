@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/users.h"
 #include "shmfs/xattr.h"
 
@@ -80,36 +81,29 @@ static int get_usage(void *context, int field, FILE *out, const struct shmfs_cal
 }
 
 /*
- * Huge pages are told by the file system of an open segment's descriptor alone.
- * SHM_NORESERVE has no word, for the kernel tells of it nowhere.
+ * Only the descriptor of an open segment tells of huge pages.  SHM_NORESERVE has no
+ * word, for the kernel tells of it nowhere.
  */
 static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
-	const char *between = "";
 	int err = sysv_snapshot_take(context, &snapshot);
+	unsigned mode = snapshot.ds.shm_perm.mode;
+	const char *words[] = {
+		snapshot.gone || (mode & SYSV_MODE_DEST) ? "dest" : NULL,
+		mode & SYSV_MODE_LOCKED ? "locked" : NULL,
+		snapshot.segment && snapshot.segment->huge ? "hugetlb" : NULL,
+	};
+	const char *blank = "";
 
 	(void)field, (void)caller;
-	if (err)
-		return err;
-
-	const unsigned mode = snapshot.ds.shm_perm.mode;
-	const struct {
-		const char *word;
-		bool holds;
-	} words[] = {
-		{ "dest", snapshot.gone || (mode & SYSV_MODE_DEST) },
-		{ "locked", mode & SYSV_MODE_LOCKED },
-		{ "hugetlb", snapshot.segment && snapshot.segment->huge > 0 },
-	};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		if (!words[i].holds)
-			continue;
-		fprintf(out, "%s%s", between, words[i].word);
-		between = " ";
+	for (size_t i = 0; !err && i < sizeof(words) / sizeof(*words); i++) {
+		if (words[i]) {
+			fprintf(out, "%s%s", blank, words[i]);
+			blank = " ";
+		}
 	}
-	return 0;
+	return err;
 }
 
 /*
@@ -139,7 +133,6 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
 	struct sysv_object *obj = context;
-	unsigned tries = 0;
 	struct shmid_ds ds;
 	bool on;
 	int err = shmfs_xattr_parse_switch(value, size, &on);
@@ -147,35 +140,27 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	(void)field;
 	if (err)
 		return err;
-	do {
-		pthread_rwlock_rdlock(&obj->io);
-		err = sysv_object_stat_now(obj, &ds, NULL);
-		if (!err)
-			err = sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
-		pthread_rwlock_unlock(&obj->io);
-	} while (sysv_follows_key(obj, &tries, &err));
-	return err;
+	SHMFS_READ_LOCKED(&obj->io);
+	err = sysv_object_stat_now(obj, &ds, NULL);
+	return err ? err : sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
 }
 
+#define OF(name) SHMFS_XATTR_OBJECT name
+
 const struct shmfs_xattr sysv_xattrs[] = {
-	{ SHMFS_XATTR_OBJECT "key", .get = get_field, .field = KEY },
-	{ SHMFS_XATTR_OBJECT "id", .get = get_field, .field = ID },
-	{ SHMFS_XATTR_OBJECT "nattch", .get = get_field, .field = NATTCH,
-	  .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_OBJECT "cpid", .get = get_field, .field = CPID },
-	{ SHMFS_XATTR_OBJECT "lpid", .get = get_field, .field = LPID, .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_OBJECT "cuid", .get = get_field, .field = CUID },
-	{ SHMFS_XATTR_OBJECT "cgid", .get = get_field, .field = CGID },
-	{ SHMFS_XATTR_OBJECT "resident", .get = get_usage, .field = RESIDENT,
-	  .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_OBJECT "swapped", .get = get_usage, .field = SWAPPED,
-	  .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_OBJECT "status", .get = get_status, .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_OBJECT "attached", .get = get_users, .field = SHMFS_USERS_ATTACHED,
-	  .room = XATTR_SIZE_MAX },
-	{ SHMFS_XATTR_OBJECT "users", .get = get_users, .field = SHMFS_USERS_FULL,
-	  .room = XATTR_SIZE_MAX },
-	{ SHMFS_XATTR_OBJECT "locked", .get = get_field, .set = set_locked, .field = LOCKED },
+	{ OF("key"), get_field, NULL, KEY, 0 },
+	{ OF("id"), get_field, NULL, ID, 0 },
+	{ OF("nattch"), get_field, NULL, NATTCH, SHMFS_XATTR_ROOM },
+	{ OF("cpid"), get_field, NULL, CPID, 0 },
+	{ OF("lpid"), get_field, NULL, LPID, SHMFS_XATTR_ROOM },
+	{ OF("cuid"), get_field, NULL, CUID, 0 },
+	{ OF("cgid"), get_field, NULL, CGID, 0 },
+	{ OF("resident"), get_usage, NULL, RESIDENT, SHMFS_XATTR_ROOM },
+	{ OF("swapped"), get_usage, NULL, SWAPPED, SHMFS_XATTR_ROOM },
+	{ OF("status"), get_status, NULL, 0, SHMFS_XATTR_ROOM },
+	{ OF("attached"), get_users, NULL, SHMFS_USERS_ATTACHED, XATTR_SIZE_MAX },
+	{ OF("users"), get_users, NULL, SHMFS_USERS_FULL, XATTR_SIZE_MAX },
+	{ OF("locked"), get_field, set_locked, LOCKED, 0 },
 	{ 0 },
 };
 
@@ -223,15 +208,13 @@ static int set_acl(struct shmfs_object *base, const void *value, size_t size,
 	return base->backend->ops->chmod(base, mode, caller);
 }
 
-/* The kernel has looked at the mode that it knew.  Look at the mode that is set now. */
+/* The kernel has checked a mode that may be old.  Check the mode of this moment. */
 static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller,
 		      struct sysv_snapshot *snapshot)
 {
 	int err = sysv_snapshot_take(obj, snapshot);
 
-	if (err)
-		return err;
-	return sysv_may(&snapshot->ds, want, caller) ? 0 : -EACCES;
+	return err || sysv_may(&snapshot->ds, want, caller) ? err : -EACCES;
 }
 
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
@@ -245,31 +228,20 @@ ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, 
 					 name, value, size);
 }
 
-/*
- * A resize in this daemon carries over all attributes or comes before the
- * change.
- */
-static int change_users(struct sysv_object *obj, const char *name, const void *value, size_t size,
-			int flags, const struct shmfs_caller *caller)
+/* A resize in this daemon carries over all attributes or comes before the change. */
+static int change(struct sysv_object *obj, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *caller)
 {
-	int err;
+	SHMFS_READ_LOCKED(&obj->io);
+	SNAPSHOT snapshot = { 0 };
+	int err = is_users(name) ? check_mode(obj, 02, caller, &snapshot) : -EOPNOTSUPP;
 
-	if (!is_users(name))
-		return -EOPNOTSUPP;
-	pthread_rwlock_rdlock(&obj->io);
-	{
-		SNAPSHOT snapshot = { 0 };
-
-		err = check_mode(obj, 02, caller, &snapshot);
-		/* A segment that only a handle keeps is not looked for again. */
-		if (snapshot.gone)
-			snapshot.ds.shm_perm.mode |= SYSV_MODE_DEST;
-		if (!err)
-			err = sysv_user_xattr_set(sysv_backend_of(obj), snapshot.id, &snapshot.ds,
-						  name, value, size, flags);
-	}
-	pthread_rwlock_unlock(&obj->io);
-	return err;
+	/* A segment that only a handle keeps is not looked for again. */
+	if (snapshot.gone)
+		snapshot.ds.shm_perm.mode |= SYSV_MODE_DEST;
+	return err ? err :
+		     sysv_user_xattr_set(sysv_backend_of(obj), snapshot.id, &snapshot.ds, name,
+					 value, size, flags);
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
@@ -277,7 +249,7 @@ int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value
 {
 	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
 		return set_acl(base, value, size, caller);
-	return change_users(object(base), name, value ? value : "", size, flags, caller);
+	return change(object(base), name, value ? value : "", size, flags, caller);
 }
 
 ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
@@ -294,7 +266,7 @@ ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
-	return is_acl(name) ? 0 : change_users(object(base), name, NULL, 0, 0, caller);
+	return is_acl(name) ? 0 : change(object(base), name, NULL, 0, 0, caller);
 }
 
 /* --- of the root directory; the subject is the backend --- */
@@ -322,11 +294,10 @@ static int get_limit(void *context, int field, FILE *out, const struct shmfs_cal
 }
 
 const struct shmfs_xattr sysv_root_xattrs[] = {
-	{ SHMFS_XATTR_ROOT "shmmax", .get = get_limit, .field = SHMMAX },
-	{ SHMFS_XATTR_ROOT "shmall", .get = get_limit, .field = SHMALL },
-	{ SHMFS_XATTR_ROOT "shmmni", .get = get_limit, .field = SHMMNI },
-	{ SHMFS_XATTR_ROOT "segments", .get = get_limit, .field = SEGMENTS,
-	  .room = SHMFS_XATTR_ROOM },
-	{ SHMFS_XATTR_ROOT "pages", .get = get_limit, .field = PAGES, .room = SHMFS_XATTR_ROOM },
+	{ SHMFS_XATTR_ROOT "shmmax", get_limit, NULL, SHMMAX, 0 },
+	{ SHMFS_XATTR_ROOT "shmall", get_limit, NULL, SHMALL, 0 },
+	{ SHMFS_XATTR_ROOT "shmmni", get_limit, NULL, SHMMNI, 0 },
+	{ SHMFS_XATTR_ROOT "segments", get_limit, NULL, SEGMENTS, SHMFS_XATTR_ROOM },
+	{ SHMFS_XATTR_ROOT "pages", get_limit, NULL, PAGES, SHMFS_XATTR_ROOM },
 	{ 0 },
 };
