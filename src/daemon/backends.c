@@ -9,6 +9,7 @@
 
 #include "daemon/options.h"
 #include "daemon/target.h"
+#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 #include "shmfs/posix.h"
 #include "shmfs/sysv.h"
@@ -37,40 +38,25 @@ static int open_shm_dir(pid_t target)
 	return fd;
 }
 
-static int users_init(struct shmfs_backends *backends, int dir)
+static int posix_init(struct shmfs_backends *backends, int dir)
 {
-	struct shmfs_users_config config = {
+	struct shmfs_users_config users = {
 		.proc_dir = PROC_DIR,
 		.segment_number = SYSV_NUMBER,
 		.object_number = POSIX_NUMBER,
 	};
+	struct shmfs_posix_config posix = { .dir = dir, .proc_dir = PROC_DIR };
 	struct stat st;
+	int err;
 
 	if (fstat(dir, &st) != 0)
 		return -errno;
-	config.objects = st.st_dev;
-	return shmfs_users_new(&config, &backends->users);
-}
-
-static int posix_init(struct shmfs_backends *backends, pid_t target)
-{
-	struct shmfs_posix_config config = {
-		.dir = open_shm_dir(target),
-		.proc_dir = PROC_DIR,
-	};
-	int err;
-
-	if (config.dir < 0)
-		return config.dir;
-	err = users_init(backends, config.dir);
-	config.users = backends->users;
-	if (!err)
-		err = shmfs_posix_new(&config, &backends->posix);
-	if (err) {
-		shmfs_log(LOG_ERR, "cannot read %s: %s", PROC_DIR, strerror(-err));
-		close(config.dir);
-	}
-	return err;
+	users.objects = st.st_dev;
+	err = shmfs_users_new(&users, &backends->users);
+	if (err)
+		return err;
+	posix.users = backends->users;
+	return shmfs_posix_new(&posix, &backends->posix);
 }
 
 static int sysv_init(struct shmfs_backends *backends, uint64_t min_size)
@@ -108,10 +94,18 @@ static void views_init(struct shmfs_backends *backends, struct shmfs_view *views
 int shmfs_backends_init(struct shmfs_backends *backends, const struct shmfs_options *options,
 			struct shmfs_tree *tree)
 {
-	int err = posix_init(backends, options->target);
+	SHMFS_AUTO_FD int dir = open_shm_dir(options->target);
+	int err;
 
-	if (!err)
-		err = sysv_init(backends, options->min_size);
+	if (dir < 0)
+		return dir;
+	err = posix_init(backends, dir);
+	if (err) {
+		shmfs_log(LOG_ERR, "cannot read %s: %s; is it mounted?", PROC_DIR, strerror(-err));
+		return err;
+	}
+	shmfs_steal_fd(&dir); /* it belongs to the backend now */
+	err = sysv_init(backends, options->min_size);
 	if (err)
 		return err;
 	backends->sysv->number = SYSV_NUMBER;

@@ -12,51 +12,28 @@
 
 static const int refused[] = {
 	/* other programs */
-	SCMP_SYS(execve),
-	SCMP_SYS(execveat),
-/* other processes: CAP_SYS_PTRACE */
-#if !SHMFS_ASAN /* LeakSanitizer looks at its own process that way when it ends */
+	SCMP_SYS(execve), SCMP_SYS(execveat),
+/* other processes, by CAP_SYS_PTRACE */
+#if !SHMFS_ASAN /* LeakSanitizer traces its own process when it ends */
 	SCMP_SYS(ptrace),
 #endif
-	SCMP_SYS(process_vm_readv),
-	SCMP_SYS(process_vm_writev),
-	SCMP_SYS(pidfd_getfd),
-	/* the machine: CAP_SYS_ADMIN */
-	SCMP_SYS(mount),
-	SCMP_SYS(move_mount),
-	SCMP_SYS(open_tree),
+	SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd),
+	/* the machine, by CAP_SYS_ADMIN */
+	SCMP_SYS(mount), SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(fsopen),
+	SCMP_SYS(fspick), SCMP_SYS(fsmount), SCMP_SYS(mount_setattr), SCMP_SYS(pivot_root),
+	SCMP_SYS(setns), SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(quotactl),
+	SCMP_SYS(sethostname), SCMP_SYS(setdomainname), SCMP_SYS(fanotify_init), SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
 #ifdef __SNR_open_tree_attr
 	SCMP_SYS(open_tree_attr),
 #endif
-	SCMP_SYS(fsopen),
-	SCMP_SYS(fspick),
-	SCMP_SYS(fsmount),
-	SCMP_SYS(mount_setattr),
-	SCMP_SYS(pivot_root),
-	SCMP_SYS(setns),
-	SCMP_SYS(swapon),
-	SCMP_SYS(swapoff),
-	SCMP_SYS(quotactl),
 #ifdef __SNR_quotactl_fd
 	SCMP_SYS(quotactl_fd),
 #endif
-	SCMP_SYS(sethostname),
-	SCMP_SYS(setdomainname),
-	SCMP_SYS(fanotify_init),
-	SCMP_SYS(bpf),
-	SCMP_SYS(perf_event_open),
 	/* a filter does not see what a ring does */
 	SCMP_SYS(io_uring_setup),
 	/* frequent ways of attack on the kernel */
-	SCMP_SYS(userfaultfd),
-	SCMP_SYS(add_key),
-	SCMP_SYS(request_key),
-	SCMP_SYS(keyctl),
-};
-
-static const unsigned long refused_namespaces[] = {
-	CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
-	CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
+	SCMP_SYS(userfaultfd), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(keyctl)
 };
 
 #ifdef __s390__
@@ -71,18 +48,16 @@ static const unsigned long refused_namespaces[] = {
  */
 static int restrict_clone(scmp_filter_ctx filter)
 {
+	static const unsigned long namespaces[] = {
+		CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
+		CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
+	};
 	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
-	for (size_t i = 0; !err && i < sizeof(refused_namespaces) / sizeof(*refused_namespaces);
-	     i++) {
-		const struct scmp_arg_cmp has_flag = { .arg = CLONE_FLAGS_ARG,
-						       .op = SCMP_CMP_MASKED_EQ,
-						       .datum_a = refused_namespaces[i],
-						       .datum_b = refused_namespaces[i] };
-
-		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-					     &has_flag);
-	}
+	for (size_t i = 0; !err && i < sizeof(namespaces) / sizeof(*namespaces); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+				       SCMP_CMP(CLONE_FLAGS_ARG, SCMP_CMP_MASKED_EQ, namespaces[i],
+						namespaces[i]));
 	return err;
 }
 
@@ -97,16 +72,13 @@ static int restrict_sockets(scmp_filter_ctx filter)
 	(void)filter;
 	return 0;
 #else
-	const struct scmp_arg_cmp not_unix = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX };
-
-	return seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-				      &not_unix);
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+				SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
 #endif
 }
 
 static int fill(scmp_filter_ctx filter)
 {
-	const struct scmp_arg_cmp not_fs = { .arg = 0, .op = SCMP_CMP_NE, .datum_a = CLONE_FS };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
@@ -115,8 +87,8 @@ static int fill(scmp_filter_ctx filter)
 		err = restrict_sockets(filter);
 	/* A thread that takes the caller's umask needs unshare(CLONE_FS). */
 	if (!err)
-		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
-					     &not_fs);
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
+				       SCMP_A0(SCMP_CMP_NE, CLONE_FS, 0));
 	if (!err)
 		err = restrict_clone(filter);
 	/* privilege.c has set no_new_privs. */
