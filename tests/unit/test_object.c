@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables of objects: identity, counts, growth, threads. */
+/* Tables of objects: identity, counts, growth. */
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -448,73 +448,6 @@ static void no_table_without_memory(void **state)
 	no_memory = false;
 }
 
-/* --- threads --- */
-
-#define THREADS 4
-#define ROUNDS 3000
-
-struct walker {
-	struct fixture *f;
-	uint32_t first;
-	unsigned wrong;
-	struct shmfs_object *kept[ROUNDS / 4];
-};
-
-/*
- * All threads look up and forget the same few objects, so that a last reference
- * meets a lookup of the same object again and again, and many of their own, so
- * that the table grows under them.
- */
-static void *walk(void *arg)
-{
-	struct walker *w = arg;
-	struct shmfs_backend *be = &w->f->sysv->base;
-	struct shmfs_object *own;
-	struct shmfs_object *shared;
-
-	for (uint32_t i = 0; i < ROUNDS; i++) {
-		uint64_t identity = i % 3;
-
-		if (shmfs_object_get(be, identity, memory_object_make, &shared) != 0 ||
-		    shmfs_object_get(be, w->first + i, memory_object_make, &own) != 0) {
-			w->wrong++;
-			continue;
-		}
-		w->wrong += shared->identity != identity;
-		w->wrong += own->identity != w->first + i;
-		shmfs_object_put(shared);
-		if (i % 4)
-			shmfs_object_put(own);
-		else
-			w->kept[i / 4] = own;
-	}
-	return NULL;
-}
-
-static void threads_count_together(void **state)
-{
-	struct fixture *f = *state;
-	struct walker *walkers = calloc(THREADS, sizeof(*walkers));
-	pthread_t ids[THREADS];
-
-	assert_non_null(walkers);
-	for (uint32_t i = 0; i < THREADS; i++) {
-		walkers[i].f = f;
-		walkers[i].first = (i + 1) * ROUNDS;
-		assert_int_equal(pthread_create(&ids[i], NULL, walk, &walkers[i]), 0);
-	}
-	for (uint32_t i = 0; i < THREADS; i++)
-		pthread_join(ids[i], NULL);
-	assert_int_equal(f->table->count, THREADS * ROUNDS / 4);
-	for (uint32_t i = 0; i < THREADS; i++) {
-		assert_int_equal(walkers[i].wrong, 0);
-		for (uint32_t j = 0; j < ROUNDS / 4; j++)
-			put(walkers[i].kept[j], 1);
-	}
-	assert_int_equal(f->sysv->objects, 0);
-	free(walkers);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,7 +470,6 @@ int main(void)
 		OBJECT_TEST(an_object_that_cannot_be_made_is_none),
 		OBJECT_TEST(works_on_without_memory_to_grow),
 		cmocka_unit_test(no_table_without_memory),
-		OBJECT_TEST(threads_count_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
