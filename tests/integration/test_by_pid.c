@@ -235,6 +235,15 @@ static void only_what_the_asker_may_look_into_is_told(void **state)
 	assert_false(file_exists(path_of(alices, "/sysv")));
 }
 
+/* Whoever may not look into a process does not see it anyway. */
+static void a_proc_that_hides_processes_changes_nothing(void **state)
+{
+	must(mount(NULL, "/proc", NULL, MS_REMOUNT, "hidepid=2"));
+	only_what_the_asker_may_look_into_is_told(state);
+	become(&ROOT);
+	must(mount(NULL, "/proc", NULL, MS_REMOUNT, "hidepid=0"));
+}
+
 static void a_targets_processes_use_what_is_the_targets(void **state)
 {
 	container_start(&box, NULL, NULL);
@@ -269,6 +278,7 @@ int main(void)
 		with_both(objects_that_have_lost_their_name_are_marked),
 		with_both(nothing_disturbs),
 		with_both(only_what_the_asker_may_look_into_is_told),
+		with_both(a_proc_that_hides_processes_changes_nothing),
 		cmocka_unit_test_setup_teardown(a_targets_processes_use_what_is_the_targets,
 						fixture_begin, end_case),
 	};

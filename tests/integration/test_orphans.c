@@ -5,6 +5,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#include "container.h"
 #include "engine.h"
 #include "holders.h"
 
@@ -24,10 +25,16 @@ static int make_both(void **state)
 	return result;
 }
 
+static struct container box;
+
 static int end_case(void **state)
 {
 	become(&ROOT);
 	let_go();
+	if (box.init) {
+		container_leave(&box);
+		container_stop(&box);
+	}
 	return fixture_end(state);
 }
 
@@ -100,6 +107,11 @@ static void what_is_open_through_the_mount_is_not_listed(void **state)
 	what_somebody_uses_is_not(map_through_mount, lists_object, ORPHAN_OBJECT);
 }
 
+static bool open_object_there(void)
+{
+	return open_and_map(NATIVE "/there", true, false);
+}
+
 static void what_another_mount_serves_is_not_listed(void **state)
 {
 	(void)state;
@@ -115,6 +127,31 @@ static void what_another_mount_serves_is_not_listed(void **state)
 	assert_true(eventually(lists_object()));
 	must(umount2(STAGE "/other", 0));
 	must(rmdir(STAGE "/other"));
+}
+
+/* What is in use here can have the name of what nobody uses there. */
+static void a_targets_orphans_are_the_targets(void **state)
+{
+	char options[64];
+	container_start(&box, NULL, NULL);
+	object_create("here", PAGE);
+	object_create("there", PAGE);
+	hold(open_object_there, &ROOT);
+	segment_create(KEY, PAGE, 0600);
+	inside(&box, {
+		object_create("there", PAGE);
+		object_create("frames", PAGE);
+		hold(open_object, &ROOT);
+		segment_create(KEY, PAGE, 0600);
+		segment_create(KEY + 1, PAGE, 0600);
+		hold(attach, &ROOT);
+	});
+	snprintf(options, sizeof(options), "target=%d", box.init);
+	daemon_start(*state, options);
+	daemon_is_idle(*state);
+	assert_int_equal(directory_count(ORPHANS "/posix"), 1);
+	assert_true(directory_lists(ORPHANS "/posix", "there"));
+	assert_int_equal(directory_count(ORPHANS "/sysv"), 1);
 }
 
 /* --- what the files are --- */
@@ -337,6 +374,8 @@ int main(void)
 		with_both(only_who_may_remove_it_does),
 		with_both(nothing_in_use_is_removed_however_much_is_going_on),
 		by_user(a_user_sees_his_own),
+		cmocka_unit_test_setup_teardown(a_targets_orphans_are_the_targets, fixture_begin,
+						end_case),
 	};
 
 	harness_enter(SHMFS_BINARY);
