@@ -85,7 +85,8 @@ flags_of_mount_helper() {
 }
 
 attributes() {
-	sed -nE -e 's/.*SHMFS_XATTR_OBJECT "([a-z]+)".*/user.shm.\1/p' \
+	# OF() is SHMFS_XATTR_OBJECT before a name, in src/sysv/xattr.c.
+	sed -nE -e 's/.*(SHMFS_XATTR_OBJECT |\<OF\()"([a-z]+)".*/user.shm.\2/p' \
 		-e 's/.*SHMFS_XATTR_ROOT "([a-z]+)".*/user.shmfs.\1/p' \
 		"$source"/src/*/*.c >"$work/tables"
 	grep -oE '^\.It Va user\..*' "$source/src/shmfs.8" | grep -oE 'user\.shm(fs)?\.[a-z]+' \
