@@ -60,8 +60,7 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 
 	leave(fs, file);
 	shmfs_open_order_acknowledge(file);
-	if (file->bound)
-		shmfs_passthrough_unbind(fs, inode);
+	shmfs_passthrough_unbind(fs, file);
 	ops_of(inode)->release(file->handle);
 	atomic_fetch_sub(&inode->nopen, 1);
 	free(file);

@@ -39,6 +39,7 @@ struct shmfs_inode {
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
 	int backing_id;		      /* the kernel's number for it, 0: none */
 	unsigned backing_users;	      /* files that are bound to it */
+	unsigned nunbound_writers;    /* files open for writing that are not */
 	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 

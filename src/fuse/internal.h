@@ -94,6 +94,7 @@ struct shmfs_file {
 	pid_t opener;		     /* the thread that opened it */
 	uid_t user;		     /* and its user */
 	bool bound;		     /* the kernel serves it from inode->backing_id */
+	bool unbound_writer;	     /* counted in inode->nunbound_writers */
 	atomic_bool unacknowledged;  /* counted in inode->nunacknowledged */
 };
 

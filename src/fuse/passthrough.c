@@ -72,6 +72,19 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *fs)
 	return err ? strerror(-err) : NULL;
 }
 
+/*
+ * An unbound file can write while others do, and such a write keeps the inode bound that
+ * was bound when it began: an open that is not bound fails then with EIO, even if the
+ * bound file is closed (fs/fuse/iomode.c, fuse_inode_uncached_io_end(), Linux 6.9).  So
+ * no inode is bound that has an unbound file open for writing.
+ */
+static void note_unbound(struct shmfs_inode *inode, struct shmfs_file *file)
+{
+	shmfs_open_order_served(file);
+	file->unbound_writer = (file->handle->flags & O_ACCMODE) != O_RDONLY;
+	inode->nunbound_writers += file->unbound_writer;
+}
+
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
@@ -81,8 +94,8 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	};
 	bool movable;
 	int id;
+	SHMFS_LOCKED(&inode->backing_lock);
 
-	pthread_mutex_lock(&inode->backing_lock);
 	if (bound.binding != SHMFS_IO_DAEMON && bound.binding != SHMFS_IO_MOVABLE) {
 		shmfs_open_order_settle(fs, inode, file->opener);
 		/* That may have taken long enough for others to open it. */
@@ -90,11 +103,10 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	}
 	movable = bound.binding == SHMFS_IO_MOVABLE;
 	if (movable && inode->backing_id != 0 &&
-	    shmfs_inode_send_away(&fs->inodes, inode, file->opener)) {
-		pthread_mutex_unlock(&inode->backing_lock);
+	    shmfs_inode_send_away(&fs->inodes, inode, file->opener))
 		return bound;
-	}
-	if (shmfs_inode_is_awaited(&fs->inodes, inode, file->opener) || movable)
+	if (shmfs_inode_is_awaited(&fs->inodes, inode, file->opener) || movable ||
+	    inode->nunbound_writers > 0)
 		bound.binding = SHMFS_IO_DAEMON;
 	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {
 		id = ioctl(fuse_session_fd(fs->session), BACKING_OPEN, &map);
@@ -102,7 +114,7 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	}
 	if (inode->backing_id == 0) {
 		bound.binding = SHMFS_IO_DAEMON;
-		shmfs_open_order_served(file);
+		note_unbound(inode, file);
 	} else {
 		/* Bound in name, for the kernel's sake: reads and writes are served. */
 		if (bound.binding == SHMFS_IO_DAEMON)
@@ -111,19 +123,19 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 		inode->backing_users++;
 		file->bound = true;
 	}
+	bound.parallel = bound.binding != SHMFS_IO_PASSTHROUGH;
 	ops_of(inode)->lent(file->handle, file->bound);
-	pthread_mutex_unlock(&inode->backing_lock);
 	return bound;
 }
 
-void shmfs_passthrough_unbind(struct shmfs_fs *fs, struct shmfs_inode *inode)
+void shmfs_passthrough_unbind(struct shmfs_fs *fs, struct shmfs_file *file)
 {
-	pthread_mutex_lock(&inode->backing_lock);
-	if (--inode->backing_users == 0) {
-		uint32_t id = (uint32_t)inode->backing_id;
+	struct shmfs_inode *inode = file->inode;
+	SHMFS_LOCKED(&inode->backing_lock);
 
-		ioctl(fuse_session_fd(fs->session), BACKING_CLOSE, &id);
-		inode->backing_id = 0;
-	}
-	pthread_mutex_unlock(&inode->backing_lock);
+	inode->nunbound_writers -= file->unbound_writer;
+	if (!file->bound || --inode->backing_users > 0)
+		return;
+	ioctl(fuse_session_fd(fs->session), BACKING_CLOSE, &inode->backing_id);
+	inode->backing_id = 0;
 }

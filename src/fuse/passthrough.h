@@ -22,7 +22,7 @@ struct shmfs_passthrough {
 struct shmfs_bound {
 	enum shmfs_io_mode binding;
 	int backing_id; /* unless SHMFS_IO_DAEMON */
-	bool parallel;	/* several writes at once: nothing of this mount is ever bound */
+	bool parallel;	/* several writes at once; not of SHMFS_IO_PASSTHROUGH */
 };
 
 /* Has the kernel passthrough at all?  `device` is the path of /dev/fuse. */
@@ -42,6 +42,6 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *);
  * the next lookup.  unbind() undoes the rest.
  */
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
-void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_inode *);
+void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_file *);
 
 #endif

@@ -320,7 +320,7 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 	struct sysv_object *obj = object(base->object);
 	int mode = access_mode(h);
 	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !h->cleared &&
-		   mode != O_WRONLY;
+		   (mode != O_WRONLY || h->fixed);
 
 	/* A replacement under way ends first. */
 	pthread_rwlock_rdlock(&obj->io);
