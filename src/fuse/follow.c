@@ -13,8 +13,6 @@
 
 /* How often the main thread looks. */
 #define TICK_MS 2
-/* Callers that ask within so short a time ask at once. */
-#define SOON_NS 1000000u
 /* So many requests of one caller in a row are a loop. */
 #define LOOP_REQUESTS 16
 /* How long the reader stays away where it got no processor. */
@@ -30,22 +28,6 @@ void shmfs_follow_init(struct shmfs_follow *follow)
 	follow->useful = getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_0 &&
 			 sched_getaffinity(0, sizeof(follow->allowed), &follow->allowed) == 0 &&
 			 CPU_COUNT(&follow->allowed) > 1;
-}
-
-/* RELEASE has no caller, and one in another PID namespace cannot be seen: both have 0. */
-bool shmfs_follow_note(struct loop *loop, pid_t caller, uint64_t now)
-{
-	const bool soon = now - loop->asked_at < SOON_NS;
-
-	if (caller == 0)
-		return loop->in_a_row > 0;
-	if (caller == loop->caller)
-		loop->in_a_row = soon ? loop->in_a_row + 1 : 1;
-	else
-		loop->in_a_row = soon ? 0 : 1;
-	loop->caller = caller;
-	loop->asked_at = now;
-	return loop->in_a_row > 0;
 }
 
 /* Field 39 of /proc/PID/stat (proc(5)).  The second one can hold spaces and brackets. */

@@ -36,9 +36,6 @@ void shmfs_follow_init(struct shmfs_follow *);
 /* Look after the reader.  Returns after how many ms to do so again, or -1: never. */
 int shmfs_follow_tick(struct shmfs_follow *, struct loop *);
 
-/* A request came.  Returns whether its caller alone asks.  loop->lock is held. */
-bool shmfs_follow_note(struct loop *, pid_t caller, uint64_t now);
-
 /* The processor that a thread is on, or -1. */
 int shmfs_follow_find(pid_t);
 

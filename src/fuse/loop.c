@@ -52,23 +52,6 @@ static int start(struct loop *loop)
 	return loop->workers[0].exists ? 0 : err;
 }
 
-void shmfs_loop_stop(struct loop *loop, int error)
-{
-	SHMFS_LOCKED(&loop->lock);
-	loop->stopped = true;
-	if (!loop->error)
-		loop->error = error;
-	pthread_cond_broadcast(&loop->turn);
-	eventfd_write(loop->event_fd, 1);
-}
-
-void shmfs_loop_watch(struct loop *loop)
-{
-	if (!loop->is_watched)
-		eventfd_write(loop->event_fd, 1);
-	loop->is_watched = true;
-}
-
 static bool is_stopped(struct loop *loop)
 {
 	SHMFS_LOCKED(&loop->lock);
@@ -88,7 +71,7 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 	while (!is_stopped(loop)) {
 		poll(fds, 2, timeout);
 		if (fds[0].revents)
-			shmfs_loop_stop(loop, 0);
+			shmfs_worker_stop_all(loop, 0);
 		eventfd_read(loop->event_fd, &count);
 		timeout = shmfs_follow_tick(follow, loop);
 	}
@@ -135,7 +118,7 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 	shmfs_follow_init(&follow);
 	err = start(&loop);
 	if (err)
-		shmfs_loop_stop(&loop, err);
+		shmfs_worker_stop_all(&loop, err);
 	else
 		watch(&loop, &follow, signal_fd);
 	join(&loop);

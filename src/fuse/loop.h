@@ -58,8 +58,8 @@ int shmfs_worker_add(struct loop *);
 /* Let another thread read: `turn` is to be signalled.  loop->lock is held. */
 void shmfs_worker_pass_turn(struct loop *);
 /* Read no more.  What is being served, and what waits for that, is finished. */
-void shmfs_loop_stop(struct loop *, int error);
-/* Have the main thread look every few ms.  loop->lock is held. */
-void shmfs_loop_watch(struct loop *);
+void shmfs_worker_stop_all(struct loop *, int error);
+/* A request came.  Returns whether its caller alone asks.  loop->lock is held. */
+bool shmfs_worker_note(struct loop *, pid_t caller, uint64_t now);
 
 #endif

@@ -7,7 +7,7 @@
  * takes up the reply, not when the daemon writes it, and so two opens that are
  * answered in one order may be looked at in the other:
  *
- *	A: open(O_WRONLY)   replied: served                  A wakes up: EIO
+ *	A: open(O_RDONLY)   replied: served                  A wakes up: EIO
  *	B: open(O_RDONLY)               replied: bound   B wakes up: inode bound
  *
  * So the first binding of an inode waits until the served opens before it have

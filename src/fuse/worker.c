@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "fuse/follow.h"
 #include "fuse/loop.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
+
+/* Callers that ask within so short a time ask at once. */
+#define SOON_NS 1000000u
 
 /* Bytes that have to be copied on their way; of each thread, owned. */
 static _Thread_local struct {
@@ -92,6 +95,16 @@ void shmfs_worker_pass_turn(struct loop *loop)
 		shmfs_worker_add(loop); /* where that fails those that are there go on */
 }
 
+void shmfs_worker_stop_all(struct loop *loop, int error)
+{
+	SHMFS_LOCKED(&loop->lock);
+	loop->stopped = true;
+	if (!loop->error)
+		loop->error = error;
+	pthread_cond_broadcast(&loop->turn);
+	eventfd_write(loop->event_fd, 1);
+}
+
 /* Wait until it is for this thread to read.  False: there is nothing more to read. */
 static bool await_turn(struct worker *worker)
 {
@@ -129,9 +142,9 @@ static bool receive(struct worker *worker, struct fuse_buf *buf)
 	}
 	/* ENODEV: unmounted. */
 	if (n == 0 || errno == ENODEV)
-		shmfs_loop_stop(worker->loop, 0);
+		shmfs_worker_stop_all(worker->loop, 0);
 	else if (!is_lost(errno))
-		shmfs_loop_stop(worker->loop, -errno);
+		shmfs_worker_stop_all(worker->loop, -errno);
 	return false;
 }
 
@@ -144,6 +157,30 @@ static void enter(struct worker *worker, const struct fuse_in_header *header)
 		worker->releasing = header->nodeid;
 		worker->loop->releases++;
 	}
+}
+
+/* RELEASE has no caller, and one in another PID namespace cannot be seen: both have 0. */
+bool shmfs_worker_note(struct loop *loop, pid_t caller, uint64_t now)
+{
+	const bool soon = now - loop->asked_at < SOON_NS;
+
+	if (caller == 0)
+		return loop->in_a_row > 0;
+	if (caller == loop->caller)
+		loop->in_a_row = soon ? loop->in_a_row + 1 : 1;
+	else
+		loop->in_a_row = soon ? 0 : 1;
+	loop->caller = caller;
+	loop->asked_at = now;
+	return loop->in_a_row > 0;
+}
+
+/* Have the main thread look every few ms.  loop->lock is held. */
+static void watch(struct loop *loop)
+{
+	if (!loop->is_watched)
+		eventfd_write(loop->event_fd, 1);
+	loop->is_watched = true;
 }
 
 /*
@@ -159,13 +196,13 @@ static bool begin(struct worker *worker, const struct fuse_buf *buf)
 
 	pthread_mutex_lock(&loop->lock);
 	is_due_now = is_due(loop, shmfs_aside_user(header), buf);
-	keeps_turn = !is_due_now || shmfs_follow_note(loop, (pid_t)header->pid, shmfs_now_ns());
+	keeps_turn = !is_due_now || shmfs_worker_note(loop, (pid_t)header->pid, shmfs_now_ns());
 	if (is_due_now)
 		enter(worker, header);
 	if (!keeps_turn)
 		shmfs_worker_pass_turn(loop);
 	else
-		shmfs_loop_watch(loop);
+		watch(loop);
 	pthread_mutex_unlock(&loop->lock);
 	if (!keeps_turn)
 		pthread_cond_signal(&loop->turn);

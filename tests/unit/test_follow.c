@@ -21,11 +21,11 @@ static void one_that_asks_again_and_again_is_alone(void **state)
 
 	(void)state;
 	for (unsigned i = 1; i <= 100; i++) {
-		assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+		assert_true(shmfs_worker_note(&loop, 7, now += 50 * US));
 		assert_int_equal(loop.in_a_row, i);
 	}
 	/* After a pause it begins anew. */
-	assert_true(shmfs_follow_note(&loop, 7, now += 2 * MS));
+	assert_true(shmfs_worker_note(&loop, 7, now += 2 * MS));
 	assert_int_equal(loop.in_a_row, 1);
 }
 
@@ -35,13 +35,13 @@ static void several_at_once_are_not(void **state)
 	uint64_t now = 1000 * MS;
 
 	(void)state;
-	assert_true(shmfs_follow_note(&loop, 7, now));
+	assert_true(shmfs_worker_note(&loop, 7, now));
 	for (int i = 0; i < 100; i++)
-		assert_false(shmfs_follow_note(&loop, i % 2 ? 7 : 8, now += 50 * US));
+		assert_false(shmfs_worker_note(&loop, i % 2 ? 7 : 8, now += 50 * US));
 	/* The last of them stays. */
-	assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+	assert_true(shmfs_worker_note(&loop, 7, now += 50 * US));
 	/* One comes after the other. */
-	assert_true(shmfs_follow_note(&loop, 8, now + 2 * MS));
+	assert_true(shmfs_worker_note(&loop, 8, now + 2 * MS));
 }
 
 /* RELEASE has no caller, and one in another PID namespace cannot be seen. */
@@ -51,12 +51,12 @@ static void a_caller_that_cannot_be_seen_changes_nothing(void **state)
 	uint64_t now = 1000 * MS;
 
 	(void)state;
-	assert_true(shmfs_follow_note(&loop, 7, now));
-	assert_true(shmfs_follow_note(&loop, 0, now += 50 * US));
-	assert_true(shmfs_follow_note(&loop, 7, now += 50 * US));
+	assert_true(shmfs_worker_note(&loop, 7, now));
+	assert_true(shmfs_worker_note(&loop, 0, now += 50 * US));
+	assert_true(shmfs_worker_note(&loop, 7, now += 50 * US));
 	assert_int_equal(loop.in_a_row, 2);
-	assert_false(shmfs_follow_note(&loop, 8, now += 50 * US));
-	assert_false(shmfs_follow_note(&loop, 0, now += 50 * US));
+	assert_false(shmfs_worker_note(&loop, 8, now += 50 * US));
+	assert_false(shmfs_worker_note(&loop, 0, now += 50 * US));
 }
 
 static void finds_where_a_thread_is(void **state)

@@ -176,8 +176,7 @@ static void expect_flags(const struct kernel_file *file, bool passthrough, bool 
 	assert_int_equal(!!(file->open_flags & KERNEL_OPEN_PASSTHROUGH), passthrough);
 	assert_int_equal(!!(file->open_flags & FOPEN_DIRECT_IO), direct);
 	assert_int_equal(file->backing_id, id);
-	/* A write under way would keep an inode bound that nobody has open. */
-	assert_false(file->open_flags & FOPEN_PARALLEL_DIRECT_WRITES);
+	assert_int_equal(!!(file->open_flags & FOPEN_PARALLEL_DIRECT_WRITES), direct);
 }
 
 static void expect_backings(unsigned opened, unsigned closed)
@@ -231,6 +230,24 @@ static void a_served_file_is_not_bound(void **state)
 	expect_flags(&file, false, true, 0);
 	kernel_close(k, &file);
 	expect_backings(0, 0);
+}
+
+/* Its write under way would keep an inode bound that nobody has open. */
+static void an_unbound_writer_keeps_others_from_being_bound(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file writer;
+	struct kernel_file file;
+
+	memory_add(k->posix, 0, name);
+	writer = open_as(k, SHMFS_IO_DAEMON);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
+	expect_flags(&file, false, true, 0);
+	kernel_close(k, &file);
+	kernel_close(k, &writer);
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
+	expect_flags(&file, true, false, 5);
+	kernel_close(k, &file);
 }
 
 /* The kernel wants one backing file an inode: all opens of it share one. */
@@ -353,6 +370,7 @@ int main(void)
 		BOUND_TEST(a_bound_file_is_the_kernels),
 		BOUND_TEST(a_mapped_file_is_read_and_written_here),
 		BOUND_TEST(a_served_file_is_not_bound),
+		BOUND_TEST(an_unbound_writer_keeps_others_from_being_bound),
 		BOUND_TEST(open_files_of_an_inode_share_a_backing),
 		BOUND_TEST(inodes_have_backings_of_their_own),
 		BOUND_TEST(what_the_kernel_will_not_bind_is_served),
