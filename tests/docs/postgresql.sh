@@ -40,7 +40,7 @@ postmaster=$(head -n 1 "/var/lib/postgresql/$version/main/postmaster.pid")
 # The commands of the manual page.
 grep '^# .*PostgreSQL' src/shmfs.8 | sed 's/^# //' >/tmp/commands
 [ -s /tmp/commands ] || fail "shmfs(8) has no command for PostgreSQL"
-sh -eu /tmp/commands >/tmp/output || fail "a command of shmfs(8)"
+sh -eu /tmp/commands >/tmp/output 2>&1 || fail "a command of shmfs(8)"
 grep -q "$postmaster postgres" /tmp/output || fail "the server is not among the users of its object"
 
 # The segment: its number and its server's come first (PGShmemHeader of sys/pg_shmem.h).
@@ -48,6 +48,7 @@ key=$(find /mnt/shm -maxdepth 1 -regex '.*/[0-9]+')
 [ "$(od -A n -t d4 -N 8 "$key" | tr -s ' ')" = " 679834894 $postmaster" ] || fail "not its segment"
 [ -z "$(find /mnt/shm/.orphans -type f)" ] || fail "an orphan while the server runs"
 kill -KILL "$postmaster"
-eventually rm /mnt/shm/.orphans/posix/PostgreSQL.*
+eventually sh -c 'rm /mnt/shm/.orphans/posix/PostgreSQL.* && rm /mnt/shm/.orphans/sysv/*'
+[ ! -e "$key" ] || fail "the segment is still there"
 umount /mnt/shm
 echo "PostgreSQL $version is shown while it runs, and what it left when it was killed is removed"
