@@ -425,13 +425,12 @@ void sysv_user_xattr_sweep(struct sysv_backend *);
  * -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC where one segment would carry
  * too much, -ESTALE when the segment was removed meanwhile.
  */
-ssize_t sysv_user_xattr_get(struct sysv_backend *, int id, const struct shmid_ds *ds,
-			    const char *name, void *value, size_t size);
-ssize_t sysv_user_xattr_list(struct sysv_backend *, int id, const struct shmid_ds *ds, char *names,
-			     size_t size);
+ssize_t sysv_user_xattr_get(const struct sysv_snapshot *, const char *name, void *value,
+			    size_t size);
+ssize_t sysv_user_xattr_list(const struct sysv_snapshot *, char *names, size_t size);
 /* `value` NULL: remove it. */
-int sysv_user_xattr_set(struct sysv_backend *, int id, const struct shmid_ds *ds, const char *name,
-			const void *value, size_t size, int flags);
+int sysv_user_xattr_set(const struct sysv_snapshot *, const char *name, const void *value,
+			size_t size, int flags);
 /*
  * A segment takes another's place: carry() gives both the same attributes, and
  * drop() takes them from the old one.  Neither allocates nor locks.

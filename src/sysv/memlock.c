@@ -13,6 +13,7 @@
 #include "sysv/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,29 +66,23 @@ int sysv_lock_as(const struct sysv_locker *locker)
  */
 static int read_limit(const char *proc_dir, pid_t pid, rlim_t *limit)
 {
-	static const char label[] = "Max locked memory";
+	static const char label[] = "\nMax locked memory";
+	char text[4096] = "";
 	char path[128];
-	char line[256];
-	int err = -EPERM;
-	FILE *limits;
+	SHMFS_AUTO_FD int fd = -1;
+	const char *line;
+	char *end;
 
 	snprintf(path, sizeof(path), "%s/%d/limits", proc_dir, pid);
-	limits = fopen(path, "re");
-	if (!limits)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	line = read(fd, text, sizeof(text) - 1) > 0 ? strstr(text, label) : NULL;
+	if (!line)
 		return -EPERM;
-	while (err && fgets(line, sizeof(line), limits)) {
-		const char *number = line + sizeof(label) - 1;
-		char *end;
-
-		if (strncmp(line, label, sizeof(label) - 1) != 0)
-			continue;
-		*limit = strtoull(number, &end, 10);
-		if (end == number)
-			*limit = RLIM_INFINITY; /* "unlimited" */
-		err = 0;
-	}
-	fclose(limits);
-	return err;
+	line += sizeof(label) - 1;
+	*limit = strtoull(line, &end, 10);
+	if (end == line)
+		*limit = RLIM_INFINITY; /* "unlimited" */
+	return 0;
 }
 
 /* The caller and the limit.  The limit of a process that cannot be seen from here is unknown. */
@@ -122,23 +117,15 @@ int sysv_locker_for(struct sysv_backend *be, const struct shmid_ds *ds, uint64_t
 	return !err && size > locker->limit.rlim_cur ? -ENOMEM : err;
 }
 
-static int lock_for(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
-{
-	struct sysv_locker locker = { .id = id };
-	int err = find_locker(be, caller, &locker);
-
-	if (err)
-		return err;
-	/* As shmctl(2) says it. */
-	if (locker.limit.rlim_cur == 0)
-		return -EPERM;
-	return sysv_lock_as(&locker);
-}
-
 int sysv_lock(struct sysv_backend *be, int id, bool on, const struct shmfs_caller *caller)
 {
-	if (on && caller->uid != 0)
-		return lock_for(be, id, caller);
+	struct sysv_locker locker = { .id = id };
+
+	if (on && caller->uid != 0) {
+		int err = find_locker(be, caller, &locker);
+
+		return err ? err : sysv_lock_as(&locker);
+	}
 
 	SHMFS_AS_CALLER(err, caller);
 

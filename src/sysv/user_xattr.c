@@ -2,44 +2,43 @@
 /*
  * The extended attributes that users give a segment (user.note).
  *
- * Looking at them must leave no trace, and a segment's own inode is reached by
- * attaching alone.  So they are attributes of an empty file beside the segment,
- * in a directory that is root's and outlives the daemon.  Their names begin with
- * "trusted.": tmpfs has "user." from Linux 6.6 on.
+ * Reading them must leave no trace, and only attaching leads to the inode of a segment.
+ * So an empty file carries them, in a directory that belongs to root and outlives the
+ * daemon, as "trusted.user.note": tmpfs has "user." from Linux 6.6 on.
  *
- * The file's name says whose it is.  A shmid is used again in the end, and so is
- * the inode number of an IPC namespace when a container starts again.  So the
- * name has what no call changes of a segment, and the start time of process 1.
+ * The kernel uses a shmid again in the end, and the inode number of an IPC namespace when
+ * a container starts again.  So the file's name also has what no call changes of a
+ * segment, and the start time of process 1.
  */
 #include "sysv/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/xattr.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <linux/xattr.h>
-
+#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 
-#define MOST 4096	/* bytes of names and values that one segment carries */
+#define MOST 4096	/* bytes of names and values of one segment */
 #define LIST_SIZE 16384 /* room for their names */
 #define SWEEP_EVERY 64	/* new files */
 #define PREFIX XATTR_TRUSTED_PREFIX
-#define STORED_NAME_SIZE (XATTR_NAME_MAX + sizeof(PREFIX))
 
-struct file_path {
-	char text[200];
+struct text {
+	char text[XATTR_NAME_MAX + sizeof(PREFIX)];
 };
 
 /* The segment's file.  A path that is cut is the path of no file. */
-static struct file_path path_of(const struct sysv_backend *be, int id, const struct shmid_ds *ds)
+static struct text path_of(const struct sysv_backend *be, int id, const struct shmid_ds *ds)
 {
 	const struct sysv_user_xattrs *store = &be->user_xattrs;
-	struct file_path path;
+	struct text path;
 
 	snprintf(path.text, sizeof(path.text), "%s/%llu-%d-%llu-%d-%u-%u-%llu", store->dir,
 		 store->namespace_ino, id, store->start, (int)ds->shm_cpid, ds->shm_perm.cuid,
@@ -47,34 +46,38 @@ static struct file_path path_of(const struct sysv_backend *be, int id, const str
 	return path;
 }
 
-/* --- the directory --- */
+static struct text stored_name(const char *name)
+{
+	struct text stored;
+
+	snprintf(stored.text, sizeof(stored.text), PREFIX "%s", name);
+	return stored;
+}
 
 /*
- * Looked at each time, for it may be removed and made again, and nothing else
- * has what was in it.  -ENODATA without it, -EPERM where others can write to it,
- * -EOPNOTSUPP where segments can have no attributes.
+ * Somebody may remove the directory and make it again, so each call looks at it.
+ * -ENODATA without it, -EPERM where others can write to it, -EOPNOTSUPP where segments
+ * can have no attributes.
  */
 static int check_dir(struct sysv_user_xattrs *store)
 {
 	struct stat st = { 0 };
-	unsigned long long before;
-	int failed;
+	bool is_there = store->dir && lstat(store->dir, &st) == 0;
+	unsigned long long before = atomic_exchange(&store->dir_ino, st.st_ino);
 
 	if (!store->dir)
 		return -EOPNOTSUPP;
-	failed = lstat(store->dir, &st);
-	before = atomic_exchange(&store->dir_ino, st.st_ino);
 	if (before && before != st.st_ino)
 		shmfs_log(LOG_WARNING,
 			  "%s was removed: the user.* attributes of segments in it are lost; "
 			  "set them again with setfattr",
 			  store->dir);
-	if (failed)
+	if (!is_there)
 		return -ENODATA;
 	return S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022) ? 0 : -EPERM;
 }
 
-/* Only of this namespace: the segments of others cannot be seen from here. */
+/* Of this namespace alone: the segments of others cannot be seen from here. */
 void sysv_user_xattr_sweep(struct sysv_backend *be)
 {
 	struct sysv_user_xattrs *store = &be->user_xattrs;
@@ -98,19 +101,17 @@ void sysv_user_xattr_sweep(struct sysv_backend *be)
 /* When process 1 started, in clock ticks since boot: field 22 of its stat (proc(5)). */
 static unsigned long long read_start(const char *proc_dir)
 {
+	static const char format[] = ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+				     " %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu";
 	unsigned long long start = 0;
+	char text[1024] = "";
 	char path[128];
-	FILE *file;
+	SHMFS_AUTO_FD int fd = -1;
 
 	snprintf(path, sizeof(path), "%s/1/stat", proc_dir);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (fscanf(file, "%*d (%*[^)]) %*c") == 0) {
-		for (int field = 4; field <= 22; field++)
-			(void)!fscanf(file, "%llu", &start);
-	}
-	fclose(file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (read(fd, text, sizeof(text) - 1) > 0 && strrchr(text, ')'))
+		(void)!sscanf(strrchr(text, ')'), format, &start);
 	return start;
 }
 
@@ -129,9 +130,7 @@ void sysv_user_xattr_init(struct sysv_backend *be)
 	sysv_user_xattr_sweep(be);
 }
 
-/* --- looking --- */
-
-/* What a call on the file failed with.  A container's root may have no "trusted.": EPERM. */
+/* The errno of a call on the file.  A container's root may have no "trusted.": EPERM. */
 static int error_of_file(void)
 {
 	if (errno == ENOENT)
@@ -139,43 +138,37 @@ static int error_of_file(void)
 	return errno == EPERM ? -EOPNOTSUPP : -errno;
 }
 
-ssize_t sysv_user_xattr_get(struct sysv_backend *be, int id, const struct shmid_ds *ds,
-			    const char *name, void *value, size_t size)
+ssize_t sysv_user_xattr_get(const struct sysv_snapshot *segment, const char *name, void *value,
+			    size_t size)
 {
-	char stored[STORED_NAME_SIZE];
+	struct sysv_backend *be = sysv_backend_of(segment->object);
 	int err = check_dir(&be->user_xattrs);
 	ssize_t len;
 
 	if (err)
 		return err == -EPERM ? -ENODATA : err;
-	snprintf(stored, sizeof(stored), PREFIX "%s", name);
-	len = lgetxattr(path_of(be, id, ds).text, stored, value, size);
+	len = lgetxattr(path_of(be, segment->id, &segment->ds).text, stored_name(name).text, value,
+			size);
 	return len < 0 ? error_of_file() : len;
 }
 
-ssize_t sysv_user_xattr_list(struct sysv_backend *be, int id, const struct shmid_ds *ds,
-			     char *names, size_t size)
+ssize_t sysv_user_xattr_list(const struct sysv_snapshot *segment, char *names, size_t size)
 {
-	static const char ours[] = PREFIX XATTR_USER_PREFIX;
+	struct sysv_backend *be = sysv_backend_of(segment->object);
 	struct shmfs_xattr_list list = { .names = names, .size = size };
 	char stored[LIST_SIZE];
 	ssize_t len = 0;
 
 	if (check_dir(&be->user_xattrs) == 0)
-		len = llistxattr(path_of(be, id, ds).text, stored, sizeof(stored));
+		len = llistxattr(path_of(be, segment->id, &segment->ds).text, stored, LIST_SIZE);
 	for (const char *name = stored; name < stored + len; name += strlen(name) + 1) {
-		if (strncmp(name, ours, sizeof(ours) - 1) == 0)
+		if (strncmp(name, PREFIX XATTR_USER_PREFIX, strlen(PREFIX XATTR_USER_PREFIX)) == 0)
 			shmfs_xattr_list_name(&list, name + strlen(PREFIX));
 	}
 	return shmfs_xattr_list_end(&list);
 }
 
-/* --- changing --- */
-
-/*
- * The kernel sets no limit, and the memory is on nobody's account.  Callers at
- * the same moment may go over this one by a little.
- */
+/* The kernel sets no limit, and the memory is on nobody's account. */
 static bool has_room(const char *path, const char *changed, size_t size)
 {
 	size_t used = strlen(changed) + 1 + size;
@@ -196,48 +189,50 @@ static int make_file(struct sysv_backend *be, const char *path)
 {
 	int err = mkdir(be->user_xattrs.dir, 0700) == 0 || errno == EEXIST ? 0 : -errno;
 
-	if (!err)
-		err = check_dir(&be->user_xattrs);
+	err = err ? err : check_dir(&be->user_xattrs);
 	if (err)
 		return err;
+	if (mknod(path, S_IFREG | 0600, 0) != 0)
+		return errno == EEXIST ? 0 : -errno;
 	if (atomic_fetch_add(&be->user_xattrs.made, 1) % SWEEP_EVERY == SWEEP_EVERY - 1)
 		sysv_user_xattr_sweep(be);
-	return mknod(path, S_IFREG | 0600, 0) == 0 || errno == EEXIST ? 0 : -errno;
+	return 0;
 }
 
-int sysv_user_xattr_set(struct sysv_backend *be, int id, const struct shmid_ds *ds,
-			const char *name, const void *value, size_t size, int flags)
+int sysv_user_xattr_set(const struct sysv_snapshot *segment, const char *name, const void *value,
+			size_t size, int flags)
 {
-	char stored[STORED_NAME_SIZE];
-	struct file_path path;
-	struct shmid_ds now;
+	struct sysv_backend *be = sysv_backend_of(segment->object);
+	const struct text stored = stored_name(name);
+	bool had_key = !segment->gone && segment->ds.shm_perm.__key != 0;
 	int err = check_dir(&be->user_xattrs);
+	struct shmid_ds now;
+	struct text path;
 
 	if (err == -EOPNOTSUPP)
 		return err;
-	snprintf(stored, sizeof(stored), PREFIX "%s", name);
-	path = path_of(be, id, ds);
-	if (value && !(flags & XATTR_REPLACE) && access(path.text, F_OK) != 0 && err != -EPERM)
+	path = path_of(be, segment->id, &segment->ds);
+	if (value && !(flags & XATTR_REPLACE) && err != -EPERM)
 		err = make_file(be, path.text);
-	if (!err && value && !has_room(path.text, stored, size))
+	if (!err && value && !has_room(path.text, stored.text, size))
 		err = -ENOSPC;
-	if (!err && (value ? lsetxattr(path.text, stored, value, size, flags) :
-			     lremovexattr(path.text, stored)) != 0)
-		err = error_of_file();
+	if (err)
+		return err;
+	if ((value ? lsetxattr(path.text, stored.text, value, size, flags) :
+		     lremovexattr(path.text, stored.text)) != 0)
+		return error_of_file();
 	/* Another daemon may have replaced it, and carried over what there was before. */
-	if (!err && !(ds->shm_perm.mode & SYSV_MODE_DEST) &&
-	    (shmctl(id, SHM_STAT_ANY, &now) != id || (now.shm_perm.mode & SYSV_MODE_DEST)))
-		err = -ESTALE;
-	return err;
+	if (had_key &&
+	    (shmctl(segment->id, SHM_STAT_ANY, &now) != segment->id || !now.shm_perm.__key))
+		return -ESTALE;
+	return 0;
 }
-
-/* --- when a segment is replaced --- */
 
 int sysv_user_xattr_carry(const struct sysv_backend *be, int from, const struct shmid_ds *from_ds,
 			  int to, const struct shmid_ds *to_ds)
 {
-	const struct file_path old = path_of(be, from, from_ds);
-	const struct file_path new = path_of(be, to, to_ds);
+	const struct text old = path_of(be, from, from_ds);
+	const struct text new = path_of(be, to, to_ds);
 
 	/* Both have them until the old one goes.  A link takes an inode, a move takes nothing. */
 	if (!be->user_xattrs.dir || link(old.text, new.text) == 0 || errno == ENOENT ||

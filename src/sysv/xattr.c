@@ -223,9 +223,7 @@ ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, 
 	SNAPSHOT snapshot = { 0 };
 	int err = is_users(name) ? check_mode(object(base), 04, caller, &snapshot) : -EOPNOTSUPP;
 
-	return err ? err :
-		     sysv_user_xattr_get(sysv_backend_of(object(base)), snapshot.id, &snapshot.ds,
-					 name, value, size);
+	return err ? err : sysv_user_xattr_get(&snapshot, name, value, size);
 }
 
 /* A resize in this daemon carries over all attributes or comes before the change. */
@@ -236,12 +234,7 @@ static int change(struct sysv_object *obj, const char *name, const void *value, 
 	SNAPSHOT snapshot = { 0 };
 	int err = is_users(name) ? check_mode(obj, 02, caller, &snapshot) : -EOPNOTSUPP;
 
-	/* A segment that only a handle keeps is not looked for again. */
-	if (snapshot.gone)
-		snapshot.ds.shm_perm.mode |= SYSV_MODE_DEST;
-	return err ? err :
-		     sysv_user_xattr_set(sysv_backend_of(obj), snapshot.id, &snapshot.ds, name,
-					 value, size, flags);
+	return err ? err : sysv_user_xattr_set(&snapshot, name, value, size, flags);
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
@@ -259,9 +252,7 @@ ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 	int err = sysv_snapshot_take(object(base), &snapshot);
 
 	(void)caller;
-	return err ? err :
-		     sysv_user_xattr_list(sysv_backend_of(object(base)), snapshot.id, &snapshot.ds,
-					  names, size);
+	return err ? err : sysv_user_xattr_list(&snapshot, names, size);
 }
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
