@@ -75,7 +75,7 @@ static void put_back(struct shmfs_follow *follow)
 	follow->cpu = -1;
 }
 
-/* Nothing was served since the last tick: a request takes long, or none came. */
+/* Nothing was read since the last tick: a request takes long, or none came. */
 static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
 {
 	struct pollfd device = { .fd = loop->fd, .events = POLLIN };
@@ -97,12 +97,12 @@ int shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 	bool again;
 
 	pthread_mutex_lock(&loop->lock);
-	if (loop->served == follow->served)
+	if (loop->nread == follow->nread)
 		on_standstill(follow, loop);
 	else if (loop->in_a_row > LOOP_REQUESTS && follow->useful &&
 		 shmfs_now_ns() > follow->not_placed_until)
 		worker = loop->reader;
-	follow->served = loop->served;
+	follow->nread = loop->nread;
 	caller = loop->caller;
 	again = loop->is_watched;
 	pthread_mutex_unlock(&loop->lock);

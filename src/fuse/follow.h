@@ -27,7 +27,7 @@ struct shmfs_follow {
 	cpu_set_t allowed;     /* the processors that the daemon was given */
 	struct worker *placed; /* beside a caller, on `cpu` */
 	int cpu;
-	unsigned served;	   /* at the last tick */
+	unsigned nread;		   /* at the last tick */
 	uint64_t not_placed_until; /* CLOCK_MONOTONIC, ns */
 };
 

@@ -77,11 +77,14 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 	}
 }
 
-/* One that is on its way to read(2) can miss the signal.  False: nobody reads. */
+/*
+ * One that is on its way to read(2) can miss the signal.  One that serves is not to be
+ * interrupted in that.  False: nobody reads.
+ */
 static bool wake_reader(struct loop *loop)
 {
 	SHMFS_LOCKED(&loop->lock);
-	if (loop->reader)
+	if (loop->reader && !loop->reader->is_serving)
 		pthread_kill(loop->reader->id, WAKE_SIGNAL);
 	return loop->reader;
 }

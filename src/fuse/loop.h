@@ -46,8 +46,8 @@ struct loop {
 	struct shmfs_aside *aside; /* owned; in the order in which they came */
 
 	/* See follow.h. */
-	bool is_watched; /* the main thread looks every few ms */
-	unsigned served;
+	bool is_watched;   /* the main thread looks every few ms */
+	unsigned nread;	   /* requests that were read */
 	pid_t caller;	   /* of the last request */
 	uint64_t asked_at; /* when that came; CLOCK_MONOTONIC, ns */
 	unsigned in_a_row; /* requests of that caller; 0: several callers ask at once */

@@ -195,6 +195,7 @@ static bool begin(struct worker *worker, const struct fuse_buf *buf)
 	bool is_due_now;
 
 	pthread_mutex_lock(&loop->lock);
+	loop->nread++;
 	is_due_now = is_due(loop, shmfs_aside_user(header), buf);
 	keeps_turn = !is_due_now || shmfs_worker_note(loop, (pid_t)header->pid, shmfs_now_ns());
 	if (is_due_now)
@@ -245,7 +246,6 @@ static struct shmfs_aside *finish(struct worker *worker)
 		pthread_cond_broadcast(&loop->released);
 	}
 	worker->is_serving = false;
-	loop->served++;
 	next = shmfs_aside_take(&loop->aside, has_share, loop);
 	if (next)
 		enter(worker, header_of(next->bytes));

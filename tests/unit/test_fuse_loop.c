@@ -40,6 +40,7 @@ struct fixture {
 	enum memory_slot slot; /* whose calls wait */
 	sem_t arrived;	       /* one has come */
 	sem_t gate;	       /* one may go on */
+	sem_t stuck;	       /* and one that asks for attributes of the file */
 };
 
 /* With `no_memory` set a thread that has no buffer yet gets none. */
@@ -79,10 +80,10 @@ static void wait_at_gate(struct memory_backend *be, enum memory_slot slot, void 
 	struct fixture *f = arg;
 
 	(void)be;
-	if (slot != f->slot)
+	if (slot != f->slot && slot != MEMORY_GETATTR)
 		return;
 	sem_post(&f->arrived);
-	sem_wait(&f->gate);
+	sem_wait(slot == f->slot ? &f->gate : &f->stuck);
 }
 
 static int setup(void **state)
@@ -97,6 +98,7 @@ static int setup(void **state)
 	f->signal_fd = eventfd(0, EFD_CLOEXEC);
 	sem_init(&f->arrived, 0, 0);
 	sem_init(&f->gate, 0, 0);
+	sem_init(&f->stuck, 0, 0);
 	assert_int_equal(kernel_create(f->k, ROOT, "1", O_RDWR, 0600, &entry, &f->file), 0);
 	*state = f;
 	return 0;
@@ -111,6 +113,7 @@ static int teardown(void **state)
 	close(f->signal_fd);
 	sem_destroy(&f->arrived);
 	sem_destroy(&f->gate);
+	sem_destroy(&f->stuck);
 	free(f);
 	return 0;
 }
@@ -141,13 +144,18 @@ static void stop(struct fixture *f)
 
 /* --- requests; each returns its number --- */
 
-static uint64_t post_getattr(struct fixture *f)
+static uint64_t post_getattr_of(struct fixture *f, uint64_t node)
 {
 	const struct fuse_getattr_in in = { 0 };
 	const struct kernel_part part = { &in, sizeof(in) };
 
-	kernel_post(f->k, FUSE_GETATTR, ROOT, &part, 1);
+	kernel_post(f->k, FUSE_GETATTR, node, &part, 1);
 	return f->k->unique;
+}
+
+static uint64_t post_getattr(struct fixture *f)
+{
+	return post_getattr_of(f, ROOT);
 }
 
 static uint64_t post_fallocate(struct fixture *f)
@@ -329,6 +337,45 @@ static void two_users_leave_threads_to_others(void **state)
 	stop(f);
 }
 
+/*
+ * Bob's request is stuck in the thread that read it and keeps its turn.  Alice's requests
+ * end one after the other meanwhile, and still somebody has to read Carol's.
+ */
+static void a_stuck_reader_is_relieved_beside_others_that_get_on(void **state)
+{
+	struct fixture *f = *state;
+	const int share = SHMFS_MAX_THREADS / 2;
+	const int count = share + 1500;
+	int left = count;
+	uint64_t got = 0;
+	uint64_t carols;
+
+	start(f, MEMORY_FALLOCATE);
+	f->k->uid = 1001;
+	for (int i = 0; i < count; i++)
+		post_fallocate(f);
+	for (int i = 0; i < share; i++)
+		sem_wait(&f->arrived);
+	f->k->uid = 1002;
+	post_getattr_of(f, f->file.node);
+	sem_wait(&f->arrived);
+	f->k->uid = 1003;
+	carols = post_getattr(f);
+	while (got != carols && left > 0) {
+		let_through(f, 1);
+		left--;
+		usleep(200);
+		got = answered(f, LONG_TIME);
+	}
+	let_through(f, left);
+	sem_post(&f->stuck);
+	assert_int_equal(got, carols);
+	/* All but those that were answered so far. */
+	for (int i = 0; i < left + 2; i++)
+		assert_int_not_equal(answered(f, LONG_TIME), 0);
+	stop(f);
+}
+
 /* What was begun is finished, and answered. */
 static void ends_when_the_last_request_is_done(void **state)
 {
@@ -456,6 +503,7 @@ int main(void)
 		LOOP_TEST(a_single_thread_serves_one_after_the_other),
 		LOOP_TEST(one_user_leaves_threads_to_others),
 		LOOP_TEST(two_users_leave_threads_to_others),
+		LOOP_TEST(a_stuck_reader_is_relieved_beside_others_that_get_on),
 		LOOP_TEST(ends_when_the_last_request_is_done),
 		LOOP_TEST(a_stream_of_requests_hides_no_signal),
 		LOOP_TEST(goes_on_without_memory_for_more_threads),
