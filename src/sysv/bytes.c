@@ -187,7 +187,7 @@ static int make_room(struct sysv_object *obj, struct sysv_handle *h, uint64_t en
 	int err = 0;
 
 	if (keep_size)
-		return end > room ? sysv_grow_to(obj, h, end, 0, caller) : 0;
+		return end > room ? sysv_grow_to(obj, h, room, end - room, caller) : 0;
 	if (end > sysv_file_size(obj))
 		err = sysv_set_size(obj, h, end, caller);
 	if (!err || end > room)

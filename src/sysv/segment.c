@@ -441,7 +441,9 @@ int sysv_segment_populate(struct sysv_segment *segment, uint64_t off, uint64_t l
 	size_t start = (size_t)off / page * page;
 
 	if (segment->fd >= 0)
-		return fallocate(segment->fd, 0, (off_t)off, (off_t)len) == 0 ? 0 : -errno;
+		return fallocate(segment->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) == 0 ?
+			       0 :
+			       -errno;
 	if (madvise(segment->map + start, (size_t)(off + len) - start, MADV_POPULATE_WRITE) == 0)
 		return 0;
 	return errno == EINVAL ? -EOPNOTSUPP : -ENOMEM;

@@ -75,9 +75,10 @@ static unsigned choose_position(void)
 static int flags_of(enum kind kind)
 {
 	static const int whences[] = { SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE };
+	/* Not ZERO_RANGE: the kernel drops set-user-ID before it asks (fuse_file_fallocate()). */
 	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
 				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				     FALLOC_FL_ZERO_RANGE };
+				     FALLOC_FL_COLLAPSE_RANGE };
 	static const int renames[] = { 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE };
 	static const int locks[] = { LOCK_SH, LOCK_EX, LOCK_UN };
 

@@ -265,6 +265,8 @@ static void readers_of_a_removed_segment_see_what_was_written(void **state)
 	assert_int_equal(pread(reader, seen, sizeof(seen), 0), sizeof(bytes) + 4);
 	assert_memory_equal(seen, bytes, sizeof(bytes));
 	assert_memory_equal(seen + sizeof(bytes), "more", 4);
+	must(fallocate(fd, FALLOC_FL_KEEP_SIZE, 8 * PAGE, PAGE));
+	assert_int_equal(pread(reader, seen, sizeof(seen), 0), sizeof(bytes) + 4);
 	close(fd);
 	close(reader);
 }
