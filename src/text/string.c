@@ -297,12 +297,8 @@ int text_reserve(const struct text *text, uint64_t len)
 /* The lock of the other text is taken under that of this one. */
 static ssize_t load_other(const struct text *from, uint64_t off, char *to, size_t len)
 {
-	ssize_t n;
-
-	pthread_rwlock_rdlock(&from->state->io);
-	n = text_load(from, off, to, len);
-	pthread_rwlock_unlock(&from->state->io);
-	return n;
+	SHMFS_READ_LOCKED(&from->state->io);
+	return text_load(from, off, to, len);
 }
 
 int text_replace(const struct text *text, const struct text *from, uint64_t len)

@@ -35,31 +35,36 @@ static void free_state(void *memory)
 	free(state);
 }
 
-static struct text_state *new_state(void)
-{
-	struct text_state *state = calloc(1, sizeof(*state));
-
-	if (!state)
-		return NULL;
-	pthread_rwlock_init(&state->io, NULL);
-	pthread_mutex_init(&state->lock, NULL);
-	return state;
-}
-
 /* Every object that a text leads to has a state. */
 static int make_state(struct shmfs_object *object)
 {
+	struct text_state *state;
 	SHMFS_LOCKED(&object->backend->objects.lock);
-	if (!object->view_state) {
-		object->view_state = new_state();
-		object->view_state_free = free_state;
-	}
-	return object->view_state ? 0 : -ENOMEM;
+
+	if (object->view_state)
+		return 0;
+	state = calloc(1, sizeof(*state));
+	if (!state)
+		return -ENOMEM;
+	pthread_rwlock_init(&state->io, NULL);
+	pthread_mutex_init(&state->lock, NULL);
+	object->view_state = state;
+	object->view_state_free = free_state;
+	return 0;
 }
 
 static struct text text_of(struct shmfs_handle *handle, const struct shmfs_caller *caller)
 {
 	return (struct text){ handle, handle->object->view_state, caller };
+}
+
+/* A handle of the object that is released at the end of the block. */
+#define AUTO_HANDLE __attribute__((cleanup(release))) struct shmfs_handle
+
+static void release(struct shmfs_handle *const *handle)
+{
+	if (*handle)
+		text_inner((*handle)->object)->release(*handle);
 }
 
 /* --- names and attributes --- */
@@ -79,12 +84,8 @@ static int inner_flags(int flags)
 
 static int length_of(const struct text *text, uint64_t *len)
 {
-	int err;
-
-	pthread_rwlock_rdlock(&text->state->io);
-	err = text_length(text, TEXT_MAX, len);
-	pthread_rwlock_unlock(&text->state->io);
-	return err;
+	SHMFS_READ_LOCKED(&text->state->io);
+	return text_length(text, TEXT_MAX, len);
 }
 
 /*
@@ -94,7 +95,7 @@ static int length_of(const struct text *text, uint64_t *len)
 static int measure(struct shmfs_object *object, const struct shmfs_caller *caller, struct stat *st)
 {
 	static const struct shmfs_caller shmfs_itself;
-	struct shmfs_handle *handle;
+	AUTO_HANDLE *handle = NULL;
 	struct text text;
 	uint64_t len;
 	int err;
@@ -106,7 +107,6 @@ static int measure(struct shmfs_object *object, const struct shmfs_caller *calle
 		return err == -EACCES || err == -EPERM ? 0 : err;
 	text = text_of(handle, caller);
 	err = length_of(&text, &len);
-	text_inner(object)->release(handle);
 	if (!err)
 		st->st_size = (off_t)len;
 	return err;
@@ -175,83 +175,54 @@ static int text_getattr(struct shmfs_object *object, const struct shmfs_caller *
 static int set_length(struct shmfs_handle *handle, uint64_t size, const struct shmfs_caller *caller)
 {
 	const struct text text = text_of(handle, caller);
-	int err;
+	SHMFS_WRITE_LOCKED(&text.state->io);
 
-	pthread_rwlock_wrlock(&text.state->io);
-	err = text_truncate(&text, size);
-	pthread_rwlock_unlock(&text.state->io);
-	return err;
+	return text_truncate(&text, size);
 }
 
 static int text_open(struct shmfs_object *object, int flags, const struct shmfs_caller *caller,
 		     struct shmfs_handle **out)
 {
-	const struct shmfs_backend_ops *ops = text_inner(object);
-	struct shmfs_handle *handle;
-	int err = ops->open(object, inner_flags(flags), caller, &handle);
+	AUTO_HANDLE *handle = NULL;
+	int err = text_inner(object)->open(object, inner_flags(flags), caller, &handle);
 
-	if (err)
-		return err;
-	if (flags & O_TRUNC)
+	if (!err && (flags & O_TRUNC))
 		err = set_length(handle, 0, caller);
-	if (err)
-		ops->release(handle);
-	else
-		*out = handle;
+	if (!err)
+		*out = shmfs_steal_pointer(&handle);
 	return err;
 }
 
 static int truncate_object(struct shmfs_object *object, struct shmfs_handle *handle, off_t size,
 			   const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *ops = text_inner(object);
-	struct shmfs_handle *opened;
-	int err;
+	AUTO_HANDLE *opened = NULL;
+	int err = handle ? 0 : text_inner(object)->open(object, O_RDWR, caller, &opened);
 
-	if (handle)
-		return set_length(handle, (uint64_t)size, caller);
-	err = ops->open(object, O_RDWR, caller, &opened);
-	if (err)
-		return err;
-	err = set_length(opened, (uint64_t)size, caller);
-	ops->release(opened);
-	return err;
-}
-
-/* Make the text that of `source`; both are open. */
-static int replace(struct shmfs_handle *target, struct shmfs_handle *source,
-		   const struct shmfs_caller *caller)
-{
-	const struct text text = text_of(target, caller);
-	const struct text from = text_of(source, caller);
-	uint64_t len;
-	int err = length_of(&from, &len);
-
-	if (err)
-		return err;
-	pthread_rwlock_wrlock(&text.state->io);
-	err = text_replace(&text, &from, len);
-	pthread_rwlock_unlock(&text.state->io);
-	return err;
+	return err ? err : set_length(handle ? handle : opened, (uint64_t)size, caller);
 }
 
 static int text_replace_content(struct shmfs_object *object, struct shmfs_object *from,
 				const struct shmfs_caller *caller)
 {
-	const struct shmfs_backend_ops *ops = text_inner(object);
-	struct shmfs_handle *source;
-	struct shmfs_handle *target;
+	AUTO_HANDLE *source = NULL;
+	AUTO_HANDLE *target = NULL;
+	struct text text;
+	struct text other;
+	uint64_t len;
 	int err = text_inner(from)->open(from, O_RDONLY, caller, &source);
 
+	if (!err)
+		err = text_inner(object)->open(object, O_RDWR, caller, &target);
 	if (err)
 		return err;
-	err = ops->open(object, O_RDWR, caller, &target);
-	if (!err) {
-		err = replace(target, source, caller);
-		ops->release(target);
-	}
-	text_inner(from)->release(source);
-	return err;
+	text = text_of(target, caller);
+	other = text_of(source, caller);
+	err = length_of(&other, &len);
+	if (err)
+		return err;
+	SHMFS_WRITE_LOCKED(&text.state->io);
+	return text_replace(&text, &other, len);
 }
 
 /* --- bytes --- */
@@ -267,22 +238,18 @@ static int text_read_begin(struct shmfs_handle *handle, off_t off, size_t len,
 			   struct shmfs_extent *extent)
 {
 	const struct text text = text_of(handle, NULL);
-	char *bytes;
+	const size_t most = len < TEXT_PIECE ? len : TEXT_PIECE;
+	SHMFS_AUTO_FREE char *bytes = malloc(most);
 	ssize_t n;
+	SHMFS_READ_LOCKED(&text.state->io);
 
-	if (len > TEXT_PIECE)
-		len = TEXT_PIECE;
-	bytes = malloc(len);
-	if (!bytes && len > 0)
+	if (!bytes && most > 0)
 		return -ENOMEM;
-	pthread_rwlock_rdlock(&text.state->io);
-	n = text_load(&text, (uint64_t)off, bytes, len);
-	pthread_rwlock_unlock(&text.state->io);
-	if (n < 0) {
-		free(bytes);
+	n = text_load(&text, (uint64_t)off, bytes, most);
+	if (n < 0)
 		return (int)n;
-	}
-	*extent = (struct shmfs_extent){ .fd = -1, .mem = bytes, .len = (size_t)n, .owner = bytes };
+	*extent = (struct shmfs_extent){ .fd = -1, .mem = bytes, .len = (size_t)n };
+	extent->owner = shmfs_steal_pointer(&bytes);
 	return 0;
 }
 
@@ -316,50 +283,20 @@ static ssize_t text_write_end(struct shmfs_handle *handle, struct shmfs_extent *
 {
 	SHMFS_AUTO_FREE struct text_write *write = extent->owner;
 	const struct text text = text_of(handle, write->caller);
-	ssize_t n;
+	SHMFS_WRITE_LOCKED(&text.state->io);
 
-	pthread_rwlock_wrlock(&text.state->io);
-	n = text_store(&text, write->off, write->append, write->bytes, written);
-	pthread_rwlock_unlock(&text.state->io);
-	return n;
+	return text_store(&text, write->off, write->append, write->bytes, written);
 }
 
-/*
- * Memory can be reserved for the text of now and for one to come.  Without
- * KEEP_SIZE the file would become longer, which makes no text longer, and a
- * hole is NULs.
- */
-static int allocate(const struct text *text, int mode, uint64_t off, uint64_t len)
-{
-	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-	uint64_t end;
-	int err;
-
-	if (mode == FALLOC_FL_KEEP_SIZE)
-		return text_reserve(text, off + len);
-	if (!punch && mode != 0)
-		return -EOPNOTSUPP;
-	err = text_length(text, off + len, &end);
-	if (err)
-		return err;
-	if (punch && off < end)
-		return -EILSEQ;
-	if (!punch && off + len > end)
-		return -EINVAL;
-	return text_inner(text->handle->object)
-		->fallocate(text->handle, mode, (off_t)off, (off_t)len, text->caller);
-}
-
+/* Memory for a text to come can be had.  A text has no hole, and no byte beyond its end. */
 static int text_fallocate(struct shmfs_handle *handle, int mode, off_t off, off_t len,
 			  const struct shmfs_caller *caller)
 {
 	const struct text text = text_of(handle, caller);
-	int err;
+	SHMFS_WRITE_LOCKED(&text.state->io);
 
-	pthread_rwlock_wrlock(&text.state->io);
-	err = allocate(&text, mode, (uint64_t)off, (uint64_t)len);
-	pthread_rwlock_unlock(&text.state->io);
-	return err;
+	return mode == FALLOC_FL_KEEP_SIZE ? text_reserve(&text, (uint64_t)off + (uint64_t)len) :
+					     -EOPNOTSUPP;
 }
 
 /* All of a text is data. */
