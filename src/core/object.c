@@ -157,8 +157,7 @@ static void give_number(struct shmfs_object_table *table, struct shmfs_object *o
 {
 	struct shmfs_object **link;
 
-	if (!object->number)
-		object->number = number_of(object->identity);
+	object->number = number_of(object->identity);
 	while (*(link = number_link(table, object->number))) {
 		table->last_spare = number_of(table->last_spare + 1);
 		object->number = SPARE_NUMBERS | table->last_spare;
