@@ -12,11 +12,6 @@
 /* Opening races with others that open the next object of the same name. */
 #define OPEN_TRIES 10
 
-static struct posix_object *object(struct shmfs_object *base)
-{
-	return (struct posix_object *)base;
-}
-
 static struct posix_handle *handle(struct shmfs_handle *base)
 {
 	return (struct posix_handle *)base;
@@ -79,7 +74,7 @@ int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size
 {
 	if (h)
 		return resize(handle(h)->fd, size, caller);
-	return (int)posix_call(object(base), caller, call_truncate, &size);
+	return (int)posix_call(posix_object(base), caller, call_truncate, &size);
 }
 
 static struct posix_handle *new_handle(int flags)
@@ -144,7 +139,7 @@ int posix_create(const struct shmfs_view *view, const struct shmfs_name *name, i
 		free_handle(h);
 		return err;
 	}
-	posix_object_add_handle(object(obj), h, now.st_ino);
+	posix_object_add_handle(posix_object(obj), h, now.st_ino);
 	*out = obj;
 	*handle_out = &h->base;
 	*st = now;
@@ -168,7 +163,7 @@ static int open_handle(struct posix_object *obj, struct posix_handle *h, int fla
 		return h->fd;
 	if (fstat(h->fd, &st) != 0)
 		return -errno;
-	err = check_rights((struct posix_backend *)obj->base.backend, h->fd, &st, mode, caller);
+	err = check_rights(posix_backend(obj), h->fd, &st, mode, caller);
 	if (!err && (flags & O_TRUNC))
 		err = resize(h->fd, 0, caller);
 	return err ? err : posix_object_add_handle(obj, h, ino);
@@ -182,10 +177,10 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 
 	if (!h)
 		return -ENOMEM;
-	err = open_handle(object(base), h, flags, caller);
+	err = open_handle(posix_object(base), h, flags, caller);
 	for (int i = 0; i < OPEN_TRIES && err == -ESTALE; i++) {
 		close(h->fd);
-		err = open_handle(object(base), h, flags, caller);
+		err = open_handle(posix_object(base), h, flags, caller);
 	}
 	if (err)
 		free_handle(h);
@@ -204,7 +199,7 @@ void posix_release(struct shmfs_handle *base)
 {
 	struct posix_handle *h = handle(base);
 
-	posix_object_remove_handle(object(base->object), h);
+	posix_object_remove_handle(posix_object(base->object), h);
 	free_handle(h);
 }
 

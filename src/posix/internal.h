@@ -50,6 +50,16 @@ struct posix_object {
 	int kept;		      /* owned; O_PATH, see posix_object_keep(); -1: none */
 };
 
+static inline struct posix_object *posix_object(struct shmfs_object *base)
+{
+	return (struct posix_object *)base;
+}
+
+static inline struct posix_backend *posix_backend(const struct posix_object *obj)
+{
+	return (struct posix_backend *)obj->base.backend;
+}
+
 /* Room for a path that posix_proc_path() writes. */
 #define POSIX_PROC_PATH 32
 

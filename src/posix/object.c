@@ -24,16 +24,6 @@
 /* Of all objects.  A user can make the kernel hold removed ones. */
 #define KEPT_MAX 1000
 
-static struct posix_backend *backend_of(const struct posix_object *obj)
-{
-	return (struct posix_backend *)obj->base.backend;
-}
-
-static struct posix_object *object(struct shmfs_object *base)
-{
-	return (struct posix_object *)base;
-}
-
 /* --- the record --- */
 
 static struct shmfs_object *make(struct shmfs_backend *base, uint64_t identity)
@@ -50,7 +40,7 @@ static struct shmfs_object *make(struct shmfs_backend *base, uint64_t identity)
 
 void posix_object_free(struct shmfs_object *base)
 {
-	struct posix_object *obj = object(base);
+	struct posix_object *obj = posix_object(base);
 
 	posix_object_unkeep(obj);
 	pthread_mutex_destroy(&obj->lock);
@@ -81,7 +71,7 @@ int posix_object_get(struct shmfs_backend *base, uint64_t identity, const char *
 
 	if (err)
 		return err;
-	err = posix_object_set_name(object(obj), name);
+	err = posix_object_set_name(posix_object(obj), name);
 	if (err)
 		shmfs_object_put(obj);
 	else
@@ -97,7 +87,7 @@ uint64_t posix_object_identity(struct posix_object *obj)
 
 bool posix_object_keep(struct posix_object *obj, const char *name)
 {
-	struct posix_backend *be = backend_of(obj);
+	struct posix_backend *be = posix_backend(obj);
 	SHMFS_LOCKED(&obj->lock);
 	SHMFS_AUTO_FD int fd = -1;
 	ino_t ino;
@@ -118,7 +108,7 @@ void posix_object_unkeep(struct posix_object *obj)
 	if (obj->kept < 0)
 		return;
 	close(obj->kept);
-	atomic_fetch_sub(&backend_of(obj)->nkept, 1);
+	atomic_fetch_sub(&posix_backend(obj)->nkept, 1);
 	obj->kept = -1;
 }
 
@@ -162,7 +152,7 @@ static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t
 {
 	SHMFS_LOCKED(&obj->lock);
 	*wanted = obj->base.identity;
-	return posix_dir_open(backend_of(obj), obj->name, flags, named);
+	return posix_dir_open(posix_backend(obj), obj->name, flags, named);
 }
 
 /* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */
@@ -209,7 +199,7 @@ static int open_renamed(struct posix_object *obj, int flags, ino_t wanted)
 	SHMFS_AUTO_FD int fd = -1;
 	ino_t named;
 
-	if (posix_dir_list(backend_of(obj), is_name_of, &renamed) != 1)
+	if (posix_dir_list(posix_backend(obj), is_name_of, &renamed) != 1)
 		return -ENOENT;
 	fd = open_by_name(obj, flags, &named, &wanted);
 	return fd < 0 || named == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
@@ -241,7 +231,7 @@ int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
 
 int posix_object_refer(struct posix_object *obj, const struct shmfs_caller *caller)
 {
-	int err = caller ? posix_dir_check_search(backend_of(obj), caller) : 0;
+	int err = caller ? posix_dir_check_search(posix_backend(obj), caller) : 0;
 	ino_t ino;
 	int fd;
 
@@ -263,7 +253,7 @@ static int stat_quickly(struct posix_object *obj, struct stat *st)
 
 	if (fd >= 0)
 		return fstat(fd, st) == 0 ? 0 : -errno;
-	err = posix_dir_stat(backend_of(obj), obj->name, st);
+	err = posix_dir_stat(posix_backend(obj), obj->name, st);
 	return err || st->st_ino == obj->base.identity ? err : -ENOENT;
 }
 
@@ -271,11 +261,11 @@ int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, 
 {
 	SHMFS_AUTO_FD int fd = -1;
 	struct stat now;
-	int err = stat_quickly(object(base), &now);
+	int err = stat_quickly(posix_object(base), &now);
 
 	(void)caller;
 	if (err == -ENOENT) {
-		fd = posix_object_refer(object(base), NULL);
+		fd = posix_object_refer(posix_object(base), NULL);
 		err = fd < 0 ? fd : fstat(fd, &now) == 0 ? 0 : -errno;
 	}
 	if (!err)
@@ -287,7 +277,7 @@ bool posix_object_is_named(struct posix_object *obj)
 {
 	struct stat st;
 
-	return *obj->name != '/' && posix_dir_stat(backend_of(obj), obj->name, &st) == 0 &&
+	return *obj->name != '/' && posix_dir_stat(posix_backend(obj), obj->name, &st) == 0 &&
 	       st.st_ino == obj->base.identity;
 }
 
@@ -320,7 +310,7 @@ static ssize_t call_chmod(const char *path, const void *mode)
 
 int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	return (int)posix_call(object(base), caller, call_chmod, &mode);
+	return (int)posix_call(posix_object(base), caller, call_chmod, &mode);
 }
 
 struct owner {
@@ -350,8 +340,8 @@ int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid, const struct sh
 	const struct owner owner = { uid, gid };
 
 	if (uid == (uid_t)-1 && gid == (gid_t)-1)
-		return drop_setid(object(base), caller);
-	return (int)posix_call(object(base), caller, call_chown, &owner);
+		return drop_setid(posix_object(base), caller);
+	return (int)posix_call(posix_object(base), caller, call_chown, &owner);
 }
 
 static ssize_t call_utimens(const char *path, const void *times)
@@ -362,7 +352,7 @@ static ssize_t call_utimens(const char *path, const void *times)
 int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 		  const struct shmfs_caller *caller)
 {
-	return (int)posix_call(object(base), caller, call_utimens, times);
+	return (int)posix_call(posix_object(base), caller, call_utimens, times);
 }
 
 void posix_drop_setid(int fd, const struct shmfs_caller *caller)

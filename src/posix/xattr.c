@@ -14,11 +14,6 @@
 #include "shmfs/users.h"
 #include "shmfs/xattr.h"
 
-static struct posix_object *object(struct shmfs_object *base)
-{
-	return (struct posix_object *)base;
-}
-
 /* --- ours; the subject is a struct posix_object --- */
 
 /* As shm_open(3) takes it.  An object that is open may have lost it. */
@@ -40,7 +35,7 @@ static int get_name(void *context, int field, FILE *out, const struct shmfs_call
 static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct posix_object *obj = context;
-	const struct posix_backend *be = (const struct posix_backend *)obj->base.backend;
+	const struct posix_backend *be = posix_backend(obj);
 	const struct shmfs_users_query query = {
 		.files = { { SHMFS_OBJECTS, posix_object_identity(obj) },
 			   { SHMFS_OBJECT_FILES,
@@ -115,7 +110,7 @@ ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value,
 {
 	const struct xattr_call xattr = { .name = name, .value = value, .size = size };
 
-	return posix_call(object(base), is_for_all(name) ? NULL : caller, call_get, &xattr);
+	return posix_call(posix_object(base), is_for_all(name) ? NULL : caller, call_get, &xattr);
 }
 
 int posix_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
@@ -128,7 +123,7 @@ int posix_setxattr(struct shmfs_object *base, const char *name, const void *valu
 		.flags = flags,
 	};
 
-	return (int)posix_call(object(base), caller, call_set, &xattr);
+	return (int)posix_call(posix_object(base), caller, call_set, &xattr);
 }
 
 ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
@@ -136,7 +131,7 @@ ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
 {
 	const struct xattr_call xattr = { .value = names, .size = size };
 
-	return posix_call(object(base), caller, call_list, &xattr);
+	return posix_call(posix_object(base), caller, call_list, &xattr);
 }
 
 /*
@@ -150,5 +145,6 @@ int posix_removexattr(struct shmfs_object *base, const char *name,
 {
 	bool is_capability = strcmp(name, XATTR_NAME_CAPS) == 0;
 
-	return (int)posix_call(object(base), is_capability ? NULL : caller, call_remove, name);
+	return (int)posix_call(posix_object(base), is_capability ? NULL : caller, call_remove,
+			       name);
 }
