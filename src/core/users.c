@@ -10,11 +10,9 @@
  */
 #include "core/users_internal.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -114,55 +112,28 @@ void shmfs_users_set_mount(struct shmfs_users *users, dev_t dev)
 
 /* --- the list of processes --- */
 
-struct pids {
-	pid_t *list; /* owned */
-	size_t count;
-	size_t capacity;
-};
-
-static int add_pid(struct pids *pids, const char *name)
+static int is_number(const struct dirent *entry)
 {
-	pid_t *list;
-	char *end;
-	long pid = isdigit((unsigned char)name[0]) ? strtol(name, &end, 10) : 0;
-
-	if (pid <= 0 || pid > INT_MAX || *end)
-		return 0;
-	if (pids->count == pids->capacity) {
-		size_t capacity = pids->capacity ? 2 * pids->capacity : 256;
-
-		list = reallocarray(pids->list, capacity, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		pids->list = list;
-		pids->capacity = capacity;
-	}
-	pids->list[pids->count++] = (pid_t)pid;
-	return 0;
+	return entry->d_name[strspn(entry->d_name, "0123456789")] == '\0';
 }
 
-static int compare_pids(const void *a, const void *b)
+/* All that there are, sorted; to be freed. */
+static int list_processes(const char *proc_dir, pid_t **pids, size_t *count)
 {
-	pid_t x = *(const pid_t *)a;
-	pid_t y = *(const pid_t *)b;
+	struct dirent **entries;
+	int n = scandir(proc_dir, &entries, is_number, versionsort);
 
-	return (x > y) - (x < y);
-}
-
-static int list_processes(const char *proc_dir, struct pids *pids)
-{
-	DIR *dir = opendir(proc_dir);
-	const struct dirent *entry;
-	int err = 0;
-
-	if (!dir)
+	if (n < 0)
 		return -errno;
-	while (!err && (entry = readdir(dir)) != NULL)
-		err = add_pid(pids, entry->d_name);
-	closedir(dir);
-	if (pids->count > 0)
-		qsort(pids->list, pids->count, sizeof(*pids->list), compare_pids);
-	return err;
+	*count = (size_t)n;
+	*pids = calloc(*count + 1, sizeof(**pids));
+	for (int i = 0; i < n; i++) {
+		if (*pids)
+			(*pids)[i] = (pid_t)strtol(entries[i]->d_name, NULL, 10);
+		free(entries[i]);
+	}
+	free(entries);
+	return *pids ? 0 : -ENOMEM;
 }
 
 /* Are all processes of the host in this /proc, and can they all be looked into? */
@@ -299,50 +270,42 @@ static void sort_uses(struct users_sheet *sheet)
 	sheet->nuses = count;
 }
 
-static void free_snapshot(struct snapshot *snapshot)
-{
-	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
-	free(snapshot);
-}
-
-static int new_snapshot(struct shmfs_users *users, struct snapshot **out)
+static struct snapshot *new_snapshot(struct shmfs_users *users)
 {
 	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
 
 	if (!snapshot)
-		return -ENOMEM;
+		return NULL;
 	snapshot->users = users;
 	snapshot->sheet = mmap(NULL, sizeof(struct users_sheet), PROT_READ | PROT_WRITE,
 			       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (snapshot->sheet == MAP_FAILED) {
 		free(snapshot);
-		return -ENOMEM;
+		return NULL;
 	}
 	snapshot->sheet->names_used = 1; /* the empty name */
 	snapshot->references = 1;
 	snapshot->taken_at = shmfs_now_ns();
-	*out = snapshot;
-	return 0;
+	return snapshot;
 }
 
 static int fill_snapshot(struct snapshot *snapshot)
 {
 	struct users_scope scope = snapshot->users->scope;
 	struct users_sheet *sheet = snapshot->sheet;
-	struct pids pids = { 0 };
+	SHMFS_AUTO_FREE pid_t *pids = NULL;
 	struct timespec taken_at;
-	int err = list_processes(scope.proc_dir, &pids);
+	int err = list_processes(scope.proc_dir, &pids, &scope.npids);
 
 	/* What the kernel stamps files with, by which a later change can be told. */
 	clock_gettime(CLOCK_REALTIME_COARSE, &taken_at);
 	if (!err)
 		err = find_self(scope.proc_dir, &scope.self);
+	if (err)
+		return err;
 	users_find_mounts(&scope);
-	scope.pids = pids.list;
-	scope.npids = pids.count;
-	if (!err)
-		err = read_all(&scope, sheet);
-	free(pids.list);
+	scope.pids = pids;
+	err = read_all(&scope, sheet);
 	if (err)
 		return err;
 	sort_uses(sheet);
@@ -360,26 +323,13 @@ static int fill_snapshot(struct snapshot *snapshot)
 	return 0;
 }
 
-static int take_snapshot(struct shmfs_users *users, struct snapshot **out)
-{
-	struct snapshot *snapshot;
-	int err = new_snapshot(users, &snapshot);
-
-	if (err)
-		return err;
-	err = fill_snapshot(snapshot);
-	if (err)
-		free_snapshot(snapshot);
-	else
-		*out = snapshot;
-	return err;
-}
-
 /* users->lock is held. */
 static void put_locked(struct snapshot *snapshot)
 {
-	if (snapshot && --snapshot->references == 0)
-		free_snapshot(snapshot);
+	if (!snapshot || --snapshot->references > 0)
+		return;
+	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
+	free(snapshot);
 }
 
 /* users->lock is held. */
@@ -399,14 +349,14 @@ static int renew(struct shmfs_users *users)
 
 	users->taking = true;
 	pthread_mutex_unlock(&users->lock);
-	err = take_snapshot(users, &snapshot);
+	snapshot = new_snapshot(users);
+	err = snapshot ? fill_snapshot(snapshot) : -ENOMEM;
 	pthread_mutex_lock(&users->lock);
 	users->taking = false;
 	pthread_cond_broadcast(&users->taken);
-	if (!err) {
-		put_locked(users->last);
+	put_locked(err ? snapshot : users->last);
+	if (!err)
 		users->last = snapshot;
-	}
 	return err;
 }
 
@@ -444,8 +394,7 @@ void shmfs_users_put(const struct shmfs_users_snapshot *const *public)
 
 void shmfs_users_free(struct shmfs_users *users)
 {
-	if (users->last)
-		free_snapshot(users->last);
+	put_locked(users->last);
 	pthread_cond_destroy(&users->taken);
 	pthread_mutex_destroy(&users->lock);
 	free(users);
