@@ -98,7 +98,7 @@ struct shmfs_extent {
 typedef int shmfs_list_fn(const struct shmfs_name *name, uint64_t identity, void *arg);
 
 struct shmfs_backend_ops {
-	/* --- names: the view is the one that has the slot --- */
+	/* --- names --- */
 
 	/*
 	 * Find the object of a name, count a reference, and read its attributes at one moment.

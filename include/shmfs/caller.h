@@ -37,7 +37,7 @@ struct shmfs_rights {
 
 /*
  * May the caller do all of `want`: 4 read, 2 write, 1 search?  The rules are those of ipcperms()
- * (ipc/util.c); if owner and creator are the same, those of files without ACL.  uid 0 may do
+ * (ipc/util.c), and of files without ACL if the owner is the creator.  uid 0 may do
  * anything.  If the groups cannot be read, members and others must both have the right.
  */
 bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, unsigned want);

@@ -36,11 +36,11 @@ enum shmfs_key_format {
 #define SHMFS_NUMBER_MAX sizeof("4294967295")
 
 /*
- * Decode a name of the root directory that is not the name of a directory.
+ * Decode the name of a file in the root directory.
  *
  * A key is a decimal 1..4294967295, a negative decimal down to -2147483648, both without leading
  * zeros, or "0x" and 1 to 8 hex digits of either case.  -1 and 4294967295 are one key: key_t is
- * signed, and ipcs(1) prints it unsigned.  Every other name is that of a POSIX object.
+ * signed, and ipcs(1) prints it unsigned.  Every other name belongs to a POSIX object.
  *
  * Returns 0 and *out, or the first of these that applies:
  *   -ENOENT        empty, ".", "..", or with a '/' in it

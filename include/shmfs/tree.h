@@ -86,7 +86,7 @@ struct shmfs_tree {
 };
 
 /*
- * Find the directory `text` in `dir`.  Unless it has a number of its own, it has that of `dir`.
+ * Find the directory `text` in `dir`.  It inherits the number of `dir` unless it has its own.
  * Returns 0 and *out, or -ENOENT.
  */
 int shmfs_tree_subdir(const struct shmfs_tree *, shmfs_dir dir, const char *text,

@@ -170,7 +170,7 @@ static int take_word(void *data, const char *arg, int key, struct fuse_args *arg
 	return raw->mountpoint ? 0 : -1;
 }
 
-/* mount -a compares the source of a mount with that of the line in fstab. */
+/* mount -a compares the source of a mount with the first field in fstab. */
 static int put_source(struct fuse_args *args, const char *source)
 {
 	SHMFS_AUTO_FREE char *option = NULL;

@@ -22,8 +22,8 @@ static const unsigned kept[] = {
 	CAP_SYS_ADMIN,	  /* passthrough; map_files; umount(2); root's IPC_SET and IPC_RMID */
 	CAP_SETUID,	  /* taking the caller's uid */
 	CAP_SETGID,	  /* taking the caller's groups */
-	CAP_IPC_OWNER,	  /* shmat(2) whatever the mode */
-	CAP_DAC_OVERRIDE, /* open(2) in /dev/shm whatever the mode; root's unlink and rename */
+	CAP_IPC_OWNER,	  /* shmat(2) with any mode */
+	CAP_DAC_OVERRIDE, /* open(2) in /dev/shm with any mode; root's unlink and rename */
 	CAP_LEASE,	  /* a lease on a file of another user: sysv/unused.c, posix/unused.c */
 	CAP_IPC_LOCK,	  /* SHM_HUGETLB and SHM_LOCK, when such a segment is resized */
 	CAP_KILL,	  /* ending a process that locks for a user: sysv/memlock.c */

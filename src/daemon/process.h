@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon's descriptors, signals and limits, whatever they were when it was started. */
+/* Give the daemon the descriptors, signals and limits that it needs, whichever it inherited. */
 #ifndef SHMFS_PROCESS_H
 #define SHMFS_PROCESS_H
 
