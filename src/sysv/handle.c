@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
-#include "sysv/closed.h"
 
 static struct sysv_object *object(struct shmfs_object *base)
 {

@@ -13,7 +13,6 @@
  *   xattr.c       extended attributes; user_xattr.c: those that users give
  *   memlock.c     SHM_LOCK in the caller's name
  *   object.c      a segment as an object: its state, attributes, rights
- *   closed.c      waiting for another mount that replaces a segment
  *   segment.c     getting at a segment's memory
  *   times.c       when it was modified
  *   usage.c       resident memory, which only the whole table tells
@@ -46,6 +45,13 @@
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
 #define SYSV_MODE_DEST 01000
 #define SYSV_MODE_LOCKED 02000
+/*
+ * A segment that is being replaced, or is not complete yet, has the first of these modes:
+ * nobody may attach it.  An ordinary user's new one has the second until it is attached.
+ * Nothing else gives a segment such a mode, and other mounts wait for its end.
+ */
+#define SYSV_MODE_CLOSED 0111
+#define SYSV_MODE_CLOSING 0711
 
 /*
  * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
@@ -508,6 +514,10 @@ int sysv_use(struct sysv_object *, struct sysv_handle *);
 /* Before anything that keeps us from attaching it: have it if handles are open. */
 int sysv_keep_segment(struct sysv_object *);
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
+/* Wait a moment if another mount is replacing the segment; no lock is held. */
+void sysv_wait_while_closed(struct sysv_backend *, int id, const struct shmfs_caller *);
+/* It can be replaced again at once: a request waits and looks again so often. */
+#define SYSV_CLOSED_TRIES 3
 /*
  * May the caller read, or write, at this moment?  `io` is held.  -EACCES, or
  * -ESTALE when the segment is gone.

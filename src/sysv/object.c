@@ -10,13 +10,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
-#include "sysv/closed.h"
+#include "shmfs/clock.h"
 
 /* A key can get another segment again and again. */
 #define MOST_TRIES 10
+
+/* How long to wait for another mount: an owner could keep others waiting. */
+#define OWNER_WAITS_NS 1200000000u
+#define OTHERS_WAIT_NS 50000000u
+/* A replacer that was killed leaves its segment closed. */
+#define CLOSED_SECONDS 10
+#define PAUSE_NS 1000000
 
 static struct sysv_object *object(struct shmfs_object *base)
 {
@@ -185,10 +193,24 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 	return err;
 }
 
-/* Either it is a file that nobody may open, or it is being replaced. */
-static bool is_without_mode(const struct sysv_snapshot *snapshot)
+static bool is_closed(const struct shmid_ds *ds)
 {
-	return !snapshot->gone && !(snapshot->ds.shm_perm.mode & 0777);
+	unsigned mode = ds->shm_perm.mode & 0777;
+
+	return (mode == SYSV_MODE_CLOSED || mode == SYSV_MODE_CLOSING) &&
+	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
+}
+
+void sysv_wait_while_closed(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+	uint64_t start = shmfs_now_ns();
+	struct shmid_ds ds;
+
+	while (caller && sysv_segment_stat(be, id, &ds, NULL) == 0 && is_closed(&ds) &&
+	       shmfs_now_ns() - start <
+		       (sysv_is_owner(&ds, caller) ? OWNER_WAITS_NS : OTHERS_WAIT_NS))
+		nanosleep(&pause, NULL);
 }
 
 int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct stat *st)
@@ -197,7 +219,8 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 	struct stat file;
 	int err = take_snapshot(obj, &snapshot);
 
-	for (int i = 0; !err && is_without_mode(&snapshot) && i < SYSV_CLOSED_TRIES; i++) {
+	for (int i = 0; !err && !snapshot.gone && is_closed(&snapshot.ds) && i < SYSV_CLOSED_TRIES;
+	     i++) {
 		sysv_segment_put(snapshot.segment);
 		sysv_wait_while_closed(sysv_backend_of(obj), snapshot.id, caller);
 		err = take_snapshot(obj, &snapshot);
@@ -277,7 +300,7 @@ int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs
 	bool may;
 
 	if (!err)
-		return sysv_may(&ds, writable ? 06 : 04, caller) ? 0 : -EACCES;
+		return !is_closed(&ds) && sysv_may(&ds, writable ? 06 : 04, caller) ? 0 : -EACCES;
 	pthread_mutex_lock(&obj->lock);
 	may = obj->segment && sysv_is_owner(&obj->last, caller);
 	pthread_mutex_unlock(&obj->lock);

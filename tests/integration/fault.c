@@ -128,7 +128,7 @@ FAULT(int, fstatfs64, (int fd, struct statfs64 *fs), (fd, fs), -1, ENOMEM, EIO)
 /*
  * EPERM is for the owner and the creator alone, and looking needs no permission.
  * So it would be a lie of a segment that the daemon has made or closed to others:
- * one of mode 0.
+ * one of mode 0111.
  */
 int shmctl(int id, int command, struct shmid_ds *ds)
 {
@@ -139,7 +139,7 @@ int shmctl(int id, int command, struct shmid_ds *ds)
 	if (!real)
 		real = (int (*)(int, int, struct shmid_ds *))dlsym(RTLD_NEXT, "shmctl");
 	if (command != SHM_STAT_ANY && command != IPC_INFO && command != SHM_INFO &&
-	    real(id, SHM_STAT_ANY, &now) == id && (now.shm_perm.mode & 0777) != 0 &&
+	    real(id, SHM_STAT_ANY, &now) == id && (now.shm_perm.mode & 0777) != 0111 &&
 	    fails("shmctl", errors))
 		return -1;
 	return real(id, command, ds);

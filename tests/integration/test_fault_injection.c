@@ -289,13 +289,13 @@ static bool is_understandable(int error)
 	return false;
 }
 
-/* 0 while the segment is being replaced: until it is complete it has mode 0. */
+/* 0 while the segment is being replaced: until it is complete it has mode 0111. */
 static size_t size_of_key(key_t key)
 {
 	int id = segment_find(key);
 	struct shmid_ds ds;
 
-	if (id == -1 || shmctl(id, IPC_STAT, &ds) != 0 || !(ds.shm_perm.mode & 0777))
+	if (id == -1 || shmctl(id, IPC_STAT, &ds) != 0 || (ds.shm_perm.mode & 0777) == 0111)
 		return 0;
 	return ds.shm_segsz;
 }

@@ -52,21 +52,28 @@ static int open_meanwhile(void *arg)
 	return refused > 100 ? 100 : refused;
 }
 
-static void an_owners_opens_are_not_refused_while_another_mount_resizes(void **state)
+/* What `look`, by the owner, counts while the owner resizes the key through the first mount. */
+static int count_while_resizing(int (*look)(void *resizer))
 {
-	mount_other(state);
 	assert_int_equal(run_as(&NOBODY, make_segment, NULL), 0);
 	pid_t resizer = must(fork());
 	if (resizer == 0)
 		_exit(run_as(&NOBODY, resize_again_and_again, NULL));
-	pid_t opener = must(fork());
-	if (opener == 0)
-		_exit(run_as(&NOBODY, open_meanwhile, &resizer));
+	pid_t looker = must(fork());
+	if (looker == 0)
+		_exit(run_as(&NOBODY, look, &resizer));
 	int status;
 	must(waitpid(resizer, &status, 0));
-	must(waitpid(opener, &status, 0));
+	must(waitpid(looker, &status, 0));
+	return status;
+}
+
+static void an_owners_opens_are_not_refused_while_another_mount_resizes(void **state)
+{
+	mount_other(state);
+	int refused = count_while_resizing(open_meanwhile);
 	unmount_other();
-	assert_int_equal(status, 0);
+	assert_int_equal(refused, 0);
 }
 
 static void a_resize_waits_for_a_reader_of_another_mount(void **state)
@@ -90,6 +97,71 @@ static void a_resize_waits_for_a_reader_of_another_mount(void **state)
 	unmount_other();
 }
 
+static int resize_beside_a_reader(void *arg)
+{
+	(void)arg;
+	char byte;
+	int reader = open(SEGMENT, O_RDONLY);
+	child_must(pread(reader, &byte, 1, SIZE - 1) == 1 && byte == 'x');
+	pid_t child = fork();
+	if (child == 0) {
+		usleep(READING_MS * 1000);
+		_exit(0);
+	}
+	child_must(close(reader) == 0);
+	child_must(truncate(OTHER "/3148", SIZE + 1) == 0);
+	child_must(waitpid(child, NULL, 0) == child);
+	return 0;
+}
+
+static int mount_it(void *arg)
+{
+	(void)arg;
+	return shell(NULL, 0, BIN "/shmfs " OTHER);
+}
+
+static void mount_another_of_the_user(void)
+{
+	must(mkdir(OTHER, 0755));
+	must(chown(OTHER, NOBODY.uid, NOBODY.gid));
+	assert_int_equal(run_as(&NOBODY, mount_it, NULL), 0);
+}
+
+/* Of two ordinary users' mounts each sees attachments of the other. */
+static void ordinary_users_mounts_wait_for_each_other(void **state)
+{
+	(void)state;
+	mount_another_of_the_user();
+	assert_int_equal(run_as(&NOBODY, make_segment, NULL), 0);
+	assert_int_equal(run_as(&NOBODY, resize_beside_a_reader, NULL), 0);
+	unmount_other();
+}
+
+/* No program that reads the key while it is replaced sees the half of it. */
+static int read_meanwhile(void *arg)
+{
+	pid_t resizer = *(const pid_t *)arg;
+	int wrong = 0;
+	while (kill(resizer, 0) == 0 || errno == EPERM) {
+		char byte = 'x';
+		int fd = open(OTHER "/3148", O_RDONLY);
+		if (fd == -1 ? errno != ENOENT : pread(fd, &byte, 1, SIZE - 1) != 1 || byte != 'x')
+			wrong++;
+		close(fd);
+		usleep(1000);
+	}
+	return wrong > 100 ? 100 : wrong;
+}
+
+static void ordinary_users_mounts_show_whole_segments(void **state)
+{
+	(void)state;
+	mount_another_of_the_user();
+	int wrong = count_while_resizing(read_meanwhile);
+	unmount_other();
+	assert_int_equal(wrong, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +170,8 @@ int main(void)
 			     "nopassthrough"),
 		mounted(a_resize_waits_for_a_reader_of_another_mount),
 		mounted_with(a_resize_waits_for_a_reader_of_another_mount, "nopassthrough"),
+		mounted_by_user(ordinary_users_mounts_wait_for_each_other),
+		mounted_by_user(ordinary_users_mounts_show_whole_segments),
 	};
 
 	harness_enter(SHMFS_BINARY);

@@ -16,10 +16,10 @@
  * that thread's local memory.  The other threads run on.  The replacer takes no
  * lock and allocates nothing, for a thread that was killed keeps its locks.
  *
- * While the new segment is filled nobody may see half of it.  Its mode is 0
- * until it is complete.  The old segment's mode is 0 from the moment when it is
- * known to be unused, so that nobody attaches it any more.  (A mode does not
- * keep out a process with CAP_IPC_OWNER.)
+ * While the new segment is filled nobody may see half of it.  It is closed, by its mode,
+ * until it is complete.  The old segment is closed from the moment when it is known to
+ * be unused, so that nobody attaches it any more.  (A mode does not keep out a process
+ * with CAP_IPC_OWNER.)
  *
  * Another process can take the key between its removal and its making, which
  * are two calls with nothing in between.  The content is then in the rescue
@@ -41,7 +41,6 @@
 
 #include "shmfs/log.h"
 #include "sysv/clone.h"
-#include "sysv/closed.h"
 
 #define REPLACER_STACK ((size_t)256 << 10)
 /* How long copying back may stand still: this many pauses. */
@@ -118,6 +117,10 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 		return -EIDRM;
 	r->filling = segment;
 	err = segment == r->made ? sysv_segment_fill(segment, segment->id, size) : 0;
+	if (!err && !r->backend->by_descriptor) {
+		err = sysv_set_perm(segment->id, &first, SYSV_MODE_CLOSED);
+		first.shm_perm.mode = SYSV_MODE_CLOSED;
+	}
 	if (!err)
 		err = sysv_segment_copy(segment, r->old, sysv_min(size, r->old->size), &r->copy,
 					reserve);
@@ -193,7 +196,7 @@ static int close_off(struct replacement *r)
 		return -EIDRM;
 	r->ds.shm_perm = ds.shm_perm;
 	r->phase = REPLACE_CLOSING;
-	err = sysv_set_perm(r->old->id, &r->ds, 0);
+	err = sysv_set_perm(r->old->id, &r->ds, SYSV_MODE_CLOSED);
 	if (err)
 		return sysv_error(SYSV_BY_ID, err);
 	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
@@ -248,7 +251,7 @@ static int be_replacer(void *arg)
 
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
 	setsid();
-	prctl(PR_SET_NAME, SYSV_REPLACER_NAME);
+	prctl(PR_SET_NAME, "shmfs-replace");
 	/* The daemon stays below its hard limit, so that there is some room here. */
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;

@@ -66,8 +66,8 @@ void sysv_drop_creator(const bool *assumed)
 
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
 {
-	/* Mode 0 keeps all out; as an ordinary user we need in ourselves. */
-	int mode = r->backend->by_descriptor ? 0 : 0600;
+	/* As an ordinary user we have to attach it, first. */
+	int mode = r->backend->by_descriptor ? SYSV_MODE_CLOSED : SYSV_MODE_CLOSING;
 	int id = shmget(key, (size_t)size, IPC_CREAT | IPC_EXCL | mode | flags);
 
 	return id < 0 ? sysv_error(SYSV_MAKE, -errno) : id;

@@ -70,8 +70,9 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 		return -ESTALE;
 	if (r->ds.shm_perm.__key == 0 || !sysv_is_owner(&r->ds, caller))
 		return -EPERM;
+	/* By another mount of an ordinary user, perhaps: that is waited for as a reader is. */
 	if (others)
-		return -EBUSY;
+		return r->backend->by_descriptor ? -EBUSY : -EAGAIN;
 	r->own = r->ds.shm_nattch;
 	return obj->nlent > 0 || sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
