@@ -78,7 +78,7 @@ def draw(lines):
     width = max(len(line) for line in lines) * CHARACTER_WIDTH + 2 * MARGIN
     height = len(lines) * LINE_HEIGHT + 2 * MARGIN
     picture = [
-        "<!-- SPDX-License-Identifier: MIT -->",
+        "<!-- SPDX-License-" "Identifier: MIT -->",  # in two: reuse(1) would read it
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}">',
         '<rect width="100%" height="100%" rx="8" fill="#16191d"/>',
         '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14" fill="#d5dae0" '
