@@ -17,9 +17,9 @@
  *   gone       another program removes a segment as soon as the daemon has made
  *              it under a key, without any IPC_RMID before
  *
- *   rmid, shmget, copy
- *              the daemon waits before it removes a segment that has a key,
- *              makes it again, or copies to it.  Meanwhile there is a file with
+ *   close, rmid, shmget, copy
+ *              the daemon waits before it takes all modes from a segment, removes
+ *              one that has a key, makes it again, or copies to it.  Meanwhile there is a file with
  *              ".reached" at the end of its name; it goes on when that is gone
  *
  *   attach     the daemon waits before it attaches a segment, in the same way
@@ -135,6 +135,8 @@ int shmctl(int id, int command, struct shmid_ds *data)
 
 	if (command == IPC_RMID && is_time_to_kill(real, id))
 		kill(daemon_pid, SIGKILL);
+	if (command == IPC_SET && !(data->shm_perm.mode & 0777))
+		pause_at("close");
 	if (command == IPC_RMID && has_key(real, id))
 		pause_at("rmid");
 	int result = real(id, command, data);

@@ -60,6 +60,24 @@ static void nobody_attaches_to_what_is_about_to_be_removed(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0666);
 }
 
+/* The daemon has seen that nobody had it attached, and looks once more. */
+static void whoever_attaches_before_that_keeps_the_segment(void **state)
+{
+	(void)state;
+	int status;
+	int id = full_segment(0604);
+	pid_t child = enlarge_up_to("close");
+	void *memory = segment_attach(id);
+	plan_go_on();
+	must(waitpid(child, &status, 0));
+	assert_int_equal(exit_status(status), EBUSY);
+	assert_int_equal(segment_find(KEY), id);
+	assert_int_equal(segment_stat(id).shm_perm.mode, 0604);
+	assert_true(segment_has(id, 0, bytes, SIZE));
+	assert_int_equal(segments_count(), 1);
+	segment_detach(memory);
+}
+
 static void a_key_between_two_segments_is_not_free(void **state)
 {
 	(void)state;
@@ -135,6 +153,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		racing(nobody_attaches_to_what_is_about_to_be_removed),
+		racing(whoever_attaches_before_that_keeps_the_segment),
 		racing(a_key_between_two_segments_is_not_free),
 		racing(what_is_set_while_it_is_filled_stays),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
