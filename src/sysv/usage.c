@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,8 +175,8 @@ static bool is_true(struct sysv_usage *usage)
 	pthread_mutex_lock(&usage->lock);
 	table = usage->table;
 	pthread_mutex_unlock(&usage->lock);
-	return is_recent(&table) && get_totals(&now) && now.used_ids == table.totals.used_ids &&
-	       now.shm_rss == table.totals.shm_rss && now.shm_swp == table.totals.shm_swp;
+	return is_recent(&table) && get_totals(&now) &&
+	       memcmp(&now, &table.totals, sizeof(now)) == 0;
 }
 
 /* The lock is held. */
@@ -188,16 +189,11 @@ static struct sysv_usage_row *find_row(struct sysv_usage *usage, int id)
 						 sizeof(wanted), compare_rows);
 }
 
-/* `answers`: without reading the table again. */
-static int find(struct sysv_usage *usage, int id, bool answers, struct sysv_usage_row *out)
+static int copy_row(struct sysv_usage *usage, int id, struct sysv_usage_row *out)
 {
-	int err = answers ? 0 : read_table(usage);
-	const struct sysv_usage_row *row;
-
-	if (err)
-		return err;
 	SHMFS_LOCKED(&usage->lock);
-	row = find_row(usage, id);
+	const struct sysv_usage_row *row = find_row(usage, id);
+
 	if (row)
 		*out = *row;
 	return row ? 0 : -ENODATA;
@@ -205,14 +201,21 @@ static int find(struct sysv_usage *usage, int id, bool answers, struct sysv_usag
 
 int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
 {
-	return find(usage, id, is_true(usage), row);
+	int err = is_true(usage) ? copy_row(usage, id, row) : -ENODATA;
+
+	/* One segment that replaced another has the same totals. */
+	if (err)
+		err = read_table(usage);
+	return err ? err : copy_row(usage, id, row);
 }
 
 uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 {
 	struct sysv_usage_row row;
 
-	return find(usage, id, tells_blocks(usage), &row) == 0 ? row.resident + row.swapped : 0;
+	if ((!tells_blocks(usage) && read_table(usage) != 0) || copy_row(usage, id, &row) != 0)
+		return 0;
+	return row.resident + row.swapped;
 }
 
 uint64_t sysv_segment_resident(struct sysv_segment *segment)
@@ -235,7 +238,7 @@ void sysv_usage_touched(struct sysv_segment *segment)
 	SHMFS_LOCKED(&usage->lock);
 	struct sysv_usage_row *row = is_open ? find_row(usage, segment->id) : NULL;
 
-	/* The two together are exact from here on.  Each of them is not. */
+	/* Their sum is exact from here on.  Each of them is not. */
 	usage->table.totals.used_ids = -1;
 	if (row)
 		*row = (struct sysv_usage_row){ segment->id, (uint64_t)st.st_blocks * 512, 0 };

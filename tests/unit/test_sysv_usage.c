@@ -103,10 +103,28 @@ static void a_table_that_cannot_be_read_is_an_error(void **state)
 	assert_int_equal(sysv_usage_init(&usage, proc), -ENOENT);
 }
 
+enum { SEGMENTS = 100, PAGES = 10 };
+
+static int make_segment(size_t size)
+{
+	int id = shmget(IPC_PRIVATE, size, 0600);
+
+	assert_true(id >= 0);
+	return id;
+}
+
+static void touch(int id, size_t offset)
+{
+	char *memory = shmat(id, NULL, 0);
+
+	assert_true(memory != (void *)-1);
+	memory[offset] = 1;
+	assert_int_equal(shmdt(memory), 0);
+}
+
 /* More than one page of text, so that the kernel needs several reads. */
 static void pages_count_as_soon_as_they_are_touched(void **state)
 {
-	enum { SEGMENTS = 100, PAGES = 10 };
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int ids[SEGMENTS];
 	struct sysv_usage usage;
@@ -115,25 +133,27 @@ static void pages_count_as_soon_as_they_are_touched(void **state)
 	(void)state;
 	if (unshare(CLONE_NEWIPC) != 0)
 		skip();
-	for (size_t i = 0; i < SEGMENTS; i++) {
-		ids[i] = shmget(IPC_PRIVATE, PAGES * page, 0600);
-		assert_true(ids[i] >= 0);
-	}
+	for (size_t i = 0; i < SEGMENTS; i++)
+		ids[i] = make_segment(PAGES * page);
 	assert_int_equal(sysv_usage_init(&usage, "/proc"), 0);
 	for (size_t i = 0; i < SEGMENTS; i++) {
-		char *memory = shmat(ids[i], NULL, 0);
-
-		assert_true(memory != (void *)-1);
 		for (size_t touched = 0; touched < PAGES; touched += 3) {
 			assert_int_equal(sysv_usage_find(&usage, ids[i], &row), 0);
 			assert_int_equal(row.resident + row.swapped, (touched + 2) / 3 * page);
-			memory[touched * page] = 1;
+			touch(ids[i], touched * page);
 		}
-		assert_int_equal(shmdt(memory), 0);
 	}
-	for (size_t i = 0; i < SEGMENTS; i++)
+	/* A segment that takes another's place has the same totals. */
+	for (size_t i = 0; i < SEGMENTS; i++) {
+		int id = make_segment(PAGES * page);
+
 		assert_int_equal(shmctl(ids[i], IPC_RMID, NULL), 0);
-	assert_int_equal(sysv_usage_find(&usage, ids[0], &row), -ENODATA);
+		for (size_t touched = 0; touched < PAGES; touched += 3)
+			touch(id, touched * page);
+		assert_int_equal(sysv_usage_find(&usage, id, &row), 0);
+		assert_int_equal(row.resident + row.swapped, 4 * page);
+		assert_int_equal(sysv_usage_find(&usage, ids[i], &row), -ENODATA);
+	}
 	sysv_usage_destroy(&usage);
 }
 
