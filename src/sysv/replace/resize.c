@@ -124,18 +124,16 @@ static void end(struct sysv_object *obj, struct replacement *r)
 }
 
 /* All is allocated: do it. */
-static int commit(struct sysv_object *obj, struct replacement *r, const struct shmfs_caller *caller)
+static int commit(struct sysv_object *obj, struct replacement *r)
 {
-	int err;
+	int err = 0;
 
 	begin(obj, r);
-	/* As it is now that no request of ours can open it any more. */
-	err = may_be_replaced(obj, r, caller);
 	/*
 	 * Attached, the old one has an id until the new one is complete.  Without
 	 * descriptors it is attached, and its mode need not allow it once more.
 	 */
-	if (!err && r->backend->by_descriptor) {
+	if (r->backend->by_descriptor) {
 		r->anchor->id = r->old->id;
 		r->anchor->size = r->old->size;
 		err = sysv_gone(sysv_attach(r->anchor, SHM_RDONLY));
@@ -207,5 +205,5 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 	r.copy.moves = obj->nreaders == 0;
 	/* What was written through us is ours already, and to move it takes no more. */
 	r.needs_no_memory = r.copy.moves && obj->is_new;
-	return commit(obj, &r, caller);
+	return commit(obj, &r);
 }
