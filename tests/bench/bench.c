@@ -61,7 +61,6 @@ static int measure(struct session *session, double *ns)
 		task->before(session);
 	if (task->pause_ms > 0)
 		usleep(task->pause_ms * 1000);
-	session->told_ns = 0;
 	errno = 0;
 	began = now_ns();
 	do {
@@ -71,7 +70,7 @@ static int measure(struct session *session, double *ns)
 		count += task->per_step;
 		took = now_ns() - began;
 	} while (took < limit);
-	*ns = session->told_ns > 0 ? session->told_ns : (double)took / (double)count;
+	*ns = (double)took / (double)count;
 	return 0;
 }
 
@@ -123,10 +122,6 @@ static void do_task(struct bench *bench, const struct task *task)
 	int err;
 
 	fprintf(stderr, "bench: %s\n", task->label);
-	if (task->program && !have_program(task->program)) {
-		printf("Left out: %s; %s is not installed.\n\n", task->label, task->program);
-		return;
-	}
 	err = task->prepare(task);
 	if (err) {
 		printf("Left out: %s; %s.\n\n", task->label, strerror(-err));
@@ -154,7 +149,7 @@ static const char explanation[] =
 	"Medians of 7 rounds, of commands 5, ± half the distance between their quartiles. A round\n"
 	"is a moment of direct access, then one in the other column. The columns `direct` have\n"
 	"what it reached; the others have ratios to it (0.50 is half as fast) or, with a unit,\n"
-	"times. Transfers, `cp` and fio are compared with /dev/shm but for the rows beside\n"
+	"times. Transfers and `cp` are compared with /dev/shm but for the rows beside\n"
 	"`memcpy()`, lists of segments with `lsipc` and `ipcs`. `ENODEV`: no mapping without\n"
 	"passthrough. Of what is cold the kernel has neither names nor attributes nor, before "
 	"each\n"

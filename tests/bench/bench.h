@@ -11,7 +11,7 @@
  *   objects.c    the shared memory that is measured on
  *   transfers.c  tasks: bytes to and from it
  *   calls.c      tasks: stat, open, create
- *   commands.c   tasks: ls, cp, fio
+ *   commands.c   tasks: ls, cp
  *   callers.c    single calls of one process, of many, and among many segments
  *   least.c      the limit: a filesystem that does nothing but answer
  *   table.c      medians, and the table
@@ -79,7 +79,7 @@ enum unit {
 
 struct task {
 	const char *label;
-	const char *program; /* that has to be installed, or NULL */
+	const char *program; /* direct access to a list, or NULL */
 	enum unit unit;
 	unsigned rounds;
 	unsigned slice_ms; /* of one round in one place; 0: one step */
@@ -113,7 +113,6 @@ struct session {
 	size_t at;
 	uint64_t random;
 	unsigned next;
-	double told_ns; /* for one operation, if the task measures by itself */
 	char path[SMALL_OBJECTS][PATH_SIZE];
 };
 
@@ -136,10 +135,6 @@ void object_remove(enum kind kind, int number);
 /* Its memory, every page present; NULL and errno. */
 char *object_map(enum kind kind, int number, size_t size);
 void object_unmap(enum kind kind, char *mem, size_t size);
-
-/* --- commands.c --- */
-
-bool have_program(const char *name);
 
 /* --- callers.c --- */
 

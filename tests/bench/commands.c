@@ -7,33 +7,13 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-bool have_program(const char *name)
-{
-	const char *path = getenv("PATH");
-	char file[PATH_SIZE];
-
-	while (path && *path) {
-		size_t len = strcspn(path, ":");
-
-		snprintf(file, sizeof(file), "%.*s/%s", (int)len, path, name);
-		if (access(file, X_OK) == 0)
-			return true;
-		path += len + (path[len] == ':');
-	}
-	return false;
-}
-
-/*
- * Run a command with its output going to a descriptor, or nowhere (-1).
- * Returns 0 if it succeeded.
- */
-static int run(const char *const argv[], int out)
+/* Run a command with its output going nowhere.  Returns 0 if it succeeded. */
+static int run(const char *const argv[])
 {
 	posix_spawn_file_actions_t actions;
 	int status = 0;
@@ -42,10 +22,7 @@ static int run(const char *const argv[], int out)
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	if (out < 0)
-		posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	else
-		posix_spawn_file_actions_adddup2(&actions, out, 1);
+	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
 	err = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
@@ -88,7 +65,7 @@ static int list_step(struct session *session)
 	const char *ls[] = { "ls", "-l", session->place->dir, NULL };
 	const char *peer[] = { session->task->program, "-m", NULL };
 
-	return run(session->place->dir ? ls : peer, -1);
+	return run(session->place->dir ? ls : peer);
 }
 
 /* --- cp --- */
@@ -152,92 +129,12 @@ static int copy_step(struct session *session)
 {
 	const char *cp[] = { "cp", SOURCE, session->path[0], NULL };
 
-	return run(cp, -1);
+	return run(cp);
 }
-
-/* --- fio --- */
-
-/* In its terse output, version 3: operations a second. */
-#define FIO_READ_IOPS 8
-
-static void threads_clean(const struct task *task)
-{
-	(void)task;
-	object_remove(POSIX_OBJECT, 0);
-	object_remove(SYSV_SEGMENT, 0);
-}
-
-static int threads_prepare(const struct task *task)
-{
-	int err = object_make(POSIX_OBJECT, 0, BIG_SIZE);
-
-	if (!err)
-		err = object_make(SYSV_SEGMENT, 0, BIG_SIZE);
-	if (err)
-		threads_clean(task);
-	return err;
-}
-
-static int threads_begin(struct session *session)
-{
-	object_path(session->path[0], session->place, 0);
-	return 0;
-}
-
-static double terse_field(const char *line, int number)
-{
-	while (--number > 0 && line) {
-		line = strchr(line, ';');
-		line = line ? line + 1 : NULL;
-	}
-	return line ? strtod(line, NULL) : 0;
-}
-
-/* Start and end of fio take longer than what it measures. */
-static int threads_step(struct session *session)
-{
-	char filename[PATH_SIZE + 16], output[4096] = "";
-	const char *fio[] = { "fio",
-			      "--minimal",
-			      "--name=bench",
-			      filename,
-			      "--readonly",
-			      "--rw=randread",
-			      "--bs=4k",
-			      "--size=64m",
-			      "--numjobs=4",
-			      "--thread",
-			      "--group_reporting",
-			      "--time_based",
-			      "--runtime=150ms",
-			      "--ioengine=psync",
-			      "--invalidate=0",
-			      "--fallocate=none",
-			      "--allow_file_create=0",
-			      NULL };
-	int fd = memfd_create("fio", MFD_CLOEXEC);
-	double rate = 0;
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	snprintf(filename, sizeof(filename), "--filename=%s", session->path[0]);
-	err = run(fio, fd);
-	if (!err && pread(fd, output, sizeof(output) - 1, 0) > 0)
-		rate = terse_field(output, FIO_READ_IOPS);
-	close(fd);
-	if (err || rate <= 0)
-		return err ? err : -EIO;
-	session->told_ns = 1e9 / rate;
-	return 0;
-}
-
-/* --- */
 
 enum {
 	LIST_ROUNDS = 5,
 	COPY_ROUNDS = 5,
-	THREADS_ROUNDS = 5,
 };
 
 /* Of the two bindfs one will do where names and attributes do not matter. */
@@ -248,25 +145,12 @@ enum {
 	.clean = list_clean, .begin = list_begin, .step = list_step, .left_out = 1u << LEAST
 
 const struct task command_tasks[] = {
-	{ LIST, .label = "`ls -l` of 4,000", .program = "ls", .kinds = 1u << POSIX_OBJECT },
+	{ LIST, .label = "`ls -l` of 4,000", .kinds = 1u << POSIX_OBJECT },
 	{ LIST, .label = "`ls -l` of 4,000, beside `lsipc -m`", .program = "lsipc",
 	  .kinds = 1u << SYSV_SEGMENT },
 	{ LIST, .label = "`ls -l` of 4,000, beside `ipcs -m`", .program = "ipcs",
 	  .kinds = 1u << SYSV_SEGMENT },
-	{ .label = "4 threads read 4 KiB (fio)",
-	  .program = "fio",
-	  .unit = GIB_PER_S,
-	  .block = 4096,
-	  .left_out = SLOW_PEER,
-	  .rounds = THREADS_ROUNDS,
-	  .per_step = 1,
-	  .beside_tmpfs = true,
-	  .prepare = threads_prepare,
-	  .clean = threads_clean,
-	  .begin = threads_begin,
-	  .step = threads_step },
 	{ .label = "`cp` of 1 GiB to a new name",
-	  .program = "cp",
 	  .unit = GIB_PER_S,
 	  .block = COPY_SIZE,
 	  .left_out = SLOW_PEER,
