@@ -51,8 +51,7 @@ struct shmfs_view {
 struct shmfs_object {
 	struct shmfs_backend *backend; /* borrowed */
 	/* See object.h; guarded by the table's lock. */
-	struct shmfs_object *next;
-	struct shmfs_object *next_number;
+	struct shmfs_object *next[SHMFS_OBJECT_KEYS];
 	uint64_t identity; /* unique within the backend at one time */
 	uint64_t made_at;  /* a moment of the table; never changes */
 	uint32_t number;   /* never changes */

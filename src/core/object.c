@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "shmfs/backend.h"
 #include "shmfs/cleanup.h"
@@ -12,14 +13,25 @@
 #define SPARE_NUMBERS (UINT32_C(1) << 27)
 #define NUMBER_MASK (2 * SPARE_NUMBERS - 1)
 
+/* Returns whether there was memory for them all. */
+static bool make_buckets(struct shmfs_object **buckets[SHMFS_OBJECT_KEYS], size_t count)
+{
+	for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++)
+		buckets[key] = calloc(count, sizeof(*buckets[key]));
+	return buckets[SHMFS_BY_IDENTITY] && buckets[SHMFS_BY_NUMBER];
+}
+
+static void free_buckets(struct shmfs_object **buckets[SHMFS_OBJECT_KEYS])
+{
+	free(buckets[SHMFS_BY_IDENTITY]);
+	free(buckets[SHMFS_BY_NUMBER]);
+}
+
 int shmfs_object_table_init(struct shmfs_object_table *table)
 {
 	*table = (struct shmfs_object_table){ .nbuckets = FIRST_BUCKETS };
-	table->buckets = calloc(FIRST_BUCKETS, sizeof(struct shmfs_object *));
-	table->numbers = calloc(FIRST_BUCKETS, sizeof(struct shmfs_object *));
-	if (!table->buckets || !table->numbers) {
-		free(table->buckets);
-		free(table->numbers);
+	if (!make_buckets(table->buckets, FIRST_BUCKETS)) {
+		free_buckets(table->buckets);
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&table->lock, NULL);
@@ -28,8 +40,7 @@ int shmfs_object_table_init(struct shmfs_object_table *table)
 
 void shmfs_object_table_destroy(struct shmfs_object_table *table)
 {
-	free(table->buckets);
-	free(table->numbers);
+	free_buckets(table->buckets);
 	pthread_mutex_destroy(&table->lock);
 }
 
@@ -39,104 +50,80 @@ static struct shmfs_object_table *table_of(const struct shmfs_object *object)
 }
 
 /* Identities are small numbers and addresses: spread them. */
-static size_t bucket_of(uint64_t identity, size_t nbuckets)
+static size_t bucket_of(uint64_t value, size_t nbuckets)
 {
-	return (size_t)(identity * 0x9e3779b97f4a7c15u >> 32) & (nbuckets - 1);
+	return (size_t)(value * 0x9e3779b97f4a7c15u >> 32) & (nbuckets - 1);
+}
+
+static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_key key)
+{
+	return key == SHMFS_BY_NUMBER ? object->number : object->identity;
 }
 
 /* table->lock is held here and in what follows. */
-static struct shmfs_object **find_link(struct shmfs_object_table *table, uint64_t identity)
+static struct shmfs_object **find_link(struct shmfs_object_table *table, enum shmfs_object_key key,
+				       uint64_t value)
 {
-	struct shmfs_object **link = &table->buckets[bucket_of(identity, table->nbuckets)];
+	struct shmfs_object **link = &table->buckets[key][bucket_of(value, table->nbuckets)];
 
-	while (*link && (*link)->identity != identity)
-		link = &(*link)->next;
+	while (*link && value_of(*link, key) != value)
+		link = &(*link)->next[key];
 	return link;
 }
 
-static struct shmfs_object **number_link(struct shmfs_object_table *table, uint32_t number)
+static struct shmfs_object *find(struct shmfs_object_table *table, uint64_t identity)
 {
-	struct shmfs_object **link = &table->numbers[bucket_of(number, table->nbuckets)];
-
-	while (*link && (*link)->number != number)
-		link = &(*link)->next_number;
-	return link;
+	return *find_link(table, SHMFS_BY_IDENTITY, identity);
 }
 
-static void grow_identities(const struct shmfs_object_table *table, struct shmfs_object **buckets)
+static void insert(struct shmfs_object **bucket, struct shmfs_object *object,
+		   enum shmfs_object_key key)
 {
-	for (size_t i = 0; i < table->nbuckets; i++) {
-		struct shmfs_object *object = table->buckets[i];
-
-		while (object) {
-			struct shmfs_object *next = object->next;
-			size_t to = bucket_of(object->identity, 2 * table->nbuckets);
-
-			object->next = buckets[to];
-			buckets[to] = object;
-			object = next;
-		}
-	}
-}
-
-static void grow_numbers(const struct shmfs_object_table *table, struct shmfs_object **numbers)
-{
-	for (size_t i = 0; i < table->nbuckets; i++) {
-		struct shmfs_object *object = table->numbers[i];
-
-		while (object) {
-			struct shmfs_object *next = object->next_number;
-			size_t to = bucket_of(object->number, 2 * table->nbuckets);
-
-			object->next_number = numbers[to];
-			numbers[to] = object;
-			object = next;
-		}
-	}
+	object->next[key] = *bucket;
+	*bucket = object;
 }
 
 /* Twice the buckets.  Without memory for them the chains get longer. */
 static void grow(struct shmfs_object_table *table)
 {
-	struct shmfs_object **buckets = calloc(2 * table->nbuckets, sizeof(*buckets));
-	struct shmfs_object **numbers = calloc(2 * table->nbuckets, sizeof(*numbers));
+	const size_t count = 2 * table->nbuckets;
+	struct shmfs_object **buckets[SHMFS_OBJECT_KEYS];
 
-	if (!buckets || !numbers) {
-		free(buckets);
-		free(numbers);
+	if (!make_buckets(buckets, count)) {
+		free_buckets(buckets);
 		return;
 	}
-	grow_identities(table, buckets);
-	grow_numbers(table, numbers);
-	free(table->buckets);
-	free(table->numbers);
-	table->buckets = buckets;
-	table->numbers = numbers;
-	table->nbuckets *= 2;
+	for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++) {
+		for (size_t i = 0; i < table->nbuckets; i++) {
+			struct shmfs_object *object;
+
+			while ((object = table->buckets[key][i])) {
+				table->buckets[key][i] = object->next[key];
+				insert(&buckets[key][bucket_of(value_of(object, key), count)],
+				       object, key);
+			}
+		}
+	}
+	free_buckets(table->buckets);
+	memcpy(table->buckets, buckets, sizeof(buckets));
+	table->nbuckets = count;
 }
 
 static void put_in(struct shmfs_object_table *table, struct shmfs_object *object)
 {
-	struct shmfs_object **bucket;
-
 	if (table->count >= table->nbuckets)
 		grow(table);
-	bucket = &table->buckets[bucket_of(object->identity, table->nbuckets)];
-	object->next = *bucket;
-	*bucket = object;
+	insert(find_link(table, SHMFS_BY_IDENTITY, object->identity), object, SHMFS_BY_IDENTITY);
 	table->count++;
 }
 
 static void take_out(struct shmfs_object_table *table, struct shmfs_object *object)
 {
-	struct shmfs_object **link;
-
 	if (object->retired) {
 		table->nretired--;
 		return;
 	}
-	link = find_link(table, object->identity);
-	*link = object->next;
+	*find_link(table, SHMFS_BY_IDENTITY, object->identity) = object->next[SHMFS_BY_IDENTITY];
 	table->count--;
 }
 
@@ -158,12 +145,11 @@ static void give_number(struct shmfs_object_table *table, struct shmfs_object *o
 	struct shmfs_object **link;
 
 	object->number = number_of(object->identity);
-	while (*(link = number_link(table, object->number))) {
+	while (*(link = find_link(table, SHMFS_BY_NUMBER, object->number))) {
 		table->last_spare = number_of(table->last_spare + 1);
 		object->number = SPARE_NUMBERS | table->last_spare;
 	}
-	object->next_number = NULL;
-	*link = object;
+	insert(link, object, SHMFS_BY_NUMBER);
 }
 
 int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_object_make_fn *make,
@@ -171,48 +157,47 @@ int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_obj
 {
 	struct shmfs_object_table *table = &backend->objects;
 	struct shmfs_object *object;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
-	object = *find_link(table, identity);
+	object = find(table, identity);
 	if (!object) {
 		object = make(backend, identity);
-		if (object) {
-			object->backend = backend;
-			object->identity = identity;
-			object->made_at = table->made++;
-			put_in(table, object);
-			give_number(table, object);
-		}
+		if (!object)
+			return -ENOMEM;
+		object->backend = backend;
+		object->identity = identity;
+		object->made_at = table->made++;
+		put_in(table, object);
+		give_number(table, object);
 	}
-	if (object)
-		object->references++;
-	pthread_mutex_unlock(&table->lock);
-	if (!object)
-		return -ENOMEM;
+	object->references++;
 	*out = object;
 	return 0;
 }
 
-struct shmfs_object *shmfs_object_find(struct shmfs_backend *backend, uint64_t identity)
+static struct shmfs_object *find_and_ref(struct shmfs_object_table *table,
+					 enum shmfs_object_key key, uint64_t value)
 {
-	struct shmfs_object_table *table = &backend->objects;
 	struct shmfs_object *object;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
-	object = *find_link(table, identity);
+	object = *find_link(table, key, value);
 	if (object)
 		object->references++;
-	pthread_mutex_unlock(&table->lock);
 	return object;
+}
+
+struct shmfs_object *shmfs_object_find(struct shmfs_backend *backend, uint64_t identity)
+{
+	return find_and_ref(&backend->objects, SHMFS_BY_IDENTITY, identity);
 }
 
 void shmfs_object_ref(struct shmfs_object *object)
 {
 	struct shmfs_object_table *table = table_of(object);
 
-	pthread_mutex_lock(&table->lock);
+	SHMFS_LOCKED(&table->lock);
 	object->references++;
-	pthread_mutex_unlock(&table->lock);
 }
 
 void shmfs_object_put(struct shmfs_object *object)
@@ -224,7 +209,7 @@ void shmfs_object_put(struct shmfs_object *object)
 	last = --object->references == 0;
 	if (last) {
 		take_out(table, object);
-		*number_link(table, object->number) = object->next_number;
+		*find_link(table, SHMFS_BY_NUMBER, object->number) = object->next[SHMFS_BY_NUMBER];
 	}
 	pthread_mutex_unlock(&table->lock);
 	if (!last)
@@ -238,50 +223,49 @@ void shmfs_object_retire(struct shmfs_object *object)
 {
 	struct shmfs_object_table *table = table_of(object);
 
-	pthread_mutex_lock(&table->lock);
+	SHMFS_LOCKED(&table->lock);
 	retire(table, object);
-	pthread_mutex_unlock(&table->lock);
 }
 
 uint64_t shmfs_object_moment(struct shmfs_backend *backend)
 {
-	uint64_t moment;
-
-	pthread_mutex_lock(&backend->objects.lock);
-	moment = backend->objects.made;
-	pthread_mutex_unlock(&backend->objects.lock);
-	return moment;
+	SHMFS_LOCKED(&backend->objects.lock);
+	return backend->objects.made;
 }
 
 void shmfs_object_retire_older(struct shmfs_backend *backend, uint64_t identity, uint64_t moment)
 {
 	struct shmfs_object_table *table = &backend->objects;
 	struct shmfs_object *object;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
-	object = *find_link(table, identity);
+	object = find(table, identity);
 	if (object && object->made_at < moment)
 		retire(table, object);
-	pthread_mutex_unlock(&table->lock);
+}
+
+static void change_identity(struct shmfs_object_table *table, struct shmfs_object *object,
+			    uint64_t identity)
+{
+	take_out(table, object);
+	object->identity = identity;
+	put_in(table, object);
 }
 
 void shmfs_object_rekey(struct shmfs_object *object, uint64_t identity)
 {
 	struct shmfs_object_table *table = table_of(object);
 	struct shmfs_object *other;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
 	if (object->retired) {
 		object->identity = identity;
-	} else {
-		take_out(table, object);
-		other = *find_link(table, identity);
-		if (other)
-			retire(table, other);
-		object->identity = identity;
-		put_in(table, object);
+		return;
 	}
-	pthread_mutex_unlock(&table->lock);
+	other = find(table, identity);
+	if (other && other != object)
+		retire(table, other);
+	change_identity(table, object, identity);
 }
 
 int shmfs_object_move(struct shmfs_object *object, uint64_t identity)
@@ -289,11 +273,9 @@ int shmfs_object_move(struct shmfs_object *object, uint64_t identity)
 	struct shmfs_object_table *table = table_of(object);
 	SHMFS_LOCKED(&table->lock);
 
-	if (object->retired || *find_link(table, identity))
+	if (object->retired || find(table, identity))
 		return -EEXIST;
-	take_out(table, object);
-	object->identity = identity;
-	put_in(table, object);
+	change_identity(table, object, identity);
 	return 0;
 }
 
@@ -311,27 +293,15 @@ ino_t shmfs_identity_ino(struct shmfs_backend *backend, uint64_t identity, unsig
 {
 	struct shmfs_object_table *table = &backend->objects;
 	const struct shmfs_object *object;
-	uint32_t number = number_of(identity);
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
-	object = *find_link(table, identity);
-	if (object)
-		number = object->number;
-	pthread_mutex_unlock(&table->lock);
-	return ino_of(backend, variant, number);
+	object = find(table, identity);
+	return ino_of(backend, variant, object ? object->number : number_of(identity));
 }
 
 struct shmfs_object *shmfs_object_by_ino(struct shmfs_backend *backend, ino_t ino)
 {
-	struct shmfs_object_table *table = &backend->objects;
-	struct shmfs_object *object;
-
-	if (ino >> 29 != backend->number)
-		return NULL;
-	pthread_mutex_lock(&table->lock);
-	object = *number_link(table, (uint32_t)ino & NUMBER_MASK);
-	if (object)
-		object->references++;
-	pthread_mutex_unlock(&table->lock);
-	return object;
+	return ino >> 29 == backend->number ?
+		       find_and_ref(&backend->objects, SHMFS_BY_NUMBER, ino & NUMBER_MASK) :
+		       NULL;
 }

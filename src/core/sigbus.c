@@ -32,7 +32,6 @@ int shmfs_sigbus_install(void)
 {
 	/* SA_NODEFER: siglongjmp leaves the handler without restoring the mask. */
 	struct sigaction action = { .sa_handler = on_sigbus, .sa_flags = SA_NODEFER };
-
 	sigset_t sigbus;
 
 	sigemptyset(&action.sa_mask);
@@ -44,7 +43,8 @@ int shmfs_sigbus_install(void)
 	return -pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
 }
 
-int shmfs_copy_nofault(void *to, const void *from, size_t len)
+/* `from` NULL: zeros. */
+static int copy(void *to, const void *from, size_t len)
 {
 	sigjmp_buf here;
 
@@ -53,36 +53,30 @@ int shmfs_copy_nofault(void *to, const void *from, size_t len)
 		return -EFAULT;
 	}
 	escape = &here;
-	memcpy(to, from, len);
+	if (from)
+		memcpy(to, from, len);
+	else
+		memset(to, 0, len);
 	escape = NULL;
 	return 0;
 }
 
-/* Pages that could not be populated fault again when they are touched. */
-static void bring_in(char *mem, size_t len)
+int shmfs_copy_nofault(void *to, const void *from, size_t len)
 {
-	size_t before = (uintptr_t)mem % (size_t)sysconf(_SC_PAGESIZE);
-
-	madvise(mem - before, before + len, MADV_POPULATE_WRITE);
-}
-
-int shmfs_store_nofault(void *to, const void *from, size_t len)
-{
-	if (len >= MANY_PAGES)
-		bring_in(to, len);
-	return shmfs_copy_nofault(to, from, len);
+	return copy(to, from, len);
 }
 
 int shmfs_zero_nofault(void *to, size_t len)
 {
-	sigjmp_buf here;
+	return copy(to, NULL, len);
+}
 
-	if (sigsetjmp(here, 0)) {
-		escape = NULL;
-		return -EFAULT;
-	}
-	escape = &here;
-	memset(to, 0, len);
-	escape = NULL;
-	return 0;
+/* Pages that could not be populated fault again when they are touched. */
+int shmfs_store_nofault(void *to, const void *from, size_t len)
+{
+	const size_t before = (uintptr_t)to % (size_t)sysconf(_SC_PAGESIZE);
+
+	if (len >= MANY_PAGES)
+		madvise((char *)to - before, before + len, MADV_POPULATE_WRITE);
+	return copy(to, from, len);
 }

@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How long an opener takes to look up another inode, on a machine with more to do than it can. */
@@ -91,36 +92,28 @@ static bool is_expected(const struct shmfs_inode_table *table, const struct shmf
 
 bool shmfs_inode_send_away(struct shmfs_inode_table *table, struct shmfs_inode *inode, pid_t opener)
 {
-	struct shmfs_inode *other;
-	bool sent;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
-	other = inode->object->inodes;
-	sent = !is_expected(table, inode->object, opener, true);
+	if (is_expected(table, inode->object, opener, true))
+		return false;
 	/* A new one, for the kernel may serve the one that was made last as well. */
-	for (; sent && other; other = other->sibling)
+	for (struct shmfs_inode *other = inode->object->inodes; other; other = other->sibling)
 		other->superseded = other->superseded || other->view == inode->view;
-	if (sent)
-		table->sent_away[table->nsent_away++ % SHMFS_SENT_AWAY] =
-			(struct shmfs_sent_away){ inode->object, opener,
-						  shmfs_now_ns() + AWAIT_NS };
-	pthread_mutex_unlock(&table->lock);
-	return sent;
+	table->sent_away[table->nsent_away++ % SHMFS_SENT_AWAY] =
+		(struct shmfs_sent_away){ inode->object, opener, shmfs_now_ns() + AWAIT_NS };
+	return true;
 }
 
 bool shmfs_inode_is_awaited(struct shmfs_inode_table *table, const struct shmfs_inode *inode,
 			    pid_t opener)
 {
-	bool awaited;
+	SHMFS_LOCKED(&table->lock);
 
-	pthread_mutex_lock(&table->lock);
 	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
 		if (table->sent_away[i].opener == opener)
 			table->sent_away[i].until = 0;
 	}
-	awaited = is_expected(table, inode->object, opener, false);
-	pthread_mutex_unlock(&table->lock);
-	return awaited;
+	return is_expected(table, inode->object, opener, false);
 }
 
 /* table->lock is held. */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "fuse/open_order.h"
-#include "shmfs/sigbus.h"
 #include "shmfs/extent.h"
 
 /* A step of a copy through a buffer. */
@@ -152,41 +151,26 @@ void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 
 /* --- copying within --- */
 
-/* For what copy_file_range(2) does not do: files of different filesystems. */
-static ssize_t copy_through_buffer(const struct shmfs_extent *to, const struct shmfs_extent *from)
-{
-	size_t len = to->len < COPY_STEP ? to->len : COPY_STEP;
-	char *buffer = shmfs_loop_scratch(len);
-	ssize_t n;
-
-	if (!buffer)
-		return -ENOMEM;
-	n = pread(from->fd, buffer, len, from->pos);
-	if (n > 0)
-		n = pwrite(to->fd, buffer, (size_t)n, to->pos);
-	return n < 0 ? -errno : n;
-}
-
 /* Copy to->len bytes or fewer; both extents are at least that long. */
-static ssize_t copy_extent(const struct shmfs_extent *to, const struct shmfs_extent *from)
+static ssize_t copy_extent(struct shmfs_extent to, struct shmfs_extent from)
 {
-	off_t out = to->pos;
-	off_t in = from->pos;
+	off_t out = to.pos;
+	off_t in = from.pos;
+	char *buffer;
 	ssize_t n;
 
-	if (from->fd < 0) {
-		if (to->fd < 0)
-			return shmfs_copy_nofault(to->mem, from->mem, to->len) ? -ENOMEM :
-										 (ssize_t)to->len;
-		n = pwrite(to->fd, from->mem, to->len, to->pos);
-	} else if (to->fd < 0) {
-		n = pread(from->fd, to->mem, to->len, from->pos);
-	} else {
-		n = copy_file_range(from->fd, &in, to->fd, &out, to->len, 0);
-		if (n < 0 && (errno == EXDEV || errno == EINVAL))
-			return copy_through_buffer(to, from);
+	if (to.fd >= 0 && from.fd >= 0) {
+		n = copy_file_range(from.fd, &in, to.fd, &out, to.len, 0);
+		if (n >= 0 || (errno != EXDEV && errno != EINVAL))
+			return n < 0 ? -errno : n;
 	}
-	return n < 0 ? -errno : n;
+	from.len = to.len < COPY_STEP ? to.len : COPY_STEP;
+	buffer = shmfs_loop_scratch(from.len);
+	n = buffer ? shmfs_extent_load(&from, buffer) : -ENOMEM;
+	if (n <= 0)
+		return n;
+	to.len = (size_t)n;
+	return shmfs_extent_store(&to, buffer);
 }
 
 static ssize_t copy_once(const struct shmfs_file *out, off_t off_out, const struct shmfs_file *in,
@@ -204,7 +188,7 @@ static ssize_t copy_once(const struct shmfs_file *out, off_t off_out, const stru
 	if (from.len > 0) {
 		n = out_ops->write_begin(out->handle, off_out, from.len, false, caller, &to);
 		if (n == 0) {
-			n = copy_extent(&to, &from);
+			n = copy_extent(to, from);
 			counts = out_ops->write_end(out->handle, &to, n < 0 ? 0 : (size_t)n);
 			n = n < 0 ? n : counts;
 		}
