@@ -26,19 +26,9 @@ static int check_rights(const struct posix_backend *be, int fd, const struct sta
 			const struct shmfs_caller *caller)
 {
 	/* O_ACCMODE, for ioctl(2) alone, takes the rights of both (open(2)). */
-	static const unsigned wants[] = {
-		[O_RDONLY] = 04,
-		[O_WRONLY] = 02,
-		[O_RDWR] = 06,
-		[O_ACCMODE] = 06,
-	};
-	const struct shmfs_rights rights = {
-		.owner = st->st_uid,
-		.creator = st->st_uid,
-		.group = st->st_gid,
-		.creators_group = st->st_gid,
-		.mode = st->st_mode,
-	};
+	static const unsigned wants[] = { [O_RDONLY] = 04, 02, 06, 06 };
+	const struct shmfs_rights rights = { st->st_uid, st->st_uid, st->st_gid, st->st_gid,
+					     st->st_mode };
 	SHMFS_AUTO_FD int again = -1;
 	int err;
 
@@ -77,6 +67,16 @@ int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size
 	return (int)posix_call(posix_object(base), caller, call_truncate, &size);
 }
 
+/* One that is closed at the end of the block, unless it is stolen. */
+#define AUTO_HANDLE __attribute__((cleanup(close_handle))) struct posix_handle
+
+static void close_handle(struct posix_handle *const *h)
+{
+	if (*h && (*h)->fd >= 0)
+		close((*h)->fd);
+	free(*h);
+}
+
 static struct posix_handle *new_handle(int flags)
 {
 	struct posix_handle *h = calloc(1, sizeof(*h));
@@ -111,37 +111,23 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 	return *fd < 0 ? -errno : 0;
 }
 
-static void free_handle(struct posix_handle *h)
-{
-	if (h->fd >= 0)
-		close(h->fd);
-	free(h);
-}
-
 int posix_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
 		 mode_t mode, const struct shmfs_caller *caller, struct shmfs_object **out,
 		 struct shmfs_handle **handle_out, struct stat *st)
 {
 	const struct posix_backend *be = (struct posix_backend *)view->backend;
-	struct posix_handle *h = new_handle(flags);
-	struct shmfs_object *obj;
+	AUTO_HANDLE *h = new_handle(flags);
 	struct stat now;
-	int err;
+	int err = h ? make_object(be, name, flags, mode, caller, &h->fd) : -ENOMEM;
 
-	if (!h)
-		return -ENOMEM;
-	err = make_object(be, name, flags, mode, caller, &h->fd);
 	if (!err && fstat(h->fd, &now) != 0)
 		err = -errno;
 	if (!err)
-		err = posix_object_get(view->backend, now.st_ino, name->text, &obj);
-	if (err) {
-		free_handle(h);
+		err = posix_object_get(view->backend, now.st_ino, name->text, out);
+	if (err)
 		return err;
-	}
-	posix_object_add_handle(posix_object(obj), h, now.st_ino);
-	*out = obj;
-	*handle_out = &h->base;
+	posix_object_add_handle(posix_object(*out), h, now.st_ino);
+	*handle_out = shmfs_steal_pointer(&h);
 	*st = now;
 	return 0;
 }
@@ -172,20 +158,15 @@ static int open_handle(struct posix_object *obj, struct posix_handle *h, int fla
 int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	       struct shmfs_handle **out)
 {
-	struct posix_handle *h = new_handle(flags);
-	int err;
+	AUTO_HANDLE *h = new_handle(flags);
+	int err = h ? open_handle(posix_object(base), h, flags, caller) : -ENOMEM;
 
-	if (!h)
-		return -ENOMEM;
-	err = open_handle(posix_object(base), h, flags, caller);
 	for (int i = 0; i < OPEN_TRIES && err == -ESTALE; i++) {
 		close(h->fd);
 		err = open_handle(posix_object(base), h, flags, caller);
 	}
-	if (err)
-		free_handle(h);
-	else
-		*out = &h->base;
+	if (!err)
+		*out = shmfs_steal_pointer(&h);
 	return err;
 }
 
@@ -197,10 +178,9 @@ int posix_flush(struct shmfs_handle *h, bool by_opener, const struct shmfs_calle
 
 void posix_release(struct shmfs_handle *base)
 {
-	struct posix_handle *h = handle(base);
+	AUTO_HANDLE *h = handle(base);
 
 	posix_object_remove_handle(posix_object(base->object), h);
-	free_handle(h);
 }
 
 /*

@@ -70,6 +70,29 @@ static void processes_that_use_any_are_listed(void **state)
 	assert_false(file_exists(BY_PID "/self"));
 }
 
+static bool open_a_semaphore(void)
+{
+	return open(NATIVE "/sem.x", O_RDWR) != -1;
+}
+
+static bool open_both(void)
+{
+	return open_a_semaphore() && open_object();
+}
+
+static void a_semaphore_is_no_shared_memory(void **state)
+{
+	(void)state;
+	object_create("sem.x", PAGE);
+	pid_t waits = hold(open_a_semaphore, &ROOT);
+	pid_t both = hold(open_both, &ROOT);
+	assert_true(eventually(file_exists(path_of(both, ""))));
+	assert_false(file_exists(path_of(waits, "")));
+	assert_int_equal(directory_count(path_of(both, "/posix")), 1);
+	must(unlink(NATIVE "/sem.x"));
+	let_go();
+}
+
 static void each_has_what_it_uses(void **state)
 {
 	(void)state;
@@ -269,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_both(processes_that_use_any_are_listed),
+		with_both(a_semaphore_is_no_shared_memory),
 		with_both(each_has_what_it_uses),
 		with_both(uses_through_the_mount_count),
 		with_both(uses_through_another_mount_count),

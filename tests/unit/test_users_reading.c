@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -24,43 +25,90 @@
 static void a_process_that_lets_its_reader_wait_is_passed_over(void **state)
 {
 	dev_t dev = device_of_segments();
+	time_t began = time(NULL);
 
 	(void)state;
 	add_process(10, "before", OURS);
 	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
-	for (int pid = 11; pid < 14; pid++) {
+	for (int pid = 11; pid < 19; pid++) {
 		char path[64];
 
 		add_process(pid, "hung", OURS);
 		snprintf(path, sizeof(path), "%d/maps", pid);
 		assert_int_equal(unlink(path) | mkfifo(path, 0600), 0);
 	}
-	add_process(14, "behind", OURS);
-	add_mapping(14, dev, SHMID, "/SYSV00000c4c (deleted)");
-	assert_says(&of_segment, "10 before\n14 behind\n");
+	add_process(19, "behind", OURS);
+	add_mapping(19, dev, SHMID, "/SYSV00000c4c (deleted)");
+	assert_says(&of_segment, "10 before\n19 behind\n");
+	/* Not a second for each: the more there are, the shorter. */
+	assert_in_range(time(NULL) - began, 0, 6);
 }
 
-/* Somebody can have more mappings than anybody has time for. */
-static void a_process_that_never_ends_is_cut(void **state)
+/* Somebody can have more mappings than anybody has time for.  Returns who makes them. */
+static pid_t add_endless(int pid)
 {
 	dev_t dev = device_of_segments();
+	char path[64];
 	pid_t writer;
 
-	(void)state;
-	add_process(10, "endless", OURS);
-	assert_int_equal(unlink("10/maps") | mkfifo("10/maps", 0600), 0);
-	add_process(11, "behind", OURS);
-	add_mapping(11, dev, SHMID, "/SYSV00000c4c (deleted)");
+	add_process(pid, "endless", OURS);
+	snprintf(path, sizeof(path), "%d/maps", pid);
+	assert_int_equal(unlink(path) | mkfifo(path, 0600), 0);
 	writer = fork();
 	if (writer == 0) {
-		FILE *maps = fopen("10/maps", "w");
+		FILE *maps = fopen(path, "w");
 
 		while (maps && fprintf(maps, "7f00-7f01 r--s 0 %x:%x %d /SYSV00000c4c\n",
 				       major(dev), minor(dev), SHMID) > 0)
 			;
 		_exit(0);
 	}
+	return writer;
+}
+
+static void a_process_that_never_ends_is_cut(void **state)
+{
+	pid_t writer = add_endless(10);
+
+	(void)state;
+	add_process(11, "behind", OURS);
+	add_mapping(11, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
 	assert_says(&of_segment, "10 endless\n11 behind\n");
+	assert_int_equal(waitpid(writer, NULL, 0), writer);
+}
+
+static bool is_complete(void)
+{
+	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	struct shmfs_users *users;
+	bool complete;
+
+	assert_int_equal(shmfs_users_new(&config, &users), 0);
+	assert_int_equal(shmfs_users_get(users, &snapshot), 0);
+	complete = snapshot->complete;
+	shmfs_users_put(&snapshot);
+	snapshot = NULL;
+	shmfs_users_free(users);
+	return complete;
+}
+
+/* The first namespace has all processes, and root may look into all. */
+static void only_what_was_read_to_its_end_is_complete(void **state)
+{
+	pid_t writer;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	add_process(10, "p", OURS);
+	assert_false(is_complete());
+	assert_int_equal(unlink("4/ns/pid") | symlink("pid:[4026531836]", "4/ns/pid"), 0);
+	assert_true(is_complete());
+	assert_int_equal(unlink("10/maps") | mkdir("10/maps", 0700), 0);
+	assert_false(is_complete());
+	assert_int_equal(rmdir("10/maps"), 0);
+	writer = add_endless(11);
+	assert_false(is_complete());
 	assert_int_equal(waitpid(writer, NULL, 0), writer);
 }
 
@@ -201,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		in_proc(a_process_that_lets_its_reader_wait_is_passed_over),
 		in_proc(a_process_that_never_ends_is_cut),
+		in_proc(only_what_was_read_to_its_end_is_complete),
 		in_proc(a_snapshot_serves_a_moment),
 		in_proc(what_is_no_process_of_a_user_is_skipped),
 		in_proc(a_line_may_come_in_two_pieces),
