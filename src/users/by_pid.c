@@ -10,8 +10,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "shmfs/cleanup.h"
 
@@ -65,17 +63,6 @@ static bool is_of_segments(const struct user_view *view)
 	return view->dev == SHMFS_SEGMENTS;
 }
 
-/* Is the segment marked for destruction? */
-static bool is_destroyed(struct shmfs_object *object, const struct shmfs_caller *caller)
-{
-	const struct shmfs_xattr *row =
-		shmfs_xattr_find(object->backend->ops->xattrs, SHMFS_XATTR_OBJECT "status");
-	char status[64] = "";
-	ssize_t len = row ? shmfs_xattr_get(row, object, status, sizeof(status) - 1, caller) : -1;
-
-	return len > 0 && strstr(status, "dest");
-}
-
 /* The name in .by-id or .by-name. */
 static int translate(const struct user_view *view, const char *text, struct shmfs_name *name)
 {
@@ -101,18 +88,6 @@ static int look_up_named(const struct process_uses *uses, const char *text,
 	return -ENOENT;
 }
 
-/* A segment keeps its number. */
-static int look_up_destroyed(const struct process_uses *uses, const char *bare,
-			     struct shmfs_object **out, struct stat *st)
-{
-	int err = look_up_named(uses, bare, out, st);
-
-	if (err || is_destroyed(*out, uses->caller))
-		return err;
-	shmfs_object_put(*out);
-	return -ENOENT;
-}
-
 static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
 		   const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
@@ -128,7 +103,8 @@ static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
 		err = look_up_named(&uses, name->text, out, st);
 	if (err != -ENOENT || !deleted_strip(name->text, bare))
 		return err;
-	return is_of_segments(uses.view) ? look_up_destroyed(&uses, bare, out, st) :
+	/* A segment keeps its number. */
+	return is_of_segments(uses.view) ? look_up_named(&uses, bare, out, st) :
 					   deleted_lookup(&uses, bare, out, st);
 }
 
@@ -157,18 +133,7 @@ struct lister {
 	struct process_uses uses;
 	shmfs_list_fn *fn;
 	void *arg;
-	bool *named; /* borrowed; which uses of the snapshot are of a file that has a name */
 };
-
-static void note_name(const struct lister *lister, ino_t ino)
-{
-	const struct shmfs_file_id file = { lister->uses.view->dev, ino };
-	size_t count;
-	const struct shmfs_use *use = shmfs_users_of(lister->uses.snapshot, &file, &count);
-
-	for (size_t i = 0; i < count; i++)
-		lister->named[use + i - lister->uses.snapshot->uses] = true;
-}
 
 static int list_segment(const struct lister *lister, const struct shmfs_name *name,
 			uint64_t identity)
@@ -187,10 +152,8 @@ static int list_used(const struct shmfs_name *name, uint64_t identity, void *arg
 
 	if (!uses_include(uses->view, uses->snapshot, identity, uses->pid))
 		return 0;
-	if (is_of_segments(uses->view))
-		return list_segment(lister, name, identity);
-	note_name(lister, identity);
-	return lister->fn(name, identity, lister->arg);
+	return is_of_segments(uses->view) ? list_segment(lister, name, identity) :
+					    lister->fn(name, identity, lister->arg);
 }
 
 static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
@@ -198,20 +161,16 @@ static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t 
 {
 	const struct user_view *view = user_view(base);
 	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
-	SHMFS_AUTO_FREE bool *named = NULL;
 	int err = shmfs_users_get(view->users, &snapshot);
-	struct lister lister = { { view, snapshot, (pid_t)dir, caller }, fn, arg, NULL };
+	struct lister lister = { { view, snapshot, (pid_t)dir, caller }, fn, arg };
 
 	if (!err)
 		err = check_process(snapshot, (pid_t)dir, caller);
 	if (err)
 		return err;
-	lister.named = named = calloc(snapshot->nuses + 1, sizeof(*named));
-	if (!named)
-		return -ENOMEM;
 	space = is_of_segments(view) ? SHMFS_SPACE_SHMID : space;
 	err = view->files->ops->list(view->files, space, 0, caller, list_used, &lister);
-	return err || is_of_segments(view) ? err : deleted_list(&lister.uses, named, fn, arg);
+	return err || is_of_segments(view) ? err : deleted_list(&lister.uses, fn, arg);
 }
 
 void by_pid_init(struct shmfs_backend_ops *ops)

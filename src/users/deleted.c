@@ -97,8 +97,7 @@ static int compare_names(const void *a, const void *b, void *arg)
 }
 
 /* Those that have no name, each file once; returns how many. */
-static size_t collect(const struct process_uses *uses, const bool *named,
-		      const struct shmfs_use **deleted)
+static size_t collect(const struct process_uses *uses, const struct shmfs_use **deleted)
 {
 	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	size_t found = 0;
@@ -106,22 +105,23 @@ static size_t collect(const struct process_uses *uses, const bool *named,
 	for (size_t i = 0; i < snapshot->nuses; i++) {
 		const struct shmfs_use *use = &snapshot->uses[i];
 
-		if (is_of(uses, use) && !named[i] && use->name &&
-		    (found == 0 || deleted[found - 1]->file.ino != use->file.ino))
+		if (is_of(uses, use) && use->name &&
+		    (found == 0 || deleted[found - 1]->file.ino != use->file.ino) &&
+		    !has_name(uses, use))
 			deleted[found++] = use;
 	}
 	qsort_r(deleted, found, sizeof(const struct shmfs_use *), compare_names, (void *)snapshot);
 	return found;
 }
 
-int deleted_list(const struct process_uses *uses, const bool *named, shmfs_list_fn *fn, void *arg)
+int deleted_list(const struct process_uses *uses, shmfs_list_fn *fn, void *arg)
 {
 	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	SHMFS_AUTO_FREE const struct shmfs_use **deleted =
 		calloc(snapshot->nuses + 1, sizeof(void *));
 	const char *last = "";
 	int stopped = deleted ? 0 : -ENOMEM;
-	size_t count = deleted ? collect(uses, named, deleted) : 0;
+	size_t count = deleted ? collect(uses, deleted) : 0;
 
 	for (size_t i = 0; i < count && !stopped; i++) {
 		const char *text = shmfs_use_name(snapshot, deleted[i]);

@@ -62,11 +62,8 @@ int by_pid_list_processes(void *context, const struct shmfs_caller *, int (*fn)(
 
 /* The text without the mark; false: it has none, or is too long for a name. */
 bool deleted_strip(const char *text, char bare[static NAME_MAX + 1]);
-/*
- * List the objects that the process uses and that are not in `named`, which has
- * a flag for each use of the snapshot.
- */
-int deleted_list(const struct process_uses *, const bool *named, shmfs_list_fn *, void *arg);
+/* List the objects that the process uses and that have lost their name. */
+int deleted_list(const struct process_uses *, shmfs_list_fn *, void *arg);
 /* The object of that name without its mark.  The caller reaches it through the process. */
 int deleted_lookup(const struct process_uses *, const char *bare, struct shmfs_object **,
 		   struct stat *);
