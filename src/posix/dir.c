@@ -109,18 +109,16 @@ static int list_entry(const struct posix_backend *be, const struct dirent *entry
 
 int posix_dir_list(struct posix_backend *be, shmfs_list_fn *fn, void *arg)
 {
-	int fd = openat(be->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool ask_each = posix_mounts_may_be(&be->mounts);
+	const bool ask_each = posix_mounts_may_be(&be->mounts);
+	char path[POSIX_PROC_PATH];
 	struct dirent *entry;
 	int err = 0;
+	DIR *dir;
 
-	if (!dir) {
-		err = -errno;
-		if (fd >= 0)
-			close(fd);
-		return err;
-	}
+	posix_proc_path(be->config.dir, path);
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
 	while (!err && (errno = 0, entry = readdir(dir)) != NULL)
 		err = list_entry(be, entry, ask_each, fn, arg);
 	if (!err && errno)

@@ -105,24 +105,22 @@ static int rename_as(const struct posix_backend *be, const char *from, const cha
 	return renameat2(be->config.dir, from, be->config.dir, to, flags) == 0 ? 0 : -errno;
 }
 
-/* `to` has no object now, but perhaps something else, which must stay. */
-static int rename_to_free(const struct shmfs_view *view, const char *from, const char *to,
-			  unsigned flags, const struct shmfs_caller *caller)
+/* Whatever has the name `to` and is no object must stay. */
+static int try_rename(const struct shmfs_view *view, const char *from, const char *to,
+		      unsigned flags, const struct shmfs_caller *caller)
 {
-	/* What is not shown is not exchanged either. */
-	if (flags & RENAME_EXCHANGE)
-		return -ENOENT;
-	return rename_as(backend(view), from, to, flags | RENAME_NOREPLACE, caller);
-}
+	AUTO_RECORD *obj = NULL;
+	struct stat st;
+	bool kept;
+	int err = posix_dir_stat(backend(view), to, &st);
 
-/* `to` has an object now, of which `st` tells. */
-static int rename_to_taken(const struct shmfs_view *view, const char *from, const char *to,
-			   const struct stat *st, unsigned flags, const struct shmfs_caller *caller)
-{
-	AUTO_RECORD *obj = find_record(view, st->st_ino);
-	bool kept = !flags && keep(obj, to, st);
-	int err = rename_as(backend(view), from, to, flags, caller);
-
+	if (err == -ENOENT && !(flags & RENAME_EXCHANGE))
+		return rename_as(backend(view), from, to, flags | RENAME_NOREPLACE, caller);
+	if (err)
+		return err;
+	obj = find_record(view, st.st_ino);
+	kept = !flags && keep(obj, to, &st);
+	err = rename_as(backend(view), from, to, flags, caller);
 	if (err && kept)
 		posix_object_unkeep(obj);
 	if (!err && obj && (flags & RENAME_EXCHANGE))
@@ -134,25 +132,16 @@ int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *caller)
 {
 	AUTO_RECORD *obj = NULL;
-	struct stat source;
 	struct stat st;
-	int err = posix_dir_stat(backend(view), from->text, &source);
+	int err = posix_dir_stat(backend(view), from->text, &st);
 
 	if (err)
 		return err;
-	obj = find_record(view, source.st_ino);
-	for (int i = 0; i < RENAME_TRIES; i++) {
-		err = posix_dir_stat(backend(view), to->text, &st);
-		if (err && err != -ENOENT)
-			return err;
-		if (!err)
-			err = rename_to_taken(view, from->text, to->text, &st, flags, caller);
-		else
-			err = rename_to_free(view, from->text, to->text, flags, caller);
-		/* An object that somebody puts there meanwhile is replaced after all. */
-		if (err != -EEXIST || (flags & RENAME_NOREPLACE))
-			break;
-	}
+	obj = find_record(view, st.st_ino);
+	err = try_rename(view, from->text, to->text, flags, caller);
+	/* An object that somebody puts there meanwhile is replaced after all. */
+	for (int i = 0; i < RENAME_TRIES && err == -EEXIST && !(flags & RENAME_NOREPLACE); i++)
+		err = try_rename(view, from->text, to->text, flags, caller);
 	if (!err && obj)
 		posix_object_set_name(obj, to->text);
 	return err;
