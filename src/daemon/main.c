@@ -24,12 +24,15 @@ static void on_libfuse_log(enum fuse_log_level level, const char *format, va_lis
 {
 	static _Thread_local char line[512];
 	size_t used = strlen(line);
+	bool is_usage;
 
 	vsnprintf(line + used, sizeof(line) - used, format, args);
 	if (!strchr(line, '\n') && strlen(line) < sizeof(line) - 1)
 		return;
 	line[strcspn(line, "\n")] = '\0';
-	shmfs_log((int)level, "%s", strncmp(line, "fuse: ", 6) == 0 ? line + 6 : line);
+	is_usage = strstr(line, "unknown option") || strstr(line, "missing argument");
+	shmfs_log((int)level, "%s%s", strncmp(line, "fuse: ", 6) == 0 ? line + 6 : line,
+		  is_usage ? "; see: shmfs --help" : "");
 	line[0] = '\0';
 }
 

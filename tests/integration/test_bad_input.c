@@ -24,7 +24,7 @@ static void assert_refused(const char *arguments, const char *word)
 static void unknown_options(void **state)
 {
 	(void)state;
-	assert_refused("-o nosuch " MNT, "nosuch");
+	assert_refused("-o nosuch " MNT, "nosuch'; see: shmfs --help");
 	assert_refused("-o min_size=4096,nosuch=7 " MNT, "nosuch");
 	assert_refused("--nosuch " MNT, "--nosuch");
 	assert_refused("-Z " MNT, "-Z");
