@@ -52,7 +52,7 @@ int sysv_trim(struct sysv_object *obj)
 	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
 		err = sysv_resize(obj, size, &daemon_itself);
 	/* The size of a removed one is nobody's concern but that of its handles. */
-	if (err == -ESTALE || err == -EIDRM || err == -EPERM)
+	if (err == -ESTALE || err == -EIDRM)
 		return 0;
 	if (!err) {
 		pthread_mutex_lock(&obj->lock);

@@ -50,22 +50,45 @@ static bool fails(const char *function, const int *errors)
 	return false;
 }
 
+#define FIND(type, name, parameters) \
+	static type(*real_##name) parameters; \
+	static void __attribute__((constructor)) find_##name(void) \
+	{ \
+		real_##name = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
+	}
+
 /*
  * FAULT(type, name, parameters, arguments, failed, errors...)
  *
  * A function that fails as name() may, by its manual page, or calls it.
  */
 #define FAULT(type, name, parameters, arguments, failed, ...) \
-	static type(*real_##name) parameters; \
-	static void __attribute__((constructor)) find_##name(void) \
-	{ \
-		real_##name = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
-	} \
+	FIND(type, name, parameters) \
 	type name parameters \
 	{ \
 		static const int errors[] = { __VA_ARGS__, 0 }; \
 \
 		return fails(#name, errors) ? (failed) : real_##name arguments; \
+	}
+
+/*
+ * FAULT_MORE(name, parameters, before, type, arguments, errors...)
+ *
+ * The same of one whose last argument, `more` of that type, may be left out; `before` is
+ * the one before it.
+ */
+#define FAULT_MORE(name, parameters, before, type, arguments, ...) \
+	FIND(int, name, parameters) \
+	int name parameters \
+	{ \
+		static const int errors[] = { __VA_ARGS__, 0 }; \
+		va_list list; \
+		type more; \
+\
+		va_start(list, before); \
+		more = va_arg(list, type); \
+		va_end(list); \
+		return fails(#name, errors) ? -1 : real_##name arguments; \
 	}
 
 FAULT(int, shmget, (key_t key, size_t size, int flags), (key, size, flags), -1, ENOMEM, ENOSPC)
@@ -125,98 +148,40 @@ FAULT(int, getrlimit64, (__rlimit_resource_t resource, struct rlimit64 *limit), 
 FAULT(int, statfs64, (const char *path, struct statfs64 *fs), (path, fs), -1, ENOMEM, EIO)
 FAULT(int, fstatfs64, (int fd, struct statfs64 *fs), (fd, fs), -1, ENOMEM, EIO)
 
+FIND(int, shmctl, (int id, int command, struct shmid_ds *ds))
+
 /*
- * EPERM is for the owner and the creator alone, and looking needs no permission.
- * So it would be a lie of a segment that the daemon has made or closed to others:
- * one of mode 0111.
+ * EPERM is for the owner and the creator alone, and looking needs no permission.  Of a
+ * segment without a key that nobody may attach it would be a lie that leaves it for good: the
+ * daemon has just made that.
  */
+static bool may_refuse(int id, int command)
+{
+	struct shmid_ds now;
+
+	return command != SHM_STAT_ANY && command != IPC_INFO && command != SHM_INFO &&
+	       real_shmctl(id, SHM_STAT_ANY, &now) == id &&
+	       (now.shm_perm.__key != IPC_PRIVATE || (now.shm_perm.mode & 0777) != 0111);
+}
+
 int shmctl(int id, int command, struct shmid_ds *ds)
 {
 	static const int errors[] = { EPERM, 0 };
-	static int (*real)(int, int, struct shmid_ds *);
-	struct shmid_ds now;
 
-	if (!real)
-		real = (int (*)(int, int, struct shmid_ds *))dlsym(RTLD_NEXT, "shmctl");
-	if (command != SHM_STAT_ANY && command != IPC_INFO && command != SHM_INFO &&
-	    real(id, SHM_STAT_ANY, &now) == id && (now.shm_perm.mode & 0777) != 0111 &&
-	    fails("shmctl", errors))
-		return -1;
-	return real(id, command, ds);
+	return may_refuse(id, command) && fails("shmctl", errors) ? -1 :
+								    real_shmctl(id, command, ds);
 }
 
-/* The same of functions whose last arguments may be left out. */
-
-static const int open_errors[] = { EMFILE, ENFILE, ENOMEM, EACCES, 0 };
-
-int openat64(int dir, const char *path, int flags, ...)
-{
-	static int (*real)(int, const char *, int, ...);
-	va_list arguments;
-	mode_t mode;
-
-	if (!real)
-		real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
-	va_start(arguments, flags);
-	mode = va_arg(arguments, mode_t);
-	va_end(arguments);
-	return fails("openat64", open_errors) ? -1 : real(dir, path, flags, mode);
-}
-
-int open64(const char *path, int flags, ...)
-{
-	static int (*real)(int, const char *, int, ...);
-	va_list arguments;
-	mode_t mode;
-
-	if (!real)
-		real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");
-	va_start(arguments, flags);
-	mode = va_arg(arguments, mode_t);
-	va_end(arguments);
-	return fails("open64", open_errors) ? -1 : real(AT_FDCWD, path, flags, mode);
-}
-
-int ioctl(int fd, unsigned long request, ...)
-{
-	static const int errors[] = { ENOMEM, EPERM, ENOENT, 0 };
-	static int (*real)(int, unsigned long, ...);
-	va_list arguments;
-	void *argument;
-
-	if (!real)
-		real = (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return fails("ioctl", errors) ? -1 : real(fd, request, argument);
-}
-
-int fcntl64(int fd, int command, ...)
-{
-	static const int errors[] = { EAGAIN, ENOMEM, EMFILE, 0 };
-	static int (*real)(int, int, ...);
-	va_list arguments;
-	long argument;
-
-	if (!real)
-		real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
-	va_start(arguments, command);
-	argument = va_arg(arguments, long);
-	va_end(arguments);
-	return fails("fcntl64", errors) ? -1 : real(fd, command, argument);
-}
-
-int clone(int (*function)(void *), void *stack, int flags, void *argument, ...)
-{
-	static const int errors[] = { EAGAIN, ENOMEM, 0 };
-	static int (*real)(int (*)(void *), void *, int, void *, ...);
-
-	if (!real)
-		real = (int (*)(int (*)(void *), void *, int, void *, ...))dlsym(RTLD_NEXT,
-										 "clone");
-	return fails("clone", errors) ? -1 : real(function, stack, flags, argument);
-}
+FAULT_MORE(openat64, (int dir, const char *path, int flags, ...), flags, mode_t,
+	   (dir, path, flags, more), EMFILE, ENFILE, ENOMEM, EACCES)
+FAULT_MORE(open64, (const char *path, int flags, ...), flags, mode_t, (path, flags, more), EMFILE,
+	   ENFILE, ENOMEM, EACCES)
+FAULT_MORE(ioctl, (int fd, unsigned long request, ...), request, void *, (fd, request, more),
+	   ENOMEM, EPERM, ENOENT)
+FAULT_MORE(fcntl64, (int fd, int command, ...), command, long, (fd, command, more), EAGAIN, ENOMEM,
+	   EMFILE)
+FAULT(int, clone, (int (*function)(void *), void *stack, int flags, void *argument, ...),
+      (function, stack, flags, argument), -1, EAGAIN, ENOMEM)
 
 static void __attribute__((constructor)) begin(void)
 {
@@ -228,12 +193,6 @@ static void __attribute__((constructor)) begin(void)
 		return;
 	map = real_mmap64(NULL, sizeof(*fault), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
-	/* Each of these is looked up by its first call, while there is one thread. */
-	close(openat64(AT_FDCWD, "/dev/null", O_RDONLY));
-	fcntl64(0, F_GETFD);
-	ioctl(-1, 0);
-	shmctl(-1, SHM_STAT_ANY, NULL);
-	clone(NULL, NULL, 0, NULL);
 	if (map != MAP_FAILED)
 		fault = map;
 }
