@@ -250,7 +250,7 @@ static int be_replacer(void *arg)
 	struct rlimit limit;
 
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
-	setsid();
+	setpgid(0, 0);
 	prctl(PR_SET_NAME, "shmfs-replace");
 	/* The daemon stays below its hard limit, so that there is some room here. */
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
