@@ -13,9 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
+
+/* How long a look waits for a write. */
+#define LOOK_NS 10000000
 
 struct text_write {
 	const struct shmfs_caller *caller; /* borrowed, until write_end() */
@@ -89,8 +93,29 @@ static int length_of(const struct text *text, uint64_t *len)
 }
 
 /*
+ * The same for a look at attributes.  A write has the lock for as long as it takes, which
+ * can be for ever: its user may hold the lock of the object's inode.  -EBUSY then.
+ */
+static int length_soon(const struct text *text, uint64_t *len)
+{
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	err = -pthread_rwlock_timedrdlock(&text->state->io, &until);
+	if (err)
+		return err == -ETIMEDOUT ? -EBUSY : err;
+	err = text_length(text, TEXT_MAX, len);
+	pthread_rwlock_unlock(&text->state->io);
+	return err;
+}
+
+/*
  * Put the length of the text in the place of the object's size.  A caller
- * without read permission sees the size.
+ * without read permission sees the size, and so does one who looks during a long write.
  */
 static int measure(struct shmfs_object *object, const struct shmfs_caller *caller, struct stat *st)
 {
@@ -106,10 +131,10 @@ static int measure(struct shmfs_object *object, const struct shmfs_caller *calle
 	if (err)
 		return err == -EACCES || err == -EPERM ? 0 : err;
 	text = text_of(handle, caller);
-	err = length_of(&text, &len);
+	err = length_soon(&text, &len);
 	if (!err)
 		st->st_size = (off_t)len;
-	return err;
+	return err == -EBUSY ? 0 : err;
 }
 
 static int text_lookup(const struct shmfs_view *view, const struct shmfs_name *name,

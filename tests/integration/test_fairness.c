@@ -24,6 +24,7 @@ enum {
 	ONE_MS = 400,  /* of one attack */
 	ALL_MS = 3000, /* of all of them */
 	BIG = 8 << 20,
+	TRIES = 3,
 };
 
 static struct timespec attack_end;
@@ -320,11 +321,38 @@ static void prepare(void)
 	become(&ROOT);
 }
 
+/* All attacks, each for itself and then at once.  The first goes on all the time. */
+static struct waits attack_all(void)
+{
+	struct waits total = { 0, 0 };
+	pid_t children[MOST];
+	int count = 0;
+	set_end(ONE_MS);
+	note(attacks[0].name, watch(), &total);
+	for (int i = 1; i < ATTACKS; i++) {
+		set_end(ONE_MS);
+		count = begin_attack(&attacks[i], attacks[i].copies, children);
+		note(attacks[i].name, watch(), &total);
+		end_attacks(children, count);
+	}
+	set_end(ALL_MS);
+	count = 0;
+	for (int i = 1; i < ATTACKS; i++)
+		count += begin_attack(&attacks[i], 1, children + count);
+	note("all at once", watch(), &total);
+	end_attacks(children, count);
+	return total;
+}
+
+static bool is_short(struct waits total)
+{
+	return total.mount < patience(LIMIT_US) + total.other;
+}
+
 static void nobody_is_held_up(void **state)
 {
-	pid_t holders[HELD], children[MOST];
-	struct waits total = { 0, 0 };
-	int count = 0;
+	pid_t holders[HELD], waiters[MOST];
+	struct waits total;
 	(void)state;
 	prepare();
 	hung_start();
@@ -333,27 +361,52 @@ static void nobody_is_held_up(void **state)
 		holders[i] = child_start(hold_lock, i);
 	become(&ROOT);
 	usleep(200000);
+	int count = begin_attack(&attacks[0], HELD, waiters);
 
-	/* The first goes on beside all others. */
-	for (int i = 0; i < ATTACKS; i++) {
-		pid_t one[MOST];
-		set_end(ONE_MS);
-		int copies = begin_attack(&attacks[i], attacks[i].copies, i == 0 ? children : one);
-		note(attacks[i].name, watch(), &total);
-		if (i == 0)
-			count = copies;
-		else
-			end_attacks(one, copies);
-	}
-	set_end(ALL_MS);
-	for (int i = 1; i < ATTACKS; i++)
-		count += begin_attack(&attacks[i], 1, children + count);
-	note("all at once", watch(), &total);
-
+	/* What else the machine does only makes it longer. */
+	for (int i = 0; i == 0 || (i < TRIES && !is_short(total)); i++)
+		total = attack_all();
 	hung_stop();
 	end_attacks(holders, HELD);
-	end_attacks(children, count);
+	end_attacks(waiters, count);
 	assert_in_range(total.mount, 0, patience(LIMIT_US) + total.other);
+}
+
+static int write_held_text(int number)
+{
+	(void)number;
+	return write(open(MNT "/.text/held-0", O_WRONLY), "x", 1) == 1;
+}
+
+static int look_at_held_text(int number)
+{
+	struct stat st;
+	(void)number;
+	return stat(MNT "/.text/held-0", &st) != 0;
+}
+
+/* Whoever lists texts meets that of a user whose write never ends. */
+static void a_text_that_is_being_written_is_looked_at(void **state)
+{
+	char path[64];
+	int status = -1;
+	(void)state;
+	hung_start();
+	become(&ALICE);
+	held_path(path, NATIVE, 0);
+	close(must(open(path, O_CREAT | O_RDWR, 0666)));
+	pid_t holder = child_start(hold_lock, 0);
+	usleep(100000);
+	pid_t writer = child_start(write_held_text, 0);
+	usleep(100000);
+	become(&BOB);
+	pid_t looker = child_start(look_at_held_text, 0);
+	bool looked = eventually(waitpid(looker, &status, WNOHANG) == looker);
+	become(&ROOT);
+	hung_stop();
+	end_attacks((pid_t[]){ holder, writer, looker }, 3);
+	assert_true(looked);
+	assert_int_equal(status, 0);
 }
 
 enum { DESCRIPTORS = 200, FILES = 300 };
@@ -405,6 +458,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(nobody_is_held_up),
+		mounted(a_text_that_is_being_written_is_looked_at),
 		mounted(one_user_leaves_descriptors_to_others),
 	};
 
