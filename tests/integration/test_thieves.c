@@ -248,10 +248,20 @@ static int clear(int id)
 	return 0;
 }
 
-/* While the daemon is about to attach what Bob may read and write, it becomes root's. */
-static void swap_id(int (*attack)(int id), const struct user *first)
+/* The next segment has this id: the same slot, perhaps, with another count of its users. */
+static void choose_next_id(int id)
 {
 	char number[16];
+	file_write("/proc/sys/kernel/shm_next_id", 0, number,
+		   (size_t)snprintf(number, sizeof(number), "%d", id));
+}
+
+/*
+ * While the daemon is about to attach what Bob may read and write, it becomes root's, of
+ * that mode.
+ */
+static void swap_id(int (*attack)(int id), const struct user *first, unsigned mode)
+{
 	become(first);
 	int id = segment_create(5000, PAGE, 0666);
 	become(&ROOT);
@@ -261,9 +271,8 @@ static void swap_id(int (*attack)(int id), const struct user *first)
 	become(&ROOT);
 	plan_await();
 	segment_remove(id);
-	file_write("/proc/sys/kernel/shm_next_id", 0, number,
-		   (size_t)snprintf(number, sizeof(number), "%d", id));
-	assert_int_equal(segment_create(6000, PAGE, 0600), id);
+	choose_next_id(id);
+	assert_int_equal(segment_create(6000, PAGE, mode), id);
 	char *memory = segment_attach(id);
 	strcpy(memory, "secret");
 	segment_detach(memory);
@@ -280,9 +289,74 @@ static void a_right_is_of_the_segment_that_is_attached(void **state)
 	if (!file_exists("/proc/sys/kernel/shm_next_id"))
 		skip();
 	for (size_t i = 0; i < array_size(attacks); i++) {
-		swap_id(attacks[i], &BOB);
-		swap_id(attacks[i], &ROOT); /* nothing but the mode tells the two apart */
+		swap_id(attacks[i], &BOB, 0600);
+		swap_id(attacks[i], &ROOT, 0600); /* nothing but the mode tells the two apart */
+		if (i > 0)
+			swap_id(attacks[i], &ROOT, 0644);
 	}
+}
+
+static int open_and_measure(int id)
+{
+	char path[64];
+	struct stat st;
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
+	int fd = open(path, O_RDONLY);
+	child_must(fd != -1 && fstat(fd, &st) == 0);
+	return st.st_size != PAGE;
+}
+
+static void a_size_is_of_the_segment_that_is_attached(void **state)
+{
+	(void)state;
+	if (!file_exists("/proc/sys/kernel/shm_next_id"))
+		skip();
+	int id = segment_create(5000, SIZE, 0666);
+	plan("attach");
+	pid_t child = child_start(open_and_measure, id);
+	plan_await();
+	segment_remove(id);
+	choose_next_id(id);
+	assert_int_equal(segment_create(6000, PAGE, 0666), id);
+	plan_go_on();
+	assert_int_equal(children_join(&child, 1), 0);
+}
+
+/* The kernel answers for whatever segment is in the slot of an id (SHM_STAT_ANY). */
+static void the_id_of_a_removed_segment_leads_to_no_other(void **state)
+{
+	enum { SLOTS = 1 << 15 }; /* ipc/util.h, IPCMNI_SHIFT */
+	char path[64];
+	(void)state;
+	if (!file_exists("/proc/sys/kernel/shm_next_id"))
+		skip();
+	int id = segment_create(5000, PAGE, 0666);
+	segment_remove(id);
+	choose_next_id(id + SLOTS);
+	assert_int_equal(segment_create(6000, PAGE, 0666), id + SLOTS);
+	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
+	assert_false(file_exists(path));
+	must_fail(ENOENT, unlink(path));
+	assert_int_equal(segment_find(6000), id + SLOTS);
+}
+
+static int resize_as_creator(void *arg)
+{
+	(void)arg;
+	child_must(truncate(PATH, SIZE) == 0);
+	return segment_stat(segment_find(KEY)).shm_perm.uid != ALICE.uid;
+}
+
+/* As the kernel has it (ipc/util.c, ipcctl_obtain_check()). */
+static void a_creator_keeps_the_rights_of_an_owner(void **state)
+{
+	(void)state;
+	become(&BOB);
+	int id = segment_create(KEY, PAGE, 0666);
+	become(&ROOT);
+	segment_chown(id, ALICE.uid, ALICE.gid);
+	assert_int_equal(run_as(&BOB, resize_as_creator, NULL), 0);
+	must(unlink(PATH));
 }
 
 int main(void)
@@ -294,6 +368,9 @@ int main(void)
 		mounted(a_resize_locks_no_more_than_the_limit),
 		racing(memory_that_never_comes_back_ends_the_wait),
 		racing(a_right_is_of_the_segment_that_is_attached),
+		racing(a_size_is_of_the_segment_that_is_attached),
+		mounted(the_id_of_a_removed_segment_leads_to_no_other),
+		mounted(a_creator_keeps_the_rights_of_an_owner),
 		/* The last, for it lowers a limit for good. */
 		bare(a_hog_of_descriptors_costs_no_byte),
 	};
