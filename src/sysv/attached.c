@@ -106,7 +106,7 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 	sysv_segment_put(segment);
 }
 
-int sysv_use(struct sysv_object *obj, struct sysv_handle *h)
+int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
 {
 	SHMFS_LOCKED(&obj->lock);
 
@@ -114,7 +114,9 @@ int sysv_use(struct sysv_object *obj, struct sysv_handle *h)
 		h->busy = true;
 		obj->nbusy++;
 	}
-	return sysv_need_segment(obj, (h->base.flags & O_ACCMODE) != O_RDONLY, NULL);
+	if (writes)
+		sysv_resume_growing(obj, h);
+	return sysv_need_segment(obj, sysv_access(h) != O_RDONLY, NULL);
 }
 
 int sysv_keep_segment(struct sysv_object *obj)

@@ -27,11 +27,6 @@ static struct sysv_backend *backend(struct shmfs_backend *base)
 	return (struct sysv_backend *)base;
 }
 
-static struct sysv_object *object(struct shmfs_object *base)
-{
-	return (struct sysv_object *)base;
-}
-
 /* --- names --- */
 
 static int find_id(struct sysv_backend *be, const struct shmfs_name *name, uint32_t *key)
@@ -113,7 +108,7 @@ static void keep_segment(struct sysv_backend *be, int id)
 
 	if (!obj)
 		return;
-	sysv_keep_segment(object(obj));
+	sysv_keep_segment(sysv_object(obj));
 	shmfs_object_put(obj);
 }
 
@@ -123,17 +118,14 @@ static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *n
 	struct sysv_backend *be = backend(view->backend);
 	uint32_t key;
 	int id = find_id(be, name, &key);
-	int err;
 
 	if (id < 0)
 		return id;
 	keep_segment(be, id);
-	err = shmfs_caller_assume(caller);
+	SHMFS_AS_CALLER(err, caller);
 	if (err)
 		return err;
-	err = shmctl(id, IPC_RMID, NULL) == 0 ? 0 : -errno;
-	shmfs_caller_drop();
-	return sysv_error(SYSV_REMOVE, err);
+	return shmctl(id, IPC_RMID, NULL) == 0 ? 0 : sysv_error(SYSV_REMOVE, -errno);
 }
 
 static int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *from,
@@ -200,9 +192,9 @@ static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *n
 			err = shmfs_object_get(view->backend, identity, sysv_object_make, &obj);
 		if (err)
 			return err;
-		err = revalidate(object(obj), name);
+		err = revalidate(sysv_object(obj), name);
 		if (!err)
-			err = sysv_look(object(obj), caller, st);
+			err = sysv_look(sysv_object(obj), caller, st);
 		if (err == -ESTALE)
 			shmfs_object_retire(obj);
 		if (err)
@@ -280,13 +272,13 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 
 static int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	return set_perm(object(base), (struct perm){ (uid_t)-1, (gid_t)-1, mode }, caller);
+	return set_perm(sysv_object(base), (struct perm){ (uid_t)-1, (gid_t)-1, mode }, caller);
 }
 
 static int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
 		      const struct shmfs_caller *caller)
 {
-	return set_perm(object(base), (struct perm){ uid, gid, (mode_t)-1 }, caller);
+	return set_perm(sysv_object(base), (struct perm){ uid, gid, (mode_t)-1 }, caller);
 }
 
 static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
@@ -294,7 +286,7 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 {
 	bool now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
 	const struct perm as_it_is = { (uid_t)-1, (gid_t)-1, (mode_t)-1 };
-	int err = set_perm(object(base), as_it_is, caller);
+	int err = set_perm(sysv_object(base), as_it_is, caller);
 
 	/* Whoever may write may touch(1) a file.  Only the owner can move ctime. */
 	return err == -EPERM && now ? 0 : err;
@@ -332,6 +324,23 @@ static int open_rmid_forced(const struct sysv_backend *be)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+static int init(struct sysv_backend *be)
+{
+	int err = sysv_times_init(be);
+
+	if (err)
+		return err;
+	err = sysv_usage_init(&be->usage, be->config.proc_dir);
+	if (!err) {
+		err = shmfs_object_table_init(&be->base.objects);
+		if (err)
+			sysv_usage_destroy(&be->usage);
+	}
+	if (err)
+		sysv_times_destroy(be);
+	return err;
+}
+
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
 {
 	struct sysv_backend *be = calloc(1, sizeof(*be));
@@ -342,33 +351,19 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->base.ops = &sysv_ops;
 	be->config = *config;
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
+	err = init(be);
+	if (err) {
+		free(be);
+		return err;
+	}
 	be->rmid_forced = open_rmid_forced(be);
 	if (sysv_detaching_removes(be))
 		shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has "
 				       "attached are shown, but neither opened nor made; to change "
 				       "that: sysctl kernel.shm_rmid_forced=0");
-	err = shmfs_object_table_init(&be->base.objects);
-	if (!err) {
-		err = sysv_usage_init(&be->usage, config->proc_dir);
-		if (err)
-			shmfs_object_table_destroy(&be->base.objects);
-	}
-	if (err) {
-		if (be->rmid_forced >= 0)
-			close(be->rmid_forced);
-		free(be);
-		return err;
-	}
-	err = sysv_times_init(be);
-	if (err) {
-		sysv_usage_destroy(&be->usage);
-		shmfs_object_table_destroy(&be->base.objects);
-		free(be);
-		return err;
-	}
 	pthread_mutex_init(&be->lock, NULL);
 	pthread_mutex_init(&be->attach_lock, NULL);
-	sysv_trimmer_init(be);
+	sysv_trim_begin(be);
 	sysv_user_xattr_init(be);
 	*out = &be->base;
 	return 0;
@@ -378,7 +373,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 {
 	struct sysv_backend *be = backend(base);
 
-	sysv_trimmer_destroy(be);
+	sysv_trim_end(be);
 	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
 	sysv_forget_attachments(be);

@@ -14,17 +14,6 @@
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
-#include "sysv/holes.h"
-
-static struct sysv_object *object(struct shmfs_object *base)
-{
-	return (struct sysv_object *)base;
-}
-
-static struct sysv_handle *handle(struct shmfs_handle *base)
-{
-	return (struct sysv_handle *)base;
-}
 
 static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, size_t len,
 			struct shmfs_extent *extent)
@@ -54,17 +43,15 @@ static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size
 
 int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shmfs_extent *extent)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
 	struct sysv_segment *segment;
 	uint64_t size;
 	uint64_t left;
 
 	while (!(segment = current_file(obj, &size))) {
-		int err;
+		SHMFS_READ_LOCKED(&obj->io);
+		int err = sysv_use(obj, sysv_handle(base), false);
 
-		pthread_rwlock_rdlock(&obj->io);
-		err = sysv_use(obj, handle(base));
-		pthread_rwlock_unlock(&obj->io);
 		if (err)
 			return err;
 	}
@@ -101,14 +88,14 @@ static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t le
 
 	if (!append) {
 		pthread_rwlock_rdlock(&obj->io);
-		err = sysv_use(obj, h);
+		err = sysv_use(obj, h, true);
 		if (err || *pos + len <= obj->segment->size)
 			return err;
 		pthread_rwlock_unlock(&obj->io);
 	}
 	pthread_rwlock_wrlock(&obj->io);
 	do {
-		err = sysv_use(obj, h);
+		err = sysv_use(obj, h, true);
 		if (append)
 			*pos = sysv_file_size(obj);
 		if (err)
@@ -136,15 +123,14 @@ static int room_error(int err)
 int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
 		     const struct shmfs_caller *caller, struct shmfs_extent *extent)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
 	struct sysv_segment *segment;
 	uint64_t pos = (uint64_t)off;
 	int err;
 
 	if (len > (uint64_t)INT64_MAX - pos)
 		return -EFBIG;
-	sysv_resume_growing(obj, handle(base));
-	err = begin_write(obj, handle(base), len, append, caller, &pos);
+	err = begin_write(obj, sysv_handle(base), len, append, caller, &pos);
 	segment = obj->segment;
 	if (!segment || (pos >= segment->size && len > 0)) {
 		pthread_rwlock_unlock(&obj->io);
@@ -156,26 +142,21 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 	return 0;
 }
 
-/* The file reaches to `end` at least.  obj->io is held. */
-static void note_end(struct sysv_object *obj, uint64_t end)
-{
-	pthread_mutex_lock(&obj->lock);
-	if (obj->content_end < end)
-		obj->content_end = end;
-	pthread_mutex_unlock(&obj->lock);
-}
-
 ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, size_t written)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
+	uint64_t end = (uint64_t)extent->pos + written;
 
 	if (written) {
-		note_end(obj, (uint64_t)extent->pos + written);
+		SHMFS_LOCKED(&obj->lock);
+
+		if (obj->content_end < end)
+			obj->content_end = end;
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	}
 	sysv_segment_put(extent->owner);
 	pthread_rwlock_unlock(&obj->io);
-	atomic_store(&handle(base)->wrote, true);
+	atomic_store(&sysv_handle(base)->wrote, true);
 	return (ssize_t)written;
 }
 
@@ -193,19 +174,14 @@ static int make_room(struct sysv_object *obj, struct sysv_handle *h, uint64_t en
 	if (!err || end > room)
 		return err;
 	/* There is room.  It is cut to that size when it is closed. */
-	pthread_mutex_lock(&obj->lock);
-	obj->is_new = false;
-	obj->growth = SYSV_GROWING;
-	obj->keep_size = end;
-	obj->content_end = 0;
-	pthread_mutex_unlock(&obj->lock);
+	sysv_set_file(obj, SYSV_GROWING, end);
 	return 0;
 }
 
 int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 		   const struct shmfs_caller *caller)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
 	bool punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 	uint64_t end = (uint64_t)off + (uint64_t)len;
 	struct sysv_patience patience = { 0 };
@@ -213,18 +189,17 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 
 	if (!punch && mode != 0 && mode != FALLOC_FL_KEEP_SIZE)
 		return -EOPNOTSUPP;
-	sysv_resume_growing(obj, handle(base));
 	pthread_rwlock_wrlock(&obj->io);
 	do {
-		err = sysv_use(obj, handle(base));
+		err = sysv_use(obj, sysv_handle(base), true);
 		if (!err && !punch)
-			err = make_room(obj, handle(base), end, mode, caller);
+			err = make_room(obj, sysv_handle(base), end, mode, caller);
 	} while (err && sysv_wait_for_users(obj, &patience, err));
 	if (!err) {
 		err = punch ? sysv_segment_punch(obj->segment, (uint64_t)off, (uint64_t)len) :
 			      sysv_segment_populate(obj->segment, (uint64_t)off, (uint64_t)len);
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
-		atomic_store(&handle(base)->wrote, true);
+		atomic_store(&sysv_handle(base)->wrote, true);
 	}
 	pthread_rwlock_unlock(&obj->io);
 	return err == -EAGAIN ? -EBUSY : err;
@@ -243,13 +218,14 @@ static off_t seek_in(const struct sysv_segment *segment, off_t off, int whence)
 
 off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
 	uint64_t size = 0;
 	off_t pos;
 
-	/* With `io`, for what has data is no hole while it moves. */
-	pthread_rwlock_rdlock(&obj->io);
-	pos = sysv_use(obj, handle(base));
+	/* What has data is no hole while it moves. */
+	SHMFS_READ_LOCKED(&obj->io);
+
+	pos = sysv_use(obj, sysv_handle(base), false);
 	if (!pos) {
 		struct sysv_segment *segment = current_file(obj, &size);
 
@@ -258,6 +234,5 @@ off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 	}
 	if (pos > (off_t)size || (pos == (off_t)size && whence == SEEK_DATA))
 		pos = whence == SEEK_DATA ? -ENXIO : (off_t)size;
-	pthread_rwlock_unlock(&obj->io);
 	return pos;
 }

@@ -9,22 +9,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "shmfs/cleanup.h"
-
-static struct sysv_object *object(struct shmfs_object *base)
-{
-	return (struct sysv_object *)base;
-}
-
-static struct sysv_handle *handle(struct shmfs_handle *base)
-{
-	return (struct sysv_handle *)base;
-}
 
 static int new_handle(const struct sysv_backend *be, int flags, struct sysv_handle **out)
 {
@@ -36,11 +23,6 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
 	h->base.may_flush = (flags & O_ACCMODE) != O_RDONLY || !be->by_descriptor;
 	*out = h;
 	return 0;
-}
-
-static int access_mode(const struct sysv_handle *h)
-{
-	return h->base.flags & O_ACCMODE;
 }
 
 /* Count the handle among those whose memory the kernel was lent, or not.  obj->lock is held. */
@@ -55,12 +37,12 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 static void enter(struct sysv_object *obj, struct sysv_handle *h)
 {
 	h->base.object = &obj->base;
+	h->busy = true;
 	obj->nhandles++;
 	obj->nbusy++;
-	h->busy = true;
-	if (access_mode(h) != O_WRONLY)
+	if (sysv_access(h) != O_WRONLY)
 		obj->nreaders++;
-	sysv_set_grows(obj, h, !h->fixed && (h->created || access_mode(h) != O_RDONLY));
+	sysv_set_grows(obj, h, !h->fixed && (h->created || sysv_access(h) != O_RDONLY));
 }
 
 /* One handle less; with the last the memory goes. */
@@ -69,9 +51,8 @@ static void leave(struct sysv_object *obj, const struct sysv_handle *h)
 	struct sysv_segment *segment = NULL;
 
 	pthread_mutex_lock(&obj->lock);
-	if (access_mode(h) != O_WRONLY)
-		obj->nreaders--;
-	obj->nbusy -= h->busy ? 1 : 0;
+	obj->nreaders -= sysv_access(h) != O_WRONLY;
+	obj->nbusy -= h->busy;
 	if (--obj->nhandles == 0) {
 		segment = obj->segment;
 		obj->segment = NULL;
@@ -80,50 +61,24 @@ static void leave(struct sysv_object *obj, const struct sysv_handle *h)
 	sysv_segment_put(segment);
 }
 
-/* As an ordinary user we attach like everybody, so the mode must let us, first. */
+/* --- new segments --- */
+
 static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 			const struct shmfs_caller *caller)
 {
-	mode_t first = be->by_descriptor ? mode : mode | 0600;
-	int id = shmfs_caller_assume(caller);
+	/* As an ordinary user we attach like everybody, so the mode must let us, first. */
+	mode_t first = (be->by_descriptor ? mode : mode | 0600) & 0777;
+	SHMFS_AS_CALLER(err, caller);
+	SHMFS_LOCKED(&be->lock);
+	int id;
 
-	if (id)
-		return id;
+	if (err)
+		return err;
 	/* A key without a segment may be between two of them: not ours to take. */
-	pthread_mutex_lock(&be->lock);
-	if (sysv_is_replacing(be, key)) {
-		id = -EEXIST;
-	} else {
-		id = shmget((key_t)key, (size_t)be->config.min_size,
-			    IPC_CREAT | IPC_EXCL | (int)(first & 0777));
-		if (id < 0)
-			id = sysv_error(SYSV_MAKE, -errno);
-	}
-	pthread_mutex_unlock(&be->lock);
-	shmfs_caller_drop();
-	return id;
-}
-
-/* Tie the handle of a new segment to its object. */
-static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
-		  struct sysv_segment *segment)
-{
-	pthread_rwlock_rdlock(&obj->io);
-	pthread_mutex_lock(&obj->lock);
-	enter(obj, h);
-	if (!obj->segment) {
-		obj->segment = segment;
-		segment = NULL;
-	}
-	obj->key = key;
-	obj->growth = SYSV_GROWING;
-	obj->is_new = true;
-	obj->creator_is_open = true;
-	obj->keep_size = obj->segment->size;
-	obj->content_end = 0;
-	pthread_mutex_unlock(&obj->lock);
-	pthread_rwlock_unlock(&obj->io);
-	sysv_segment_put(segment);
+	if (sysv_is_replacing(be, key))
+		return -EEXIST;
+	id = shmget((key_t)key, (size_t)be->config.min_size, IPC_CREAT | IPC_EXCL | (int)first);
+	return id < 0 ? sysv_error(SYSV_MAKE, -errno) : id;
 }
 
 /* Make a segment and get at its memory.  Returns its id or a negative errno. */
@@ -149,6 +104,26 @@ static int make_and_open(struct sysv_backend *be, uint32_t key, mode_t mode,
 	if (err != -ESTALE)
 		shmctl(id, IPC_RMID, NULL);
 	return err;
+}
+
+/* Tie the handle of a new segment to its object. */
+static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
+		  struct sysv_segment *segment)
+{
+	SHMFS_READ_LOCKED(&obj->io);
+	SHMFS_LOCKED(&obj->lock);
+
+	enter(obj, h);
+	if (obj->segment)
+		sysv_segment_put(segment);
+	else
+		obj->segment = segment;
+	obj->key = key;
+	obj->growth = SYSV_GROWING;
+	obj->is_new = true;
+	obj->creator_is_open = true;
+	obj->keep_size = obj->segment->size;
+	obj->content_end = 0;
 }
 
 int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
@@ -180,8 +155,8 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 		free(h);
 		return err;
 	}
-	adopt(h, object(obj), name->number, segment);
-	err = sysv_look(object(obj), caller, st);
+	adopt(h, sysv_object(obj), name->number, segment);
+	err = sysv_look(sysv_object(obj), caller, st);
 	if (err) {
 		sysv_release(&h->base);
 		shmfs_object_put(obj);
@@ -192,50 +167,48 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 	return 0;
 }
 
-/* Check the caller's rights and count the handle.  obj->io is held. */
-static int get_segment(struct sysv_object *obj, struct sysv_handle *h, bool writable,
-		       const struct shmfs_caller *caller)
-{
-	int err = sysv_check_rights(obj, writable, caller);
-	SHMFS_LOCKED(&obj->lock);
+/* --- open and close --- */
 
-	if (!err)
+/* Check the caller's rights, count the handle, and carry out O_TRUNC. */
+static int open_segment(struct sysv_object *obj, struct sysv_handle *h,
+			const struct shmfs_caller *caller)
+{
+	bool clears = h->base.flags & O_TRUNC;
+	bool writable = clears || sysv_access(h) != O_RDONLY;
+	SHMFS_READ_LOCKED(&obj->io);
+	int err = sysv_check_rights(obj, writable, caller);
+
+	if (!err) {
+		SHMFS_LOCKED(&obj->lock);
+
 		err = sysv_need_segment(obj, writable, caller);
-	if (!err)
-		enter(obj, h);
+		if (!err)
+			enter(obj, h);
+	}
+	if (err || !clears)
+		return err;
+	err = sysv_clear(obj, caller);
+	if (err) {
+		sysv_stop_growing(obj, h);
+		leave(obj, h);
+	}
 	return err;
 }
 
-static int open_handle(struct shmfs_object *base, int flags, bool fixed,
+static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 		       const struct shmfs_caller *caller, struct shmfs_handle **out)
 {
-	struct sysv_object *obj = object(base);
 	struct sysv_handle *h;
-	bool writable = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
 		return err;
 	h->fixed = fixed;
-	pthread_rwlock_rdlock(&obj->io);
-	err = get_segment(obj, h, writable, caller);
+	err = open_segment(obj, h, caller);
 	for (int i = 0; err == -EACCES && i < SYSV_CLOSED_TRIES; i++) {
-		int id = obj->id;
-
-		pthread_rwlock_unlock(&obj->io);
-		sysv_wait_while_closed(sysv_backend_of(obj), id, caller);
-		pthread_rwlock_rdlock(&obj->io);
-		err = get_segment(obj, h, writable, caller);
+		sysv_wait_while_closed(obj, caller);
+		err = open_segment(obj, h, caller);
 	}
-	if (!err && (flags & O_TRUNC)) {
-		h->cleared = true;
-		err = sysv_clear(obj, caller);
-		if (err) {
-			sysv_stop_growing(obj, h);
-			leave(obj, h);
-		}
-	}
-	pthread_rwlock_unlock(&obj->io);
 	if (err)
 		free(h);
 	else
@@ -250,15 +223,15 @@ int sysv_open(struct shmfs_object *base, int flags, const struct shmfs_caller *c
 	int err;
 
 	do {
-		err = open_handle(base, flags, false, caller, out);
-	} while (sysv_follows_key(object(base), &tries, &err));
+		err = open_handle(sysv_object(base), flags, false, caller, out);
+	} while (sysv_follows_key(sysv_object(base), &tries, &err));
 	return err;
 }
 
 int sysv_open_by_id(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 		    struct shmfs_handle **out)
 {
-	return open_handle(base, flags, true, caller, out);
+	return open_handle(sysv_object(base), flags, true, caller, out);
 }
 
 /*
@@ -268,24 +241,23 @@ int sysv_open_by_id(struct shmfs_object *base, int flags, const struct shmfs_cal
  */
 int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
 
 	if (!by_opener)
 		return 0;
-	pthread_rwlock_wrlock(&obj->io);
-	if (sysv_stop_growing(obj, handle(base)))
+	SHMFS_WRITE_LOCKED(&obj->io);
+	if (sysv_stop_growing(obj, sysv_handle(base)))
 		sysv_settle(obj);
-	sysv_let_go(obj, handle(base), caller->pid);
-	pthread_rwlock_unlock(&obj->io);
+	sysv_let_go(obj, sysv_handle(base), caller->pid);
 	return 0;
 }
 
 void sysv_release(struct shmfs_handle *base)
 {
-	struct sysv_handle *h = handle(base);
-	struct sysv_object *obj = object(base->object);
+	SHMFS_AUTO_FREE struct sysv_handle *h = sysv_handle(base);
+	struct sysv_object *obj = sysv_object(base->object);
+	SHMFS_WRITE_LOCKED(&obj->io);
 
-	pthread_rwlock_wrlock(&obj->io);
 	pthread_mutex_lock(&obj->lock);
 	set_lent(obj, h, false);
 	if (h->created) {
@@ -298,8 +270,6 @@ void sysv_release(struct shmfs_handle *base)
 	if (atomic_load(&h->wrote) && obj->segment)
 		sysv_usage_touched(obj->segment);
 	leave(obj, h);
-	pthread_rwlock_unlock(&obj->io);
-	free(h);
 }
 
 /*
@@ -315,32 +285,28 @@ void sysv_release(struct shmfs_handle *base)
  */
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 {
-	struct sysv_handle *h = handle(base);
-	struct sysv_object *obj = object(base->object);
-	int mode = access_mode(h);
-	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !h->cleared &&
-		   (mode != O_WRONLY || h->fixed);
-
+	struct sysv_handle *h = sysv_handle(base);
+	struct sysv_object *obj = sysv_object(base->object);
 	/* A replacement under way ends first. */
-	pthread_rwlock_rdlock(&obj->io);
-	pthread_mutex_lock(&obj->lock);
-	may = may && obj->growth == SYSV_SETTLED && obj->ngrowers == (h->grows ? 1 : 0);
+	SHMFS_READ_LOCKED(&obj->io);
+	SHMFS_LOCKED(&obj->lock);
+	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !(base->flags & O_TRUNC) &&
+		   sysv_access(h) != O_WRONLY && obj->growth == SYSV_SETTLED &&
+		   obj->ngrowers == (h->grows ? 1 : 0);
+
 	set_lent(obj, h, may);
-	*fd = obj->segment->fd;
-	pthread_mutex_unlock(&obj->lock);
-	pthread_rwlock_unlock(&obj->io);
 	if (!may)
 		return SHMFS_IO_MOVABLE;
-	return mode == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
+	*fd = obj->segment->fd;
+	return sysv_access(h) == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
 }
 
 void sysv_lent(struct shmfs_handle *base, bool lent)
 {
-	struct sysv_object *obj = object(base->object);
+	struct sysv_object *obj = sysv_object(base->object);
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&obj->lock);
-	set_lent(obj, handle(base), lent);
+	set_lent(obj, sysv_handle(base), lent);
 	if (lent)
-		sysv_set_grows(obj, handle(base), false);
-	pthread_mutex_unlock(&obj->lock);
+		sysv_set_grows(obj, sysv_handle(base), false);
 }

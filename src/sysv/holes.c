@@ -11,7 +11,7 @@
  * then it still was not in memory.  Bytes that were stored before the read began are
  * in memory or swapped at each of these three moments.
  */
-#include "sysv/holes.h"
+#include "sysv/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

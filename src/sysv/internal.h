@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the System V backend share:
- *
- *   backend.c     names, and the table of slots
- *   handle.c      open files: create, open, close
- *   bytes.c       their bytes
- *   attached.c    detaching at close(2)
- *   holes.c       reading an attachment without filling its holes
- *   size.c        the size rules: clearing, growing
- *   trim.c        cutting a segment to its file, later if need be
- *   replace/      giving a segment another size, which is replacing it
- *   xattr.c       extended attributes; user_xattr.c: those that users give
- *   memlock.c     SHM_LOCK in the caller's name
- *   object.c      a segment as an object: its state, attributes, rights
- *   segment.c     getting at a segment's memory
- *   times.c       when it was modified
- *   usage.c       resident memory, which only the whole table tells
- *   errors.c      errors of the kernel's calls as those of a file
- *
- * Locks, in the order in which they are taken:
- *
- *   object->io     held for reading by whoever writes bytes or opens the
- *                  segment besides its handles, for writing by whoever
- *                  replaces the segment.  It may be held for as long
- *                  as copying the segment takes.
- *   backend->lock  the list of objects that are being replaced; held for list
- *                  work, and while a key is taken
- *   object->lock   the object's fields; held for a system call or two
- *   backend->attach_lock, times->lock, usage->lock, trimmer->lock   innermost
+ * What the files of the System V backend share.  src/README.md has the order of the locks.
  */
 #ifndef SHMFS_SYSV_INTERNAL_H
 #define SHMFS_SYSV_INTERNAL_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -121,15 +95,6 @@ struct sysv_times {
 	struct sysv_times_row *rows; /* owned, a mapping */
 };
 
-/* Segments that could not be cut to size when they were closed. */
-struct sysv_trimmer {
-	pthread_mutex_t lock; /* guards all below, and the links */
-	pthread_cond_t wake;
-	struct sysv_object *untrimmed; /* with a reference to each */
-	bool running;		       /* a thread does */
-	bool stopping;
-};
-
 struct sysv_backend {
 	struct shmfs_backend base;
 	struct shmfs_sysv_config config;
@@ -138,15 +103,18 @@ struct sysv_backend {
 	bool by_descriptor; /* segments are reached through descriptors */
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 
-	/*
-	 * Guards `replacing` and its links; held while a key is taken.
-	 */
+	/* Guards both lists with their links, and is held while a key is taken. */
 	pthread_mutex_t lock;
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_int nreplacing;	       /* their number; 0 spares the lock */
 	atomic_uint nreplaced;	       /* how often that has ended */
 
-	struct sysv_trimmer trimmer;
+	/* Objects that could not be cut to size when they were closed, with a reference to each. */
+	struct sysv_object *untrimmed;
+	pthread_cond_t trimming; /* `trims` is no longer so, or `stopping` is */
+	bool trims;		 /* a thread does */
+	bool stopping;
+
 	struct sysv_times times;
 
 	/*
@@ -169,8 +137,12 @@ struct sysv_object {
 	struct shmfs_object base;
 	struct sysv_object *next_replacing;
 	struct sysv_object *next_untrimmed;
-	bool is_untrimmed; /* in that list; guarded by the trimmer's lock */
+	bool is_untrimmed; /* in that list; guarded by the backend's lock */
 
+	/*
+	 * Held for reading by whoever writes bytes or opens the segment besides its handles,
+	 * for writing by whoever replaces it, for as long as copying takes.
+	 */
 	pthread_rwlock_t io;
 	uint64_t impatient_until; /* see sysv_wait_for_users(); guarded by `io` */
 
@@ -211,12 +183,31 @@ struct sysv_handle {
 	struct shmfs_handle base;
 	bool fixed; /* opened by its shmid: it gets no other size */
 	bool created;
-	bool cleared; /* truncated by its open */
-	bool lent;    /* the kernel may have mapped it */
-	bool grows;   /* counted in object->ngrowers; guarded by object->lock */
-	bool busy;    /* counted in object->nbusy, likewise */
+	bool lent;  /* the kernel may have mapped it */
+	bool grows; /* counted in object->ngrowers; guarded by object->lock */
+	bool busy;  /* counted in object->nbusy, likewise */
 	atomic_bool wrote;
 };
+
+static inline struct sysv_object *sysv_object(struct shmfs_object *base)
+{
+	return (struct sysv_object *)base;
+}
+
+static inline struct sysv_handle *sysv_handle(struct shmfs_handle *base)
+{
+	return (struct sysv_handle *)base;
+}
+
+static inline int sysv_access(const struct sysv_handle *h)
+{
+	return h->base.flags & O_ACCMODE;
+}
+
+static inline struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
+{
+	return (struct sysv_backend *)obj->base.backend;
+}
 
 /* --- segment.c --- */
 
@@ -362,20 +353,13 @@ void sysv_times_carry(struct sysv_backend *, int to, int from);
 
 /* --- trim.c --- */
 
-void sysv_trimmer_init(struct sysv_backend *);
-/* Tries once more for all that is left. */
-void sysv_trimmer_destroy(struct sysv_backend *);
+void sysv_trim_begin(struct sysv_backend *);
+/* The backend ends: try once more for all that is left. */
+void sysv_trim_end(struct sysv_backend *);
 /* Cut it as soon as it can be. */
 void sysv_trim_later(struct sysv_object *);
 /* Cut it if it is to be; `object->io` is held for writing.  -EAGAIN, -EBUSY ... */
 int sysv_trim(struct sysv_object *);
-
-/* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
-void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
-/* The handle writes no more.  Was it the last that did?  Then the size is final. */
-bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
-/* It writes, perhaps after it was closed once. */
-void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
 
 /* --- handle.c --- */
 
@@ -398,6 +382,17 @@ void sysv_lent(struct shmfs_handle *, bool lent);
  * nothing else uses it.  `io` is held for writing.
  */
 void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
+
+/* --- holes.c --- */
+
+/* The most bytes that are copied at once. */
+#define SYSV_LONGEST_COPY ((size_t)4 << 20)
+/*
+ * A copy of at most so many bytes of an attachment, to be freed.  NULL where all
+ * of them can be read from the attachment itself: nothing is a hole there, or no
+ * hole is known.
+ */
+char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
 
 /* --- bytes.c --- */
 
@@ -466,6 +461,11 @@ int sysv_lock_as(const struct sysv_locker *);
 enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE };
 /* Turns a negative errno of a shared-memory call into one of a file. */
 int sysv_error(enum sysv_call, int err);
+/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE. */
+static inline int sysv_gone(int err)
+{
+	return sysv_error(SYSV_BY_ID, err);
+}
 
 static inline uint64_t sysv_min(uint64_t a, uint64_t b)
 {
@@ -474,11 +474,8 @@ static inline uint64_t sysv_min(uint64_t a, uint64_t b)
 
 /* --- object.c --- */
 
-struct sysv_backend *sysv_backend_of(struct sysv_object *);
 shmfs_object_make_fn sysv_object_make;
 void sysv_object_free(struct shmfs_object *);
-/* -EINVAL and -EIDRM, the kernel's words for a segment that is gone, as -ESTALE */
-int sysv_gone(int err);
 /*
  * sysv_segment_stat() of the object's segment into object->last; the lock is
  * held.  shmids are used again in the end: what has the id now must be what
@@ -487,6 +484,14 @@ int sysv_gone(int err);
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
 /* The same with the lock taken for it, into *ds. */
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
+/* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
+void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
+/* The handle writes no more.  Was it the last that did?  Then the size is final. */
+bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
+/* It writes, perhaps after it was closed once.  object->lock is held. */
+void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
+/* The file has that size unless it is written past that end. */
+void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t keep_size);
 /* The size that the file shows; the lock is held. */
 uint64_t sysv_file_size(const struct sysv_object *);
 /*
@@ -510,12 +515,12 @@ int sysv_need_segment(struct sysv_object *, bool writable, const struct shmfs_ca
  * The same for a handle, which may have been closed once, in this or another process:
  * its rights are not asked for again.  `io` is held.
  */
-int sysv_use(struct sysv_object *, struct sysv_handle *);
+int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 /* Before anything that keeps us from attaching it: have it if handles are open. */
 int sysv_keep_segment(struct sysv_object *);
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
 /* Wait a moment if another mount is replacing the segment; no lock is held. */
-void sysv_wait_while_closed(struct sysv_backend *, int id, const struct shmfs_caller *);
+void sysv_wait_while_closed(struct sysv_object *, const struct shmfs_caller *);
 /* It can be replaced again at once: a request waits and looks again so often. */
 #define SYSV_CLOSED_TRIES 3
 /*

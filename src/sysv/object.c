@@ -26,21 +26,6 @@
 #define CLOSED_SECONDS 10
 #define PAUSE_NS 1000000
 
-static struct sysv_object *object(struct shmfs_object *base)
-{
-	return (struct sysv_object *)base;
-}
-
-struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
-{
-	return (struct sysv_backend *)obj->base.backend;
-}
-
-int sysv_gone(int err)
-{
-	return sysv_error(SYSV_BY_ID, err);
-}
-
 struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct sysv_object *obj = calloc(1, sizeof(*obj));
@@ -56,7 +41,7 @@ struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t ident
 
 void sysv_object_free(struct shmfs_object *base)
 {
-	struct sysv_object *obj = object(base);
+	struct sysv_object *obj = sysv_object(base);
 
 	pthread_rwlock_destroy(&obj->io);
 	pthread_mutex_destroy(&obj->lock);
@@ -201,13 +186,13 @@ static bool is_closed(const struct shmid_ds *ds)
 	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
 }
 
-void sysv_wait_while_closed(struct sysv_backend *be, int id, const struct shmfs_caller *caller)
+void sysv_wait_while_closed(struct sysv_object *obj, const struct shmfs_caller *caller)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	uint64_t start = shmfs_now_ns();
 	struct shmid_ds ds;
 
-	while (caller && sysv_segment_stat(be, id, &ds, NULL) == 0 && is_closed(&ds) &&
+	while (caller && sysv_object_stat_now(obj, &ds, NULL) == 0 && is_closed(&ds) &&
 	       shmfs_now_ns() - start <
 		       (sysv_is_owner(&ds, caller) ? OWNER_WAITS_NS : OTHERS_WAIT_NS))
 		nanosleep(&pause, NULL);
@@ -222,7 +207,7 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 	for (int i = 0; !err && !snapshot.gone && is_closed(&snapshot.ds) && i < SYSV_CLOSED_TRIES;
 	     i++) {
 		sysv_segment_put(snapshot.segment);
-		sysv_wait_while_closed(sysv_backend_of(obj), snapshot.id, caller);
+		sysv_wait_while_closed(obj, caller);
 		err = take_snapshot(obj, &snapshot);
 	}
 	if (err)
@@ -243,33 +228,72 @@ int sysv_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, s
 	int err;
 
 	do {
-		err = sysv_look(object(base), caller, st);
-	} while (sysv_follows_key(object(base), &tries, &err));
+		err = sysv_look(sysv_object(base), caller, st);
+	} while (sysv_follows_key(sysv_object(base), &tries, &err));
 	return err;
+}
+
+/* --- handles that may outgrow the segment --- */
+
+void sysv_set_grows(struct sysv_object *obj, struct sysv_handle *h, bool grows)
+{
+	obj->ngrowers += (unsigned)grows - (unsigned)h->grows;
+	h->grows = grows;
+}
+
+bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
+{
+	SHMFS_LOCKED(&obj->lock);
+	bool last = h->grows && obj->ngrowers == 1;
+
+	sysv_set_grows(obj, h, false);
+	return last;
+}
+
+void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
+{
+	if (h->grows || h->lent || h->fixed)
+		return;
+	sysv_set_grows(obj, h, true);
+	/* Whoever made the file goes on behind what was written. */
+	if (h->created && obj->is_new)
+		obj->growth = SYSV_GROWING;
+}
+
+void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t keep_size)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	obj->growth = growth;
+	obj->is_new = false;
+	obj->keep_size = keep_size;
+	obj->content_end = 0;
 }
 
 /* --- memory and rights --- */
 
-/* The object's segment, or one opened for the purpose.  Put it back. */
+/* obj->lock is held. */
+static int open_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller,
+			struct sysv_segment **out)
+{
+	int err = sysv_object_stat(obj, NULL);
+
+	return err ? err :
+		     sysv_gone(sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last,
+						 writable, caller, out));
+}
+
 int sysv_borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {
-	int err = 0;
+	SHMFS_LOCKED(&obj->lock);
 
-	pthread_mutex_lock(&obj->lock);
-	if (obj->segment && obj->segment->writable) {
-		*out = sysv_segment_get(obj->segment);
-	} else {
-		err = sysv_object_stat(obj, NULL);
-		if (!err)
-			err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, true,
-						caller, out);
-	}
-	pthread_mutex_unlock(&obj->lock);
-	return sysv_gone(err);
+	if (!obj->segment || !obj->segment->writable)
+		return open_segment(obj, true, caller, out);
+	*out = sysv_segment_get(obj->segment);
+	return 0;
 }
 
-/* Make sure that the object has its segment's memory.  obj->lock is held. */
 int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
 {
 	struct sysv_segment *segment;
@@ -277,12 +301,9 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
 
 	if (obj->segment && (obj->segment->writable || !writable))
 		return 0;
-	err = sysv_object_stat(obj, NULL);
-	if (!err)
-		err = sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, writable, caller,
-					&segment);
+	err = open_segment(obj, writable, caller, &segment);
 	if (err)
-		return sysv_gone(err);
+		return err;
 	sysv_segment_put(obj->segment);
 	obj->segment = segment;
 	return 0;
@@ -295,14 +316,12 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
  */
 int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
 {
-	struct shmid_ds ds;
-	int err = sysv_object_stat_now(obj, &ds, NULL);
-	bool may;
+	SHMFS_LOCKED(&obj->lock);
+	int err = sysv_object_stat(obj, NULL);
 
-	if (!err)
-		return !is_closed(&ds) && sysv_may(&ds, writable ? 06 : 04, caller) ? 0 : -EACCES;
-	pthread_mutex_lock(&obj->lock);
-	may = obj->segment && sysv_is_owner(&obj->last, caller);
-	pthread_mutex_unlock(&obj->lock);
-	return may ? 0 : err;
+	if (err)
+		return obj->segment && sysv_is_owner(&obj->last, caller) ? 0 : err;
+	if (is_closed(&obj->last) || !sysv_may(&obj->last, writable ? 06 : 04, caller))
+		return -EACCES;
+	return 0;
 }

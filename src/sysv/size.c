@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* Less room than this is not worth asking for. */
@@ -38,44 +39,12 @@ static uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* --- handles that may outgrow the segment --- */
-
-void sysv_set_grows(struct sysv_object *obj, struct sysv_handle *h, bool grows)
+static void set_growth(struct sysv_object *obj, enum sysv_growth growth)
 {
-	if (h->grows == grows)
-		return;
-	h->grows = grows;
-	obj->ngrowers += grows ? 1 : -1u;
+	SHMFS_LOCKED(&obj->lock);
+
+	obj->growth = growth;
 }
-
-/* The handle writes no more.  Was it the last that did?  Then the size is final. */
-bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
-{
-	bool last;
-
-	pthread_mutex_lock(&obj->lock);
-	last = h->grows && obj->ngrowers == 1;
-	sysv_set_grows(obj, h, false);
-	pthread_mutex_unlock(&obj->lock);
-	return last;
-}
-
-/*
- * A file that was closed once is written again, through another descriptor of
- * the same handle.  The one who made it goes on behind what it had written.
- */
-void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
-{
-	pthread_mutex_lock(&obj->lock);
-	if (!h->grows && !h->lent && !h->fixed) {
-		sysv_set_grows(obj, h, true);
-		if (h->created && obj->is_new)
-			obj->growth = SYSV_GROWING;
-	}
-	pthread_mutex_unlock(&obj->lock);
-}
-
-/* --- the rules --- */
 
 /* Rule 2: clearing keeps the segment. */
 int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
@@ -88,11 +57,10 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	err = sysv_segment_punch(segment, 0, segment->size);
 	sysv_usage_touched(segment);
 	sysv_segment_put(segment);
-	pthread_mutex_lock(&obj->lock);
+	SHMFS_LOCKED(&obj->lock);
 	if (obj->growth != SYSV_GROWING || !obj->is_new)
 		obj->keep_size = larger(obj->keep_size, obj->content_end);
 	obj->content_end = 0;
-	pthread_mutex_unlock(&obj->lock);
 	sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	return err;
 }
@@ -124,10 +92,9 @@ static int resize_file(struct sysv_object *obj, uint64_t size)
 		sysv_segment_put(segment);
 		return err;
 	}
-	pthread_mutex_lock(&obj->lock);
+	SHMFS_LOCKED(&obj->lock);
 	sysv_segment_put(obj->segment);
 	obj->segment = segment;
-	pthread_mutex_unlock(&obj->lock);
 	return 0;
 }
 
@@ -161,13 +128,15 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;
-	pthread_mutex_lock(&obj->lock);
-	obj->growth = SYSV_SETTLED;
-	obj->is_new = false;
-	obj->keep_size = size;
-	obj->content_end = 0;
-	pthread_mutex_unlock(&obj->lock);
+	sysv_set_file(obj, SYSV_SETTLED, size);
 	return 0;
+}
+
+static void add_grower(struct sysv_object *obj, unsigned number)
+{
+	SHMFS_LOCKED(&obj->lock);
+
+	obj->ngrowers += number;
 }
 
 bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience, int err)
@@ -185,26 +154,22 @@ bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience
 		return false;
 	}
 	/* Readers that come meanwhile are served. */
-	pthread_mutex_lock(&obj->lock);
-	obj->ngrowers++;
-	pthread_mutex_unlock(&obj->lock);
+	add_grower(obj, 1);
 	pthread_rwlock_unlock(&obj->io);
 	pause = (struct timespec){ .tv_nsec = patience->pause };
 	nanosleep(&pause, NULL);
 	if (patience->pause < LONGEST_PAUSE_NS)
 		patience->pause *= 2;
 	pthread_rwlock_wrlock(&obj->io);
-	pthread_mutex_lock(&obj->lock);
-	obj->ngrowers--;
-	pthread_mutex_unlock(&obj->lock);
+	add_grower(obj, -1u);
 	return true;
 }
 
 int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t size,
 		  const struct shmfs_caller *caller)
 {
-	struct sysv_object *obj = (struct sysv_object *)base;
-	struct sysv_handle *h = (struct sysv_handle *)handle;
+	struct sysv_object *obj = sysv_object(base);
+	struct sysv_handle *h = sysv_handle(handle);
 	struct sysv_patience patience = { 0 };
 	unsigned tries = 0;
 	int err;
@@ -213,7 +178,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 		pthread_rwlock_wrlock(&obj->io);
 		do {
 			/* A handle was opened for writing.  By the name it is asked for here. */
-			err = h ? sysv_use(obj, h) : sysv_check_rights(obj, true, caller);
+			err = h ? sysv_use(obj, h, true) : sysv_check_rights(obj, true, caller);
 			if (!err)
 				err = size == 0 ? sysv_clear(obj, caller) :
 						  sysv_set_size(obj, h, (uint64_t)size, caller);
@@ -226,27 +191,15 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 int sysv_truncate_by_id(struct shmfs_object *base, struct shmfs_handle *handle, off_t size,
 			const struct shmfs_caller *caller)
 {
-	struct sysv_object *obj = (struct sysv_object *)base;
+	struct sysv_object *obj = sysv_object(base);
 	uint64_t now;
 
-	pthread_mutex_lock(&obj->lock);
-	now = sysv_file_size(obj);
-	pthread_mutex_unlock(&obj->lock);
+	{
+		SHMFS_LOCKED(&obj->lock);
+		now = sysv_file_size(obj);
+	}
 	return size == 0 || (uint64_t)size == now ? sysv_truncate(base, handle, size, caller) :
 						    -EPERM;
-}
-
-/* The segment is larger from here on than the file that it had been. */
-static void set_growing(struct sysv_object *obj, uint64_t old_size)
-{
-	pthread_mutex_lock(&obj->lock);
-	if (obj->growth == SYSV_SETTLED) {
-		obj->is_new = false;
-		obj->keep_size = old_size;
-		obj->content_end = 0;
-	}
-	obj->growth = SYSV_GROWING;
-	pthread_mutex_unlock(&obj->lock);
 }
 
 int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, uint64_t spare,
@@ -255,8 +208,10 @@ int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, 
 	uint64_t old_size = obj->segment->size;
 	int err = resize(obj, h, size, spare, caller);
 
-	if (!err)
-		set_growing(obj, old_size);
+	if (!err && obj->growth == SYSV_SETTLED)
+		sysv_set_file(obj, SYSV_GROWING, old_size);
+	else if (!err)
+		set_growth(obj, SYSV_GROWING);
 	return err;
 }
 
@@ -290,9 +245,7 @@ void sysv_settle(struct sysv_object *obj)
 
 	if (obj->growth == SYSV_SETTLED)
 		return;
-	pthread_mutex_lock(&obj->lock);
-	obj->growth = SYSV_UNTRIMMED;
-	pthread_mutex_unlock(&obj->lock);
+	set_growth(obj, SYSV_UNTRIMMED);
 	do {
 		err = sysv_trim(obj);
 	} while (err && sysv_wait_for_users(obj, &patience, err) && obj->growth == SYSV_UNTRIMMED &&

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
+
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 2000
 
@@ -55,92 +57,73 @@ int sysv_trim(struct sysv_object *obj)
 	if (err == -ESTALE || err == -EIDRM)
 		return 0;
 	if (!err) {
-		pthread_mutex_lock(&obj->lock);
+		SHMFS_LOCKED(&obj->lock);
 		obj->growth = SYSV_SETTLED;
 		obj->is_new = obj->is_new && obj->creator_is_open;
-		pthread_mutex_unlock(&obj->lock);
 	}
 	return err;
 }
 
-void sysv_trimmer_init(struct sysv_backend *be)
+void sysv_trim_begin(struct sysv_backend *be)
 {
 	pthread_condattr_t monotonic;
 
-	pthread_mutex_init(&be->trimmer.lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&be->trimmer.wake, &monotonic);
+	pthread_cond_init(&be->trimming, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 }
 
 /* Is it done with, be it that it grows again or has been removed? */
 static bool try_to_trim(struct sysv_object *obj)
 {
-	bool done = true;
+	SHMFS_WRITE_LOCKED(&obj->io);
 
-	pthread_rwlock_wrlock(&obj->io);
-	if (obj->growth == SYSV_UNTRIMMED && obj->ngrowers == 0)
-		done = sysv_trim(obj) == 0;
-	pthread_rwlock_unlock(&obj->io);
-	return done;
+	return obj->growth != SYSV_UNTRIMMED || obj->ngrowers > 0 || sysv_trim(obj) == 0;
 }
 
-static struct sysv_object *take_all(struct sysv_trimmer *trimmer)
-{
-	struct sysv_object *list;
-
-	pthread_mutex_lock(&trimmer->lock);
-	list = trimmer->untrimmed;
-	trimmer->untrimmed = NULL;
-	pthread_mutex_unlock(&trimmer->lock);
-	return list;
-}
-
-/* One look at each of them. */
+/* One look at each of them.  be->lock is held, but while it looks. */
 static void trim_all(struct sysv_backend *be)
 {
-	struct sysv_object *next;
+	struct sysv_object *list = be->untrimmed;
 
-	for (struct sysv_object *obj = take_all(&be->trimmer); obj; obj = next) {
-		next = obj->next_untrimmed;
-		pthread_mutex_lock(&be->trimmer.lock);
+	be->untrimmed = NULL;
+	while (list) {
+		struct sysv_object *obj = list;
+
+		list = obj->next_untrimmed;
 		obj->is_untrimmed = false;
-		pthread_mutex_unlock(&be->trimmer.lock);
+		pthread_mutex_unlock(&be->lock);
 		if (!try_to_trim(obj))
 			sysv_trim_later(obj);
 		shmfs_object_put(&obj->base);
+		pthread_mutex_lock(&be->lock);
 	}
 }
 
 static void *run(void *arg)
 {
 	struct sysv_backend *be = arg;
-	struct sysv_trimmer *trimmer = &be->trimmer;
 	unsigned pause = FIRST_PAUSE_MS;
 	struct timespec until;
+	SHMFS_LOCKED(&be->lock);
 
-	pthread_mutex_lock(&trimmer->lock);
-	while (trimmer->untrimmed && !trimmer->stopping) {
+	while (be->untrimmed && !be->stopping) {
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += (long)(pause % 1000) * 1000000;
 		until.tv_sec += (time_t)(pause / 1000) + until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		if (pthread_cond_timedwait(&trimmer->wake, &trimmer->lock, &until) != ETIMEDOUT)
+		if (pthread_cond_timedwait(&be->trimming, &be->lock, &until) != ETIMEDOUT)
 			continue;
-		pthread_mutex_unlock(&trimmer->lock);
 		trim_all(be);
-		pthread_mutex_lock(&trimmer->lock);
-		if (pause < LONGEST_PAUSE_MS)
-			pause *= 2;
+		pause = pause < LONGEST_PAUSE_MS ? 2 * pause : pause;
 	}
-	trimmer->running = false;
-	pthread_cond_broadcast(&trimmer->wake);
-	pthread_mutex_unlock(&trimmer->lock);
+	be->trims = false;
+	pthread_cond_broadcast(&be->trimming);
 	return NULL;
 }
 
-/* Signals are for the other threads.  trimmer->lock is held. */
+/* Signals are for the other threads.  be->lock is held. */
 static void start(struct sysv_backend *be)
 {
 	sigset_t all, before;
@@ -148,8 +131,8 @@ static void start(struct sysv_backend *be)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	be->trimmer.running = pthread_create(&thread, NULL, run, be) == 0;
-	if (be->trimmer.running)
+	be->trims = pthread_create(&thread, NULL, run, be) == 0;
+	if (be->trims)
 		pthread_detach(thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -157,35 +140,27 @@ static void start(struct sysv_backend *be)
 void sysv_trim_later(struct sysv_object *obj)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
-	struct sysv_trimmer *trimmer = &be->trimmer;
+	SHMFS_LOCKED(&be->lock);
 
-	pthread_mutex_lock(&trimmer->lock);
+	if (be->stopping)
+		return;
 	if (!obj->is_untrimmed) {
 		shmfs_object_ref(&obj->base);
 		obj->is_untrimmed = true;
-		obj->next_untrimmed = trimmer->untrimmed;
-		trimmer->untrimmed = obj;
+		obj->next_untrimmed = be->untrimmed;
+		be->untrimmed = obj;
 	}
-	if (!trimmer->running && !trimmer->stopping)
+	if (!be->trims)
 		start(be);
-	pthread_mutex_unlock(&trimmer->lock);
 }
 
-void sysv_trimmer_destroy(struct sysv_backend *be)
+void sysv_trim_end(struct sysv_backend *be)
 {
-	struct sysv_trimmer *trimmer = &be->trimmer;
+	SHMFS_LOCKED(&be->lock);
 
-	pthread_mutex_lock(&trimmer->lock);
-	trimmer->stopping = true;
-	pthread_cond_broadcast(&trimmer->wake);
-	while (trimmer->running)
-		pthread_cond_wait(&trimmer->wake, &trimmer->lock);
-	pthread_mutex_unlock(&trimmer->lock);
-	for (struct sysv_object *next, *obj = take_all(trimmer); obj; obj = next) {
-		next = obj->next_untrimmed;
-		try_to_trim(obj);
-		shmfs_object_put(&obj->base);
-	}
-	pthread_cond_destroy(&trimmer->wake);
-	pthread_mutex_destroy(&trimmer->lock);
+	be->stopping = true;
+	pthread_cond_broadcast(&be->trimming);
+	while (be->trims)
+		pthread_cond_wait(&be->trimming, &be->lock);
+	trim_all(be);
 }

@@ -12,7 +12,7 @@
 static int check_attachments(int id, struct shmid_ds *ds)
 {
 	if (shmctl(id, SHM_STAT_ANY, ds) < 0)
-		return errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
+		return sysv_error(SYSV_REMOVE, -errno);
 	return ds->shm_nattch > 0 ? -EBUSY : 0;
 }
 
@@ -56,6 +56,6 @@ int sysv_remove_unused(const struct shmfs_view *view, const struct shmfs_name *n
 	/* Between these two somebody can attach: the kernel has no call for both. */
 	err = check_attachments(id, &ds);
 	if (!err && shmctl(id, IPC_RMID, NULL) != 0)
-		err = errno == EINVAL || errno == EIDRM ? -ENOENT : -errno;
+		err = sysv_error(SYSV_REMOVE, -errno);
 	return err;
 }
