@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What the program understands, what its help, its manual page and README.md tell of it, and
-# what the completions offer: all the same options.  The manual page has all attributes.
+# what the completions offer: all the same options.  The manual page has all attributes,
+# src/README.md all files.
 set -eu -o pipefail
 
 if [ $# -ne 3 ]; then
@@ -94,8 +95,18 @@ attributes() {
 	compare attribute tables manual
 }
 
+# The table of files in src/README.md has each of them.  It abbreviates src/core/users*.c.
+source_files() {
+	find "$source/src" -mindepth 2 -name '*.c' ! -name 'users*.c' ! -path '*/replace/*' \
+		! -path '*/shmfs-key/*' -printf '%f\n' >"$work/source"
+	grep '^| `' "$source/src/README.md" | cut -d '|' -f 2 | grep -oE '[a-z_]+\.c`' | tr -d '`' \
+		>"$work/readme"
+	compare "file" source readme
+}
+
 own_options
 refused_options
+source_files
 attributes
 flags
 flags_of_shmfs_key
