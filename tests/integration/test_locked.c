@@ -169,6 +169,26 @@ static void a_segment_that_is_resized_stays_locked(void **state)
 	assert_true(is_locked(segment_find(KEY)));
 }
 
+/* The old segment is no longer on her account when the new one comes. */
+static int resize_within_limit(void *arg)
+{
+	(void)arg;
+	child_must(set_limit(3 * PAGE) == 0);
+	child_must(lock("1") == 0);
+	child_must(truncate(SEGMENT, 3 * PAGE) == 0);
+	child_must(is_locked(segment_find(KEY)));
+	return 0;
+}
+
+static void a_lock_moves_within_the_limit(void **state)
+{
+	(void)state;
+	become(&her);
+	segment_create(KEY, 2 * PAGE, 0600);
+	become(&ROOT);
+	assert_int_equal(run_as(&her, resize_within_limit, NULL), 0);
+}
+
 /* --- an ordinary user's own mount --- */
 
 static int lock_own(void *arg)
@@ -196,6 +216,7 @@ int main(void)
 		mounted(what_is_locked_counts_for_who_did_it),
 		mounted(locking_is_for_owner_and_creator),
 		mounted(a_segment_that_is_resized_stays_locked),
+		mounted(a_lock_moves_within_the_limit),
 		mounted_by_user(a_user_locks_on_his_own_mount),
 	};
 
