@@ -220,12 +220,12 @@ int sysv_user_xattr_set(const struct sysv_snapshot *segment, const char *name, c
 		return err;
 	if ((value ? lsetxattr(path.text, stored.text, value, size, flags) :
 		     lremovexattr(path.text, stored.text)) != 0)
-		return error_of_file();
+		err = error_of_file();
 	/* Another daemon may have replaced it, and carried over what there was before. */
 	if (had_key &&
 	    (shmctl(segment->id, SHM_STAT_ANY, &now) != segment->id || !now.shm_perm.__key))
 		return -ESTALE;
-	return 0;
+	return err;
 }
 
 int sysv_user_xattr_carry(const struct sysv_backend *be, int from, const struct shmid_ds *from_ds,

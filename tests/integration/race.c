@@ -18,11 +18,13 @@
  *              it under a key, without any IPC_RMID before
  *
  *   close, rmid, shmget, copy
- *              the daemon waits before it takes all modes from a segment, removes
+ *              the daemon waits before it lets nobody read a segment, removes
  *              one that has a key, makes it again, or copies to it.  Meanwhile there is a file with
  *              ".reached" at the end of its name; it goes on when that is gone
  *
- *   attach     the daemon waits before it attaches a segment, in the same way
+ *   attach, xattr
+ *              the daemon waits before it attaches a segment, or sets an attribute,
+ *              in the same way
  *
  *   drought    from the third piece of a copy on there is no memory, for any copy,
  *              as long as the file exists
@@ -135,7 +137,7 @@ int shmctl(int id, int command, struct shmid_ds *data)
 
 	if (command == IPC_RMID && is_time_to_kill(real, id))
 		kill(daemon_pid, SIGKILL);
-	if (command == IPC_SET && !(data->shm_perm.mode & 0777))
+	if (command == IPC_SET && !(data->shm_perm.mode & 0666))
 		pause_at("close");
 	if (command == IPC_RMID && has_key(real, id))
 		pause_at("rmid");
@@ -209,6 +211,14 @@ void *shmat(int id, const void *address, int flags)
 {
 	pause_at("attach");
 	return ((shmat_fn *)dlsym(RTLD_NEXT, "shmat"))(id, address, flags);
+}
+
+typedef int lsetxattr_fn(const char *path, const char *name, const void *value, size_t size,
+			 int flags);
+int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)
+{
+	pause_at("xattr");
+	return ((lsetxattr_fn *)dlsym(RTLD_NEXT, "lsetxattr"))(path, name, value, size, flags);
 }
 
 typedef int statx_fn(int dir, const char *name, int flags, unsigned mask, struct statx *data);

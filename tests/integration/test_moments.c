@@ -3,6 +3,7 @@
 #include "moment.h"
 
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE };
 
@@ -128,6 +129,32 @@ static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
 }
 
+static int set_note(int number)
+{
+	(void)number;
+	return setxattr(SEGMENT, "user.note", "text", 4, 0) == 0 ? 0 : errno;
+}
+
+/* Another mount has already given the new segment the attributes of the old one. */
+static void an_attribute_goes_to_the_segment_that_has_the_key(void **state)
+{
+	(void)state;
+	char text[8] = "";
+	full_segment(0600);
+	must(mkdir(STAGE "/other", 0755));
+	assert_int_equal(shell(NULL, 0, BIN "/shmfs " STAGE "/other"), 0);
+	must(setxattr(SEGMENT, "user.first", "text", 4, 0));
+	plan("xattr");
+	pid_t child = child_start(set_note, 0);
+	plan_await();
+	must(truncate(STAGE "/other/3148", 2 * SIZE));
+	plan_go_on();
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_int_equal(must(getxattr(SEGMENT, "user.note", text, sizeof(text))), 4);
+	must(umount(STAGE "/other"));
+	must(rmdir(STAGE "/other"));
+}
+
 static int open_object(int number)
 {
 	(void)number;
@@ -156,6 +183,7 @@ int main(void)
 		racing(whoever_attaches_before_that_keeps_the_segment),
 		racing(a_key_between_two_segments_is_not_free),
 		racing(what_is_set_while_it_is_filled_stays),
+		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
 		racing(a_name_that_becomes_a_fifo_is_not_waited_for),
 	};
