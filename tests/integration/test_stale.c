@@ -30,27 +30,6 @@ static void a_segment_appears_and_vanishes(void **state)
 	}
 }
 
-/* The kernel takes the slot of a removed segment for another one, under another id. */
-static void a_slot_that_is_used_again_is_another_segment(void **state)
-{
-	(void)state;
-	static const char next[] = "/proc/sys/kernel/shm_next_id";
-	enum { SLOTS = 32768 };
-	char path[64], text[16];
-	if (!file_exists(next))
-		skip();
-	int id = must(shmget(IPC_PRIVATE, PAGE, 0600));
-	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
-	assert_int_equal(file_stat(path).st_size, PAGE);
-	segment_remove(id);
-	file_write(next, 0, text, (size_t)snprintf(text, sizeof(text), "%d", id + SLOTS));
-	assert_int_equal(must(shmget(IPC_PRIVATE, 2 * PAGE, 0600)), id + SLOTS);
-	must_fail(ENOENT, stat(path, &(struct stat){ 0 }));
-	must_fail(ENOENT, open(path, O_RDONLY));
-	snprintf(path, sizeof(path), MNT "/.by-id/%d", id + SLOTS);
-	assert_int_equal(file_stat(path).st_size, 2 * PAGE);
-}
-
 static void an_object_appears_and_vanishes(void **state)
 {
 	(void)state;
@@ -350,7 +329,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(a_segment_appears_and_vanishes),
-		mounted(a_slot_that_is_used_again_is_another_segment),
 		mounted(an_object_appears_and_vanishes),
 		mounted(listings_follow),
 		mounted(an_open_directory_follows_after_rewinding),
