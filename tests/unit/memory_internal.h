@@ -13,6 +13,8 @@ int memory_enter(struct memory_backend *, enum memory_slot);
 int memory_leave(struct memory_backend *, int err);
 void memory_see_caller(struct memory_backend *, const struct shmfs_caller *);
 
+/* A file of a key or a name, or NULL. */
+struct memory_file *memory_add_file(struct memory_backend *, uint32_t key, const char *name);
 /* As the interface has it: what has no name is reached as long as it is open. */
 struct memory_file *memory_by_object(const struct shmfs_object *);
 int memory_need_bytes(struct memory_file *);
