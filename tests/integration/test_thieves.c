@@ -133,6 +133,34 @@ static void a_thief_of_the_key_gets_no_content(void **state)
 	}
 }
 
+static int enlarge(int number)
+{
+	(void)number;
+	return truncate(PATH, 5L * PAGE) == 0;
+}
+
+/* What a replacer that is killed has made under the key is removed, and nothing else. */
+static void a_thief_keeps_the_key_when_the_replacer_is_killed(void **state)
+{
+	char pid[32];
+	(void)state;
+	full_segment();
+	plan("shmget");
+	pid_t child = child_start(enlarge, 0);
+	plan_await();
+	become(&BOB);
+	int thiefs = segment_create(KEY, PAGE, 0666);
+	become(&ROOT);
+	assert_int_equal(
+		shell(pid, sizeof(pid), "grep -lx shmfs-replace /proc/[0-9]*/comm | cut -d/ -f3"),
+		0);
+	must(kill(atoi(pid), SIGKILL));
+	plan_go_on();
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_int_equal(segment_find(KEY), thiefs);
+	assert_true(is_content_kept());
+}
+
 /* --- descriptors --- */
 
 static void a_hog_of_descriptors_costs_no_byte(void **state)
@@ -347,6 +375,18 @@ static int resize_as_creator(void *arg)
 	return segment_stat(segment_find(KEY)).shm_perm.uid != ALICE.uid;
 }
 
+/* He may write: that makes nobody an owner. */
+static int resize_as_stranger(void *arg)
+{
+	(void)arg;
+	int fd = open(PATH, O_WRONLY);
+	child_must(fd != -1);
+	child_must(truncate(PATH, SIZE) == -1 && errno == EPERM);
+	child_must(ftruncate(fd, SIZE) == -1 && errno == EPERM);
+	child_must(pwrite(fd, "x", 1, SIZE) == -1 && errno == ENOSPC);
+	return segment_stat(segment_find(KEY)).shm_segsz != PAGE;
+}
+
 /* As the kernel has it (ipc/util.c, ipcctl_obtain_check()). */
 static void a_creator_keeps_the_rights_of_an_owner(void **state)
 {
@@ -355,6 +395,7 @@ static void a_creator_keeps_the_rights_of_an_owner(void **state)
 	int id = segment_create(KEY, PAGE, 0666);
 	become(&ROOT);
 	segment_chown(id, ALICE.uid, ALICE.gid);
+	assert_int_equal(run_as(&NOBODY, resize_as_stranger, NULL), 0);
 	assert_int_equal(run_as(&BOB, resize_as_creator, NULL), 0);
 	must(unlink(PATH));
 }
@@ -367,6 +408,7 @@ int main(void)
 		mounted(a_thief_of_the_key_gets_no_content),
 		mounted(a_resize_locks_no_more_than_the_limit),
 		racing(memory_that_never_comes_back_ends_the_wait),
+		racing(a_thief_keeps_the_key_when_the_replacer_is_killed),
 		racing(a_right_is_of_the_segment_that_is_attached),
 		racing(a_size_is_of_the_segment_that_is_attached),
 		mounted(the_id_of_a_removed_segment_leads_to_no_other),
