@@ -68,7 +68,7 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *fs)
 		return "the kernel has no passthrough";
 	err = try_backing(fuse_session_fd(fs->session));
 	if (err == -EPERM)
-		return "passthrough takes CAP_SYS_ADMIN";
+		return "passthrough requires root (CAP_SYS_ADMIN)";
 	return err ? strerror(-err) : NULL;
 }
 

@@ -363,7 +363,7 @@ static void the_engine_is_what_the_kernel_grants(void **state)
 	assert_int_equal(kernel_backing.closed, 2);
 	assert_int_equal(kernel_backing.last_closed, 5);
 	kernel_backing.next_id = -EPERM;
-	expect(k, ROOT, "user.shmfs.engine", "daemon: passthrough takes CAP_SYS_ADMIN");
+	expect(k, ROOT, "user.shmfs.engine", "daemon: passthrough requires root (CAP_SYS_ADMIN)");
 	kernel_backing.next_id = -ENOTTY;
 	expect(k, ROOT, "user.shmfs.engine", "daemon: Inappropriate ioctl for device");
 	assert_int_equal(kernel_backing.closed, 2);
