@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
@@ -23,6 +24,7 @@
 /* With more files, or children, RELEASE will do. */
 #define MOST_FILES 64
 #define MOST_CHILDREN 16
+#define MOST_PAUSES 500
 
 static void close_dir(DIR *const *dir)
 {
@@ -88,6 +90,7 @@ static bool child_has_open(const struct sysv_object *obj, pid_t thread)
 
 void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 {
+	const struct timespec pause = { .tv_nsec = 100000 };
 	struct sysv_segment *segment = NULL;
 
 	if (sysv_backend_of(obj)->by_descriptor || has_open(obj, opener) ||
@@ -103,6 +106,9 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 		obj->segment = NULL;
 	}
 	pthread_mutex_unlock(&obj->lock);
+	/* A thread whose reply has arrived may not have given back what it read from. */
+	for (int i = 0; segment && atomic_load(&segment->refs) > 1 && i < MOST_PAUSES; i++)
+		nanosleep(&pause, NULL);
 	sysv_segment_put(segment);
 }
 
