@@ -106,7 +106,6 @@ struct sysv_backend {
 	/* Guards both lists with their links, and is held while a key is taken. */
 	pthread_mutex_t lock;
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
-	atomic_int nreplacing;	       /* their number; 0 spares the lock */
 	atomic_uint nreplaced;	       /* how often that has ended */
 
 	/* Objects that could not be cut to size when they were closed, with a reference to each. */
@@ -220,7 +219,7 @@ static inline struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
  */
 int sysv_segment_open(struct sysv_backend *, int id, const struct shmid_ds *seen, bool writable,
 		      const struct shmfs_caller *caller, struct sysv_segment **);
-/* Is it the same segment, as far as can be told? */
+/* As far as can be told. */
 bool sysv_is_same(const struct shmid_ds *, const struct shmid_ds *);
 /* Does a segment that nobody has attached go when it is detached? */
 bool sysv_detaching_removes(const struct sysv_backend *);
@@ -303,7 +302,6 @@ bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity
 
 /* --- size.c --- */
 
-/* truncate(2): clear, or replace and keep that size when the file is closed. */
 int sysv_truncate(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
 		  const struct shmfs_caller *);
 int sysv_truncate_by_id(struct shmfs_object *, struct shmfs_handle *handle, off_t size,
@@ -337,13 +335,12 @@ void sysv_settle(struct sysv_object *);
 
 /* --- times.c --- */
 
-/* -ENOMEM */
 int sysv_times_init(struct sysv_backend *);
 void sysv_times_destroy(struct sysv_backend *);
 /* When the segment was modified last; `others` as of sysv_segment_stat(). */
 struct timespec sysv_times_modified(struct sysv_backend *, int id, const struct shmid_ds *,
 				    uint64_t others);
-/* It was written through the mount. */
+/* Through a mount, just now. */
 void sysv_times_wrote(struct sysv_backend *, int id);
 /* We have detached it; it was and is like that. */
 void sysv_times_detached(struct sysv_backend *, int id, const struct shmid_ds *before,
@@ -356,12 +353,11 @@ void sysv_times_carry(struct sysv_backend *, int to, int from);
 void sysv_trim_begin(struct sysv_backend *);
 /* The backend ends: try once more for all that is left. */
 void sysv_trim_end(struct sysv_backend *);
-/* Cut it as soon as it can be. */
 void sysv_trim_later(struct sysv_object *);
 /* Cut it if it is to be; `object->io` is held for writing.  -EAGAIN, -EBUSY ... */
 int sysv_trim(struct sysv_object *);
 
-/* --- handle.c --- */
+/* --- handle.c: slots --- */
 
 int sysv_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
 		const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
@@ -394,7 +390,7 @@ void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
  */
 char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
 
-/* --- bytes.c --- */
+/* --- bytes.c: slots --- */
 
 int sysv_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
 void sysv_read_end(struct shmfs_handle *, struct shmfs_extent *);
@@ -472,6 +468,11 @@ static inline uint64_t sysv_min(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static inline uint64_t sysv_max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* --- object.c --- */
 
 shmfs_object_make_fn sysv_object_make;
@@ -482,7 +483,7 @@ void sysv_object_free(struct shmfs_object *);
  * had it before, else -ESTALE.
  */
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
-/* The same with the lock taken for it, into *ds. */
+/* The same with the lock taken, into *ds. */
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
 /* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);

@@ -34,11 +34,6 @@
 #define FIRST_PAUSE_NS 1000000
 #define LONGEST_PAUSE_NS 16000000
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 static void set_growth(struct sysv_object *obj, enum sysv_growth growth)
 {
 	SHMFS_LOCKED(&obj->lock);
@@ -59,7 +54,7 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	sysv_segment_put(segment);
 	SHMFS_LOCKED(&obj->lock);
 	if (obj->growth != SYSV_GROWING || !obj->is_new)
-		obj->keep_size = larger(obj->keep_size, obj->content_end);
+		obj->keep_size = sysv_max(obj->keep_size, obj->content_end);
 	obj->content_end = 0;
 	sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	return err;
@@ -224,7 +219,7 @@ int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, 
 int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 	      const struct shmfs_caller *caller)
 {
-	uint64_t spare = end <= INT64_MAX / 2 ? larger(end, LEAST_SPARE) : 0;
+	uint64_t spare = end <= INT64_MAX / 2 ? sysv_max(end, LEAST_SPARE) : 0;
 	int err;
 
 	for (;;) {

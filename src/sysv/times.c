@@ -77,20 +77,22 @@ void sysv_times_destroy(struct sysv_backend *be)
 	pthread_mutex_destroy(&be->times.lock);
 }
 
-/* The lock is held. */
-static struct sysv_times_row *row_of(struct sysv_times *times, int id)
-{
-	return &times->rows[(unsigned)id % ROWS];
-}
-
-/* The same, but it belongs to the segment from here on. */
+/* The segment's row, which belongs to no other from here on.  The lock is held. */
 static struct sysv_times_row *take_row(struct sysv_times *times, int id)
 {
-	struct sysv_times_row *row = row_of(times, id);
+	struct sysv_times_row *row = &times->rows[(unsigned)id % ROWS];
 
 	if (row->id != id)
 		*row = (struct sysv_times_row){ .id = id };
 	return row;
+}
+
+/* What is known of a segment.  The lock is held. */
+static struct sysv_times_row row_of(const struct sysv_times *times, int id)
+{
+	const struct sysv_times_row *row = &times->rows[(unsigned)id % ROWS];
+
+	return row->id == id ? *row : (struct sysv_times_row){ 0 };
 }
 
 /*
@@ -98,13 +100,13 @@ static struct sysv_times_row *take_row(struct sysv_times *times, int id)
  * in the same second as ours only the process id is left, and that is of an
  * attach as well, if somebody has it attached.
  */
-static int64_t others_detach(const struct sysv_times_row *row, int id, const struct shmid_ds *ds,
+static int64_t others_detach(const struct sysv_times_row *row, const struct shmid_ds *ds,
 			     uint64_t others)
 {
-	if (row->id == id && row->own_detach && row->own_detach == ds->shm_dtime &&
-	    (row->lpid == ds->shm_lpid || others > 0))
-		return row->others_detach;
-	return ds->shm_dtime;
+	bool is_ours = row->own_detach && row->own_detach == ds->shm_dtime &&
+		       (row->lpid == ds->shm_lpid || others > 0);
+
+	return is_ours ? row->others_detach : ds->shm_dtime;
 }
 
 void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds *before,
@@ -112,13 +114,11 @@ void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds 
 {
 	SHMFS_LOCKED(&be->times.lock);
 	struct sysv_times_row *row;
-	int64_t last;
 
 	if (after->shm_lpid != getpid())
 		return;
-	last = others_detach(row_of(&be->times, id), id, before, others);
 	row = take_row(&be->times, id);
-	row->others_detach = last;
+	row->others_detach = others_detach(row, before, others);
 	row->own_detach = after->shm_dtime;
 	row->lpid = after->shm_lpid;
 }
@@ -136,8 +136,7 @@ void sysv_times_wrote(struct sysv_backend *be, int id)
 void sysv_times_carry(struct sysv_backend *be, int to, int from)
 {
 	SHMFS_LOCKED(&be->times.lock);
-	const struct sysv_times_row *row = row_of(&be->times, from);
-	int64_t written = row->id == from ? row->written : 0;
+	int64_t written = row_of(&be->times, from).written;
 
 	take_row(&be->times, to)->written = written;
 }
@@ -146,12 +145,11 @@ struct timespec sysv_times_modified(struct sysv_backend *be, int id, const struc
 				    uint64_t others)
 {
 	SHMFS_LOCKED(&be->times.lock);
-	const struct sysv_times_row *row = row_of(&be->times, id);
-	int64_t detach = others_detach(row, id, ds, others);
+	const struct sysv_times_row row = row_of(&be->times, id);
+	int64_t detach = others_detach(&row, ds, others);
 	int64_t seconds = detach > ds->shm_ctime ? detach : ds->shm_ctime;
+	int64_t ns = row.written > seconds * 1000000000 ? row.written : seconds * 1000000000;
 
-	if (row->id == id && row->written > seconds * 1000000000)
-		return (struct timespec){ .tv_sec = (time_t)(row->written / 1000000000),
-					  .tv_nsec = (long)(row->written % 1000000000) };
-	return (struct timespec){ .tv_sec = (time_t)seconds };
+	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
+				  .tv_nsec = (long)(ns % 1000000000) };
 }

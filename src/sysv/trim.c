@@ -47,7 +47,7 @@ int sysv_trim(struct sysv_object *obj)
 {
 	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
 	static const struct shmfs_caller daemon_itself;
-	uint64_t size = obj->keep_size > obj->content_end ? obj->keep_size : obj->content_end;
+	uint64_t size = sysv_max(obj->keep_size, obj->content_end);
 	struct shmid_ds ds;
 	int err = sysv_object_stat_now(obj, &ds, NULL);
 

@@ -41,8 +41,6 @@ bool sysv_find_replacing(struct sysv_backend *be, uint32_t key, uint64_t *identi
 {
 	const struct sysv_object *obj;
 
-	if (atomic_load(&be->nreplacing) == 0)
-		return false;
 	SHMFS_LOCKED(&be->lock);
 	obj = find_replacing(be, key);
 	if (obj)
@@ -87,7 +85,6 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 
 	obj->next_replacing = r->backend->replacing;
 	r->backend->replacing = obj;
-	atomic_fetch_add(&r->backend->nreplacing, 1);
 	obj->replacing = true;
 	obj->last = r->ds;
 }
@@ -120,7 +117,6 @@ static void end(struct sysv_object *obj, struct replacement *r)
 	while (*link != obj)
 		link = &(*link)->next_replacing;
 	*link = obj->next_replacing;
-	atomic_fetch_sub(&be->nreplacing, 1);
 }
 
 /* All is allocated: do it. */
