@@ -16,7 +16,7 @@
 /* So many requests of one caller in a row are a loop. */
 #define LOOP_REQUESTS 16
 /* How long the reader stays away where it got no processor. */
-#define BREAK_NS 1000000000u
+#define BREAK_NS 100000000u
 /* RLIMIT_NICE that lets a thread leave SCHED_IDLE for nice 0 (sched(7), getrlimit(2)). */
 #define NICE_0 20
 
@@ -82,7 +82,7 @@ static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
 
 	if (loop->reader && loop->reader->is_serving) {
 		shmfs_worker_pass_turn(loop);
-		pthread_cond_signal(&loop->turn);
+		sem_post(&loop->turn);
 	} else if (poll(&device, 1, 0) == 0) {
 		loop->is_watched = false;
 	}

@@ -108,7 +108,6 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 		.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		.max_threads = single_thread ? 1 : SHMFS_MAX_THREADS,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.turn = PTHREAD_COND_INITIALIZER,
 		.released = PTHREAD_COND_INITIALIZER,
 	};
 	SHMFS_AUTO_FD int event_fd = loop.event_fd;
@@ -118,6 +117,7 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 
 	if (err)
 		return err;
+	sem_init(&loop.turn, 0, 1);
 	shmfs_follow_init(&follow);
 	err = start(&loop);
 	if (err)
@@ -125,6 +125,7 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 	else
 		watch(&loop, &follow, signal_fd);
 	join(&loop);
+	sem_destroy(&loop.turn);
 	sigaction(WAKE_SIGNAL, &before, NULL);
 	return loop.error;
 }

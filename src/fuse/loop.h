@@ -4,6 +4,7 @@
 #define SHMFS_FUSE_LOOP_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +20,8 @@
 struct worker {
 	struct loop *loop; /* borrowed */
 	bool exists;
+	bool has_turn; /* its own: it need not wait to read */
+	bool waits;    /* its own: for the RELEASE of its node */
 	bool is_serving;
 	uint32_t uid;	    /* whom it serves */
 	uint64_t releasing; /* the node of the RELEASE that it serves, or 0 */
@@ -33,8 +36,9 @@ struct loop {
 	int event_fd;		      /* owned; wakes the main thread */
 	int max_threads;
 
+	sem_t turn; /* of reading: 1 while `reader` is NULL */
+
 	pthread_mutex_t lock;	 /* guards all below */
-	pthread_cond_t turn;	 /* `reader` is NULL, or `stopped` */
 	pthread_cond_t released; /* a RELEASE has been served */
 	bool stopped;		 /* no more requests are read */
 	int error;
@@ -50,12 +54,12 @@ struct loop {
 	unsigned nread;	   /* requests that were read */
 	pid_t caller;	   /* of the last request */
 	uint64_t asked_at; /* when that came; CLOCK_MONOTONIC, ns */
-	unsigned in_a_row; /* requests of that caller; 0: several callers ask at once */
+	int in_a_row;	   /* requests of that caller; not above 0: several ask at once */
 };
 
 /* Make a thread that serves until the loop is stopped.  loop->lock is held. */
 int shmfs_worker_add(struct loop *);
-/* Let another thread read: `turn` is to be signalled.  loop->lock is held. */
+/* Let another thread read: `turn` is to be posted.  loop->lock is held. */
 void shmfs_worker_pass_turn(struct loop *);
 /* Read no more.  What is being served, and what waits for that, is finished. */
 void shmfs_worker_stop_all(struct loop *, int error);

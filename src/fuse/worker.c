@@ -12,6 +12,8 @@
 
 /* Callers that ask within so short a time ask at once. */
 #define SOON_NS 1000000u
+/* So many requests in a row come from one caller when it is alone again. */
+#define ALONE_AGAIN 16
 
 /* Bytes that have to be copied on their way; of each thread, owned. */
 static _Thread_local struct {
@@ -101,7 +103,7 @@ void shmfs_worker_stop_all(struct loop *loop, int error)
 	loop->stopped = true;
 	if (!loop->error)
 		loop->error = error;
-	pthread_cond_broadcast(&loop->turn);
+	sem_post(&loop->turn);
 	eventfd_write(loop->event_fd, 1);
 }
 
@@ -109,17 +111,22 @@ void shmfs_worker_stop_all(struct loop *loop, int error)
 static bool await_turn(struct worker *worker)
 {
 	struct loop *loop = worker->loop;
+	bool goes_on;
 
-	SHMFS_LOCKED(&loop->lock);
-	loop->waiting++;
-	while (!loop->stopped && loop->reader && loop->reader != worker)
-		pthread_cond_wait(&loop->turn, &loop->lock);
-	loop->waiting--;
-	if (!loop->stopped)
+	while (!worker->has_turn && sem_wait(&loop->turn) != 0)
+		;
+	pthread_mutex_lock(&loop->lock);
+	loop->waiting -= !worker->has_turn;
+	worker->has_turn = true;
+	goes_on = !loop->stopped;
+	if (goes_on)
 		loop->reader = worker;
 	else if (loop->reader == worker)
 		loop->reader = NULL;
-	return !loop->stopped;
+	pthread_mutex_unlock(&loop->lock);
+	if (!goes_on)
+		sem_post(&loop->turn);
+	return goes_on;
 }
 
 /*
@@ -148,14 +155,26 @@ static bool receive(struct worker *worker, struct fuse_buf *buf)
 	return false;
 }
 
+static bool is_released(const struct loop *loop, uint64_t node)
+{
+	for (int i = 0; loop->releases > 0 && i < loop->max_threads; i++)
+		if (loop->workers[i].releasing == node)
+			return false;
+	return true;
+}
+
 /* loop->lock is held. */
 static void enter(struct worker *worker, const struct fuse_in_header *header)
 {
+	struct loop *loop = worker->loop;
+
 	worker->is_serving = true;
 	worker->uid = shmfs_aside_user(header);
+	worker->waits = header->opcode != FUSE_RELEASE && header->opcode != FUSE_INTERRUPT &&
+			!is_released(loop, header->nodeid);
 	if (header->opcode == FUSE_RELEASE) {
 		worker->releasing = header->nodeid;
-		worker->loop->releases++;
+		loop->releases++;
 	}
 }
 
@@ -169,7 +188,7 @@ bool shmfs_worker_note(struct loop *loop, pid_t caller, uint64_t now)
 	if (caller == loop->caller)
 		loop->in_a_row = soon ? loop->in_a_row + 1 : 1;
 	else
-		loop->in_a_row = soon ? 0 : 1;
+		loop->in_a_row = soon ? -ALONE_AGAIN : 1;
 	loop->caller = caller;
 	loop->asked_at = now;
 	return loop->in_a_row > 0;
@@ -191,45 +210,39 @@ static bool begin(struct worker *worker, const struct fuse_buf *buf)
 {
 	struct loop *loop = worker->loop;
 	const struct fuse_in_header *header = header_of(buf->mem);
-	bool keeps_turn;
 	bool is_due_now;
 
 	pthread_mutex_lock(&loop->lock);
 	loop->nread++;
 	is_due_now = is_due(loop, shmfs_aside_user(header), buf);
-	keeps_turn = !is_due_now || shmfs_worker_note(loop, (pid_t)header->pid, shmfs_now_ns());
+	worker->has_turn =
+		!is_due_now || shmfs_worker_note(loop, (pid_t)header->pid, shmfs_now_ns());
 	if (is_due_now)
 		enter(worker, header);
-	if (!keeps_turn)
-		shmfs_worker_pass_turn(loop);
-	else
+	if (worker->has_turn)
 		watch(loop);
+	else
+		shmfs_worker_pass_turn(loop);
 	pthread_mutex_unlock(&loop->lock);
-	if (!keeps_turn)
-		pthread_cond_signal(&loop->turn);
+	if (!worker->has_turn)
+		sem_post(&loop->turn);
 	return is_due_now;
 }
 
 /* --- serving --- */
 
-static bool is_released(const struct loop *loop, uint64_t node)
-{
-	for (int i = 0; loop->releases > 0 && i < loop->max_threads; i++)
-		if (loop->workers[i].releasing == node)
-			return false;
-	return true;
-}
-
 /*
  * Whoever has closed a file and then asks for something finds it closed, as if one
  * thread served them all: the kernel sends a RELEASE and does not wait for its end.
  */
-static void await_releases(struct loop *loop, const struct fuse_in_header *header)
+static void await_releases(const struct worker *worker, uint64_t node)
 {
-	if (header->opcode == FUSE_RELEASE || header->opcode == FUSE_INTERRUPT)
+	struct loop *loop = worker->loop;
+
+	if (!worker->waits)
 		return;
 	SHMFS_LOCKED(&loop->lock);
-	while (!is_released(loop, header->nodeid))
+	while (!is_released(loop, node))
 		pthread_cond_wait(&loop->released, &loop->lock);
 }
 
@@ -247,8 +260,11 @@ static struct shmfs_aside *finish(struct worker *worker)
 	}
 	worker->is_serving = false;
 	next = shmfs_aside_take(&loop->aside, has_share, loop);
+	worker->has_turn = loop->reader == worker;
 	if (next)
 		enter(worker, header_of(next->bytes));
+	else
+		loop->waiting += !worker->has_turn;
 	return next;
 }
 
@@ -259,7 +275,7 @@ static void serve(struct worker *worker, const struct fuse_buf *request)
 	struct shmfs_aside *next = NULL;
 
 	do {
-		await_releases(worker->loop, header_of(buf.mem));
+		await_releases(worker, header_of(buf.mem)->nodeid);
 		fuse_session_process_buf(worker->loop->session, &buf);
 		free(next);
 		next = finish(worker);
@@ -300,9 +316,11 @@ int shmfs_worker_add(struct loop *loop)
 	if (!buffer)
 		return -ENOMEM;
 	*worker = (struct worker){ .loop = loop, .exists = true, .buffer = buffer };
+	loop->waiting++;
 	err = pthread_create(&worker->id, NULL, run, worker);
 	if (err) {
 		worker->exists = false;
+		loop->waiting--;
 		free(buffer);
 	}
 	return -err;
