@@ -27,7 +27,7 @@ bool segment_is_complete(key_t key, size_t size)
 
 struct shmid_ds segment_stat(int id)
 {
-	struct shmid_ds data;
+	struct shmid_ds data = { 0 }; /* 32 bits: libc leaves what is reserved alone */
 	if (shmctl(id, IPC_STAT, &data) == -1)
 		fail_msg("segment %d: %s", id, strerror(errno));
 	return data;
