@@ -328,6 +328,21 @@ static void fallocate_past_the_end_re_creates(void **state)
  * A segment's inode that was grown in place would be larger than shmget()
  * says.  Only fallocate() without a change of size could try.
  */
+/* It needs no other segment, which somebody who has it attached would not let it have. */
+static void fallocate_in_the_room_of_a_new_segment_is_a_size(void **state)
+{
+	(void)state;
+	struct stat data;
+	int fd = must(open(PATH, O_CREAT | O_RDWR, 0600));
+	char *memory = segment_attach(segment_find(KEY));
+	must(fallocate(fd, 0, 0, 100));
+	must(fstat(fd, &data));
+	assert_int_equal(data.st_size, 100);
+	segment_detach(memory);
+	close(fd);
+	assert_true(eventually(segment_is_complete(KEY, 100)));
+}
+
 static void no_call_grows_the_inode_in_place(void **state)
 {
 	(void)state;
@@ -395,6 +410,7 @@ int main(void)
 		mounted(the_handle_that_resizes_goes_on_with_the_new_segment),
 		mounted(a_handle_that_can_be_mapped_resizes_or_is_busy),
 		mounted(fallocate_past_the_end_re_creates),
+		mounted(fallocate_in_the_room_of_a_new_segment_is_a_size),
 		mounted(no_call_grows_the_inode_in_place),
 		mounted(nothing_is_created_by_id),
 		mounted(nothing_is_resized_by_id),
