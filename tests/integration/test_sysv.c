@@ -330,6 +330,27 @@ static void shared_mappings_are_coherent_or_refused(void **state)
 	segment_detach(memory);
 }
 
+/* They are files of two filesystems, which the kernel does not copy between. */
+static void objects_and_segments_are_copied_to_each_other(void **state)
+{
+	(void)state;
+	char seen[PAGE];
+	int id = segment_with("of a segment");
+	object_create("frames", 0);
+	int segment = must(open(PATH, O_RDWR));
+	int object = must(open(MNT "/frames", O_RDWR));
+	assert_int_equal(copy_file_range(segment, NULL, object, NULL, PAGE, 0), PAGE);
+	assert_int_equal(pread(object, seen, PAGE, 0), PAGE);
+	assert_string_equal(seen, "of a segment");
+	object_put("frames", 0, "of an object", 13);
+	assert_int_equal(lseek(object, 0, SEEK_SET), 0);
+	assert_int_equal(lseek(segment, 0, SEEK_SET), 0);
+	assert_int_equal(copy_file_range(object, NULL, segment, NULL, PAGE, 0), PAGE);
+	assert_true(segment_has(id, 0, "of an object", 13));
+	close(object);
+	close(segment);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +375,7 @@ int main(void)
 		mounted(appending_grows_from_the_end),
 		mounted(appending_to_an_attached_segment_has_no_room),
 		mounted(a_hole_gives_pages_back),
+		mounted(objects_and_segments_are_copied_to_each_other),
 		mounted(shared_mappings_are_coherent_or_refused),
 	};
 
