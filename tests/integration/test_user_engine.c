@@ -7,6 +7,7 @@
 #include "harness.h"
 
 #include <sys/mman.h>
+#include <sys/xattr.h>
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE, LONG = 300000, BIG = 4 << 20 };
 
@@ -428,6 +429,26 @@ static void what_is_only_readable_is_read(void **state)
 	assert_true(segment_has(id, 0, "r", 1));
 }
 
+/* The daemon's child that looks through /proc would detach it at its end. */
+static int look_for_users(void *arg)
+{
+	(void)arg;
+	char users[4096];
+	int id = make_segment();
+	int fd = open(SEGMENT, O_RDWR);
+	child_must(fd != -1);
+	pid_t last = segment_stat(id).shm_lpid;
+	child_must(getxattr(SEGMENT, "user.shm.users", users, sizeof(users)) >= 0);
+	child_must(segment_stat(id).shm_lpid == last);
+	return 0;
+}
+
+static void looking_for_users_leaves_no_trace(void **state)
+{
+	(void)state;
+	assert_int_equal(is_nobody(look_for_users), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +466,7 @@ int main(void)
 		mounted_by_user(links_are_the_attachments_of_others),
 		mounted_by_user(handles_of_all_sorts_see_each_others_bytes),
 		mounted_by_user(what_is_only_readable_is_read),
+		mounted_by_user(looking_for_users_leaves_no_trace),
 	};
 
 	harness_enter(SHMFS_BINARY);
