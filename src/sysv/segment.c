@@ -135,13 +135,11 @@ bool sysv_descriptors_work(const char *proc_dir)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	/* Shared anonymous memory is a file of the same internal tmpfs. */
 	char *map = mmap(NULL, page, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int fd;
+	SHMFS_AUTO_FD int fd = -1;
 
 	if (map == MAP_FAILED)
 		return false;
 	fd = open_map_file(proc_dir, map, page);
-	if (fd >= 0)
-		close(fd);
 	munmap(map, page);
 	return fd >= 0;
 }

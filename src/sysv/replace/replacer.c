@@ -42,16 +42,16 @@
 #include "shmfs/log.h"
 #include "sysv/clone.h"
 
-#define REPLACER_STACK ((size_t)256 << 10)
 /* How long copying back may stand still: this many pauses. */
 #define MOST_PAUSES 300
 #define PAUSE_NS 10000000
 
-static bool was_removed(int id)
+/* -ESTALE: it is gone, -EIDRM: it was removed, and goes at its last detach. */
+static int look_at(int id, struct shmid_ds *ds)
 {
-	struct shmid_ds ds;
-
-	return shmctl(id, SHM_STAT_ANY, &ds) != id || (ds.shm_perm.mode & SYSV_MODE_DEST);
+	if (shmctl(id, SHM_STAT_ANY, ds) != id)
+		return -ESTALE;
+	return ds->shm_perm.mode & SYSV_MODE_DEST ? -EIDRM : 0;
 }
 
 /*
@@ -137,6 +137,7 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
  */
 static int complete(struct replacement *r, int id, uint64_t size)
 {
+	struct shmid_ds ds;
 	int err;
 
 	if (id < 0)
@@ -147,7 +148,7 @@ static int complete(struct replacement *r, int id, uint64_t size)
 		r->phase = REPLACE_COMPLETE;
 		return 0;
 	}
-	if (was_removed(id)) {
+	if (look_at(id, &ds) != 0) {
 		err = -EIDRM;
 	} else if (take_back(r) != 0) {
 		r->phase = REPLACE_TORN;
@@ -190,19 +191,17 @@ static int close_off(struct replacement *r)
 	int err;
 
 	/* As it is at this moment, for it is what is set again in the end. */
-	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
-		return -ESTALE;
-	if (ds.shm_perm.mode & SYSV_MODE_DEST)
-		return -EIDRM;
+	err = look_at(r->old->id, &ds);
+	if (err)
+		return err;
 	r->ds.shm_perm = ds.shm_perm;
 	r->phase = REPLACE_CLOSING;
 	err = sysv_set_perm(r->old->id, &r->ds, SYSV_MODE_CLOSED);
 	if (err)
 		return sysv_error(SYSV_BY_ID, err);
-	if (shmctl(r->old->id, SHM_STAT_ANY, &ds) != r->old->id)
-		return -ESTALE;
-	if (ds.shm_perm.mode & SYSV_MODE_DEST)
-		return -EIDRM;
+	err = look_at(r->old->id, &ds);
+	if (err)
+		return err;
 	return ds.shm_nattch > r->own ? -EBUSY : 0;
 }
 
@@ -291,10 +290,12 @@ static void recover(struct replacement *r)
 
 	if (r->phase != REPLACE_COMPLETE)
 		r->err = -EIO;
-	if (r->phase == REPLACE_CLOSING && shmctl(r->old->id, SHM_STAT_ANY, &ds) == r->old->id) {
-		if (ds.shm_perm.mode & SYSV_MODE_DEST)
+	if (r->phase == REPLACE_CLOSING) {
+		int err = look_at(r->old->id, &ds);
+
+		if (err == -EIDRM)
 			r->phase = REPLACE_REMOVED;
-		else
+		else if (!err)
 			sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	}
 	if (r->phase == REPLACE_REMOVED && take_back(r) == 0) {
