@@ -60,27 +60,22 @@ struct shmfs_users {
 
 /* --- what is looked for --- */
 
-/* Files in memory come from the same internal mounts as segments. */
-static int add_device(struct users_scope *scope, unsigned flags)
-{
-	int fd = memfd_create("", MFD_CLOEXEC | flags);
-	struct stat st;
-
-	if (fd < 0) /* there are no pages of this size, or */
-		return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : 0;
-	if (fstat(fd, &st) == 0)
-		scope->segments[scope->nsegments++] = st.st_dev;
-	close(fd);
-	return 0;
-}
-
+/* Files in memory come from the same internal mounts as segments: one for each size of pages. */
 static int find_devices(struct users_scope *scope)
 {
-	int err = add_device(scope, 0);
+	for (unsigned shift = HUGE_SHIFT_MIN - 1; shift <= HUGE_SHIFT_MAX; shift++) {
+		const bool is_huge = shift >= HUGE_SHIFT_MIN;
+		SHMFS_AUTO_FD int fd = memfd_create(
+			"", MFD_CLOEXEC | (is_huge ? MFD_HUGETLB | shift << MAP_HUGE_SHIFT : 0));
+		struct stat st;
 
-	for (unsigned shift = HUGE_SHIFT_MIN; !err && shift <= HUGE_SHIFT_MAX; shift++)
-		err = add_device(scope, MFD_HUGETLB | shift << MAP_HUGE_SHIFT);
-	return err;
+		if (fd < 0 && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+			return -errno;
+		/* Without a descriptor there are no pages of this size. */
+		if (fd >= 0 && fstat(fd, &st) == 0)
+			scope->segments[scope->nsegments++] = st.st_dev;
+	}
+	return 0;
 }
 
 int shmfs_users_new(const struct shmfs_users_config *config, struct shmfs_users **out)

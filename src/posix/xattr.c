@@ -20,15 +20,13 @@
 static int get_name(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct posix_object *obj = context;
-	int err;
+	SHMFS_LOCKED(&obj->lock);
 
 	(void)field, (void)caller;
-	pthread_mutex_lock(&obj->lock);
-	err = posix_object_is_named(obj) ? 0 : -ENODATA;
-	if (!err)
-		fprintf(out, "/%s", obj->name);
-	pthread_mutex_unlock(&obj->lock);
-	return err;
+	if (!posix_object_is_named(obj))
+		return -ENODATA;
+	fprintf(out, "/%s", obj->name);
+	return 0;
 }
 
 /* Mapped or open: by its own name, or as a file of the mount.  `field`: the format. */
@@ -108,7 +106,7 @@ static bool is_for_all(const char *name)
 ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		       const struct shmfs_caller *caller)
 {
-	const struct xattr_call xattr = { .name = name, .value = value, .size = size };
+	const struct xattr_call xattr = { name, value, size, 0 };
 
 	return posix_call(posix_object(base), is_for_all(name) ? NULL : caller, call_get, &xattr);
 }
@@ -116,12 +114,7 @@ ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value,
 int posix_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		   int flags, const struct shmfs_caller *caller)
 {
-	const struct xattr_call xattr = {
-		.name = name,
-		.value = (void *)value,
-		.size = size,
-		.flags = flags,
-	};
+	const struct xattr_call xattr = { name, (void *)value, size, flags };
 
 	return (int)posix_call(posix_object(base), caller, call_set, &xattr);
 }
