@@ -21,15 +21,14 @@
  * A descriptor of the object with a lease; -EBUSY if somebody uses it.
  * Our own look must not be taken for a use by another thread: unused_lock is held.
  */
-static int open_leased(const struct posix_backend *be, const char *name)
+static int open_leased(const struct posix_backend *be, const char *name, ino_t *ino)
 {
-	SHMFS_AUTO_FD int fd = openat(be->config.dir, name,
-				      O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	SHMFS_AUTO_FD int fd = posix_dir_open(be, name, O_RDONLY, ino);
+	int err = fd < 0 ? fd : fcntl(fd, F_SETLEASE, F_WRLCK) == 0 ? 0 : -errno;
 
-	if (fd < 0) /* EWOULDBLOCK: somebody else has a lease */
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)
-		return errno == EAGAIN ? -EBUSY : -errno;
+	/* Somebody has it open, or has a lease. */
+	if (err)
+		return err == -EAGAIN ? -EBUSY : err;
 	return shmfs_steal_fd(&fd);
 }
 
@@ -44,42 +43,29 @@ int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *n
 	struct posix_backend *be = (struct posix_backend *)view->backend;
 	SHMFS_AUTO_FD int fd = -1;
 	struct stat st;
+	ino_t ino;
 	int err = posix_dir_stat(be, name->text, &st);
 
 	if (err || (since && is_older(&st.st_ctim, since)))
 		return err;
 	SHMFS_LOCKED(&be->unused_lock);
-	fd = open_leased(be, name->text);
+	fd = open_leased(be, name->text, &ino);
 	return fd < 0 ? fd : 0;
-}
-
-/* Is the lease still ours, and the file still that of the name? */
-static int check_leased(const struct posix_backend *be, const char *name, int fd)
-{
-	struct stat st;
-	struct stat leased;
-	int err = posix_dir_stat(be, name, &st);
-
-	if (!err && (fstat(fd, &leased) != 0 || st.st_ino != leased.st_ino))
-		err = -EBUSY;
-	if (!err && fcntl(fd, F_GETLEASE) != F_WRLCK)
-		err = -EBUSY;
-	return err;
 }
 
 int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *name,
 			const struct shmfs_caller *caller)
 {
 	struct posix_backend *be = (struct posix_backend *)view->backend;
-	SHMFS_AUTO_FD int fd = -1;
-	struct stat st;
-	int err = posix_dir_stat(be, name->text, &st);
-
-	if (err)
-		return err;
 	SHMFS_LOCKED(&be->unused_lock);
-	fd = open_leased(be, name->text);
-	err = fd < 0 ? fd : check_leased(be, name->text, fd);
+	struct stat st;
+	ino_t ino;
+	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);
+	int err = fd < 0 ? fd : posix_dir_stat(be, name->text, &st);
+
+	/* Has another object the name now? */
+	if (!err && st.st_ino != ino)
+		err = -EBUSY;
 	if (err)
 		return err;
 	SHMFS_AS_CALLER(refused, caller);
