@@ -129,11 +129,9 @@ struct shmfs_backend_ops {
 
 	/*
 	 * Return 0 if no process, this one included, uses the object of that name, -EBUSY if one
-	 * does, or another errno if that is unknown.  `since`, by CLOCK_REALTIME: no process used
-	 * it then, so an object that has not changed since is unused.
+	 * does, or another errno if that is unknown.
 	 */
-	int (*check_unused)(const struct shmfs_view *, const struct shmfs_name *,
-			    const struct timespec *since);
+	int (*check_unused)(const struct shmfs_view *, const struct shmfs_name *);
 	/* Remove the name of an object that no process uses.  -EBUSY if one does. */
 	int (*remove_unused)(const struct shmfs_view *, const struct shmfs_name *,
 			     const struct shmfs_caller *);

@@ -67,8 +67,6 @@ struct shmfs_users_snapshot {
 	size_t nprocesses;
 	const char *names;
 	const char *proc_dir;
-	struct timespec taken_at; /* CLOCK_REALTIME; the snapshot was begun no earlier */
-	bool complete;		  /* all mappings and descriptors of all processes were read */
 };
 
 struct shmfs_users_config {

@@ -34,8 +34,6 @@
 /* How long a child may stand still: the first that does, and those after it at least. */
 #define STILL_MS 1000
 #define STILL_MIN_MS 20
-/* The one that the kernel starts with (include/linux/proc_ns.h, PROC_PID_INIT_INO). */
-#define INITIAL_PID_NAMESPACE "pid:[4026531836]"
 /* How long a killed child may take to end. */
 #define END_MS 1000
 
@@ -131,18 +129,6 @@ static int list_processes(const char *proc_dir, pid_t **pids, size_t *count)
 	return *pids ? 0 : -ENOMEM;
 }
 
-/* Are all processes of the host in this /proc, and can they all be looked into? */
-static bool sees_all(const char *proc_dir)
-{
-	static const char initial[] = INITIAL_PID_NAMESPACE;
-	char path[128];
-	char name[sizeof(initial)];
-
-	snprintf(path, sizeof(path), "%s/self/ns/pid", proc_dir);
-	return geteuid() == 0 && readlink(path, name, sizeof(name)) == sizeof(initial) - 1 &&
-	       memcmp(name, initial, sizeof(initial) - 1) == 0;
-}
-
 /* Who we are in this /proc, which may count processes otherwise than getpid(2). */
 static int find_self(const char *proc_dir, pid_t *self)
 {
@@ -227,7 +213,6 @@ static int read_all(const struct users_scope *scope, struct users_sheet *sheet)
 	int err;
 
 	while ((err = run_child(scope, sheet, still_ms)) == -ETIMEDOUT) {
-		sheet->nunread++;
 		atomic_fetch_add(&sheet->at, 1);
 		still_ms = still_ms / 2 > STILL_MIN_MS ? still_ms / 2 : STILL_MIN_MS;
 	}
@@ -289,11 +274,8 @@ static int fill_snapshot(struct snapshot *snapshot)
 	struct users_scope scope = snapshot->users->scope;
 	struct users_sheet *sheet = snapshot->sheet;
 	SHMFS_AUTO_FREE pid_t *pids = NULL;
-	struct timespec taken_at;
 	int err = list_processes(scope.proc_dir, &pids, &scope.npids);
 
-	/* What the kernel stamps files with, by which a later change can be told. */
-	clock_gettime(CLOCK_REALTIME_COARSE, &taken_at);
 	if (!err)
 		err = find_self(scope.proc_dir, &scope.self);
 	if (err)
@@ -311,8 +293,6 @@ static int fill_snapshot(struct snapshot *snapshot)
 		.nprocesses = sheet->nprocesses,
 		.names = sheet->names,
 		.proc_dir = scope.proc_dir,
-		.taken_at = taken_at,
-		.complete = sheet->nunread == 0 && sees_all(scope.proc_dir),
 	};
 	snapshot->cost = shmfs_now_ns() - snapshot->taken_at;
 	return 0;

@@ -19,7 +19,7 @@
 #define HUGE_SHIFT_MAX 34
 #define SEGMENT_DEVICES (2 + HUGE_SHIFT_MAX - HUGE_SHIFT_MIN)
 
-/* Bounds of one snapshot.  A process that does not fit counts as not seen. */
+/* Bounds of one snapshot.  A process that does not fit is not in it. */
 #define USES_MAX ((size_t)1 << 19)
 #define PROCESSES_MAX ((size_t)1 << 16)
 #define NAMES_MAX ((size_t)8 << 20)
@@ -51,7 +51,6 @@ struct users_sheet {
 	size_t nuses;
 	size_t nprocesses;
 	size_t names_used;
-	size_t nunread; /* processes that could not be read, or not to their end */
 	struct shmfs_use uses[USES_MAX];
 	struct shmfs_process processes[PROCESSES_MAX];
 	char names[NAMES_MAX];

@@ -470,9 +470,6 @@ static int visit(struct reader *reader, pid_t pid)
 	err = read_process(reader);
 	close(reader->dir);
 	charge(reader);
-	/* A process that has gone meanwhile uses nothing. */
-	if (reader->cut || (err && err != -ESRCH && err != -ENOENT))
-		sheet->nunread++;
 	return is_shortage(err) ? err : 0;
 }
 

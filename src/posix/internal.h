@@ -156,8 +156,7 @@ int posix_rename(const struct shmfs_view *, const struct shmfs_name *from,
 
 /* --- unused.c --- */
 
-int posix_check_unused(const struct shmfs_view *, const struct shmfs_name *,
-		       const struct timespec *since);
+int posix_check_unused(const struct shmfs_view *, const struct shmfs_name *);
 int posix_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
 			const struct shmfs_caller *);
 

@@ -150,9 +150,16 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 /* `named` is what has the name of the record, `wanted` the object of the record. */
 static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t *wanted)
 {
+	struct posix_backend *be = posix_backend(obj);
 	SHMFS_LOCKED(&obj->lock);
+	int fd = posix_dir_open(be, obj->name, flags, named);
+
 	*wanted = obj->base.identity;
-	return posix_dir_open(posix_backend(obj), obj->name, flags, named);
+	if (fd != -EAGAIN)
+		return fd;
+	/* Another thread has a lease on it, to see whether it is used. */
+	SHMFS_LOCKED(&be->unused_lock);
+	return posix_dir_open(be, obj->name, flags, named);
 }
 
 /* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */

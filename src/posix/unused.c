@@ -32,24 +32,13 @@ static int open_leased(const struct posix_backend *be, const char *name, ino_t *
 	return shmfs_steal_fd(&fd);
 }
 
-static bool is_older(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
-}
-
-int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *name,
-		       const struct timespec *since)
+int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
 {
 	struct posix_backend *be = (struct posix_backend *)view->backend;
-	SHMFS_AUTO_FD int fd = -1;
-	struct stat st;
-	ino_t ino;
-	int err = posix_dir_stat(be, name->text, &st);
-
-	if (err || (since && is_older(&st.st_ctim, since)))
-		return err;
 	SHMFS_LOCKED(&be->unused_lock);
-	fd = open_leased(be, name->text, &ino);
+	ino_t ino;
+	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);
+
 	return fd < 0 ? fd : 0;
 }
 

@@ -263,8 +263,7 @@ bool sysv_descriptors_work(const char *proc_dir);
 
 /* --- unused.c --- */
 
-int sysv_check_unused(const struct shmfs_view *, const struct shmfs_name *,
-		      const struct timespec *since);
+int sysv_check_unused(const struct shmfs_view *, const struct shmfs_name *);
 int sysv_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
 		       const struct shmfs_caller *);
 

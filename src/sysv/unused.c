@@ -16,12 +16,11 @@ static int check_attachments(int id, struct shmid_ds *ds)
 	return ds->shm_nattch > 0 ? -EBUSY : 0;
 }
 
-int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_name *name,
-		      const struct timespec *since)
+int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
 {
 	struct shmid_ds ds;
 
-	(void)view, (void)since;
+	(void)view;
 	return check_attachments((int)name->number, &ds);
 }
 

@@ -2,10 +2,9 @@
 /*
  * .orphans: what no process has attached, mapped or open.
  *
- * A snapshot rules out what a process was seen to use.  The backend is asked
- * about the rest, for the kernel knows more than /proc shows: attachments of a
- * segment are counted, and an object that changed after the snapshot, or that
- * processes out of sight may use, is tried.
+ * A snapshot rules out what a process was seen to use.  The kernel is asked about
+ * the rest, for it knows of processes that are out of sight, and of what came into
+ * use after the snapshot.
  */
 #include "users/internal.h"
 
@@ -42,11 +41,10 @@ static int list_orphan(const struct shmfs_name *name, uint64_t identity, void *a
 {
 	const struct lister *lister = arg;
 	const struct shmfs_users_snapshot *snapshot = lister->snapshot;
-	const struct timespec *since = snapshot->complete ? &snapshot->taken_at : NULL;
 	const struct shmfs_view *files = lister->view->files;
 
 	if (uses_include(lister->view, snapshot, identity, 0) ||
-	    files->ops->check_unused(files, name, since) != 0)
+	    files->ops->check_unused(files, name) != 0)
 		return 0;
 	return lister->fn(name, identity, lister->arg);
 }

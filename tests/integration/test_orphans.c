@@ -191,6 +191,37 @@ static void looking_leaves_no_trace(void **state)
 	assert_memory_equal(&object, &now, sizeof(object));
 }
 
+static int open_again_and_again(int number)
+{
+	for (int i = 0; i < 3000; i++) {
+		int fd = open(number ? OBJECT : NATIVE "/frames", O_RDONLY);
+		child_must(fd != -1);
+		close(fd);
+	}
+	return 0;
+}
+
+static int list_for_ever(int number)
+{
+	(void)number;
+	for (;;)
+		directory_count(ORPHANS "/posix");
+	return 0;
+}
+
+/* The kernel is asked by a lease, which others could meet. */
+static void looking_keeps_nobody_from_opening(void **state)
+{
+	(void)state;
+	pid_t lister = child_start(list_for_ever, 0);
+	pid_t children[2] = { child_start(open_again_and_again, 0),
+			      child_start(open_again_and_again, 1) };
+	int failed = children_join(children, 2);
+	kill(lister, SIGKILL);
+	waitpid(lister, NULL, 0);
+	assert_int_equal(failed, 0);
+}
+
 /* --- removing --- */
 
 static void rm_removes(void **state)
@@ -369,6 +400,7 @@ int main(void)
 		with_both(what_another_mount_serves_is_not_listed),
 		with_both(they_are_the_same_files),
 		with_both(looking_leaves_no_trace),
+		with_both(looking_keeps_nobody_from_opening),
 		with_both(rm_removes),
 		with_both(rm_of_what_came_into_use_is_busy),
 		with_both(only_who_may_remove_it_does),

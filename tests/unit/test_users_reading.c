@@ -77,41 +77,6 @@ static void a_process_that_never_ends_is_cut(void **state)
 	assert_int_equal(waitpid(writer, NULL, 0), writer);
 }
 
-static bool is_complete(void)
-{
-	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
-	struct shmfs_users *users;
-	bool complete;
-
-	assert_int_equal(shmfs_users_new(&config, &users), 0);
-	assert_int_equal(shmfs_users_get(users, &snapshot), 0);
-	complete = snapshot->complete;
-	shmfs_users_put(&snapshot);
-	snapshot = NULL;
-	shmfs_users_free(users);
-	return complete;
-}
-
-/* The first namespace has all processes, and root may look into all. */
-static void only_what_was_read_to_its_end_is_complete(void **state)
-{
-	pid_t writer;
-
-	(void)state;
-	if (geteuid() != 0)
-		skip();
-	add_process(10, "p", OURS);
-	assert_false(is_complete());
-	assert_int_equal(unlink("4/ns/pid") | symlink("pid:[4026531836]", "4/ns/pid"), 0);
-	assert_true(is_complete());
-	assert_int_equal(unlink("10/maps") | mkdir("10/maps", 0700), 0);
-	assert_false(is_complete());
-	assert_int_equal(rmdir("10/maps"), 0);
-	writer = add_endless(11);
-	assert_false(is_complete());
-	assert_int_equal(waitpid(writer, NULL, 0), writer);
-}
-
 static void a_snapshot_serves_a_moment(void **state)
 {
 	const struct shmfs_users_snapshot *first;
@@ -124,7 +89,6 @@ static void a_snapshot_serves_a_moment(void **state)
 	assert_int_equal(unlink("11/maps") | mkfifo("11/maps", 0600), 0);
 	assert_int_equal(shmfs_users_new(&config, &users), 0);
 	assert_int_equal(shmfs_users_get(users, &first), 0);
-	assert_false(first->complete);
 	assert_int_equal(shmfs_users_get(users, &second), 0);
 	assert_ptr_equal(first, second);
 	shmfs_users_put(&first);
@@ -249,7 +213,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		in_proc(a_process_that_lets_its_reader_wait_is_passed_over),
 		in_proc(a_process_that_never_ends_is_cut),
-		in_proc(only_what_was_read_to_its_end_is_complete),
 		in_proc(a_snapshot_serves_a_moment),
 		in_proc(what_is_no_process_of_a_user_is_skipped),
 		in_proc(a_line_may_come_in_two_pieces),
