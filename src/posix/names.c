@@ -58,15 +58,6 @@ static void put_record(struct posix_object *const *obj)
 
 #define AUTO_RECORD __attribute__((cleanup(put_record))) struct posix_object
 
-/*
- * The kernel may go on using an object that loses `name`, which was its only
- * one.  Returns whether a descriptor of it is kept from here on.
- */
-static bool keep(struct posix_object *obj, const char *name, const struct stat *st)
-{
-	return obj && st->st_nlink == 1 && posix_object_keep(obj, name);
-}
-
 static int unlink_as(const struct posix_backend *be, const char *name,
 		     const struct shmfs_caller *caller)
 {
@@ -88,7 +79,7 @@ int posix_remove(const struct shmfs_view *view, const struct shmfs_name *name,
 	if (err)
 		return err;
 	obj = find_record(view, st.st_ino);
-	kept = keep(obj, name->text, &st);
+	kept = obj && posix_object_keep(obj, name->text);
 	err = unlink_as(backend(view), name->text, caller);
 	if (err && kept)
 		posix_object_unkeep(obj);
@@ -114,12 +105,12 @@ static int try_rename(const struct shmfs_view *view, const char *from, const cha
 	bool kept;
 	int err = posix_dir_stat(backend(view), to, &st);
 
-	if (err == -ENOENT && !(flags & RENAME_EXCHANGE))
+	if (err == -ENOENT)
 		return rename_as(backend(view), from, to, flags | RENAME_NOREPLACE, caller);
 	if (err)
 		return err;
 	obj = find_record(view, st.st_ino);
-	kept = !flags && keep(obj, to, &st);
+	kept = obj && !flags && posix_object_keep(obj, to);
 	err = rename_as(backend(view), from, to, flags, caller);
 	if (err && kept)
 		posix_object_unkeep(obj);

@@ -364,16 +364,11 @@ int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 
 void posix_drop_setid(int fd, const struct shmfs_caller *caller)
 {
+	const mode_t drop = S_ISUID | S_ISGID;
 	char path[POSIX_PROC_PATH];
 	struct stat st;
-	mode_t drop = S_ISUID;
 
-	if (caller->uid == 0 || fstat(fd, &st) != 0)
-		return;
-	/* Without group execution set-group-ID means something else (inode(7)). */
-	if (st.st_mode & S_IXGRP)
-		drop |= S_ISGID;
-	if (!(st.st_mode & drop))
+	if (caller->uid == 0 || fstat(fd, &st) != 0 || !(st.st_mode & drop))
 		return;
 	posix_proc_path(fd, path);
 	chmod(path, st.st_mode & 07777 & ~drop);

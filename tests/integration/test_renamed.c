@@ -59,6 +59,9 @@ static void a_path_descriptor_follows_a_rename(void **state)
 			must(rename(A, B));
 		assert_in_use(fd, "text", 1);
 		object_with("a", "another");
+		struct stat st;
+		must(fstat(fd, &st));
+		assert_int_equal(st.st_size, 4);
 		assert_in_use(fd, "text", 1);
 		must(renameat2(AT_FDCWD, A, AT_FDCWD, B, RENAME_EXCHANGE));
 		assert_in_use(fd, "text", 1);
