@@ -65,8 +65,6 @@ void shmfs_object_put(struct shmfs_object *);
 ino_t shmfs_object_ino(const struct shmfs_object *, unsigned variant);
 /* st_ino of the object of an identity, in use or not. */
 ino_t shmfs_identity_ino(struct shmfs_backend *, uint64_t identity, unsigned variant);
-/* Find the object in use with this st_ino, of any variant, and count a reference.  NULL: none. */
-struct shmfs_object *shmfs_object_by_ino(struct shmfs_backend *, ino_t);
 
 /* The kernel has removed the object: its identity may become another's. */
 void shmfs_object_retire(struct shmfs_object *);

@@ -11,7 +11,6 @@
 #define FIRST_BUCKETS 64
 
 #define SPARE_NUMBERS (UINT32_C(1) << 27)
-#define NUMBER_MASK (2 * SPARE_NUMBERS - 1)
 
 /* Returns whether there was memory for them all. */
 static bool make_buckets(struct shmfs_object **buckets[SHMFS_OBJECT_KEYS], size_t count)
@@ -175,21 +174,16 @@ int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_obj
 	return 0;
 }
 
-static struct shmfs_object *find_and_ref(struct shmfs_object_table *table,
-					 enum shmfs_object_key key, uint64_t value)
+struct shmfs_object *shmfs_object_find(struct shmfs_backend *backend, uint64_t identity)
 {
+	struct shmfs_object_table *table = &backend->objects;
 	struct shmfs_object *object;
 	SHMFS_LOCKED(&table->lock);
 
-	object = *find_link(table, key, value);
+	object = find(table, identity);
 	if (object)
 		object->references++;
 	return object;
-}
-
-struct shmfs_object *shmfs_object_find(struct shmfs_backend *backend, uint64_t identity)
-{
-	return find_and_ref(&backend->objects, SHMFS_BY_IDENTITY, identity);
 }
 
 void shmfs_object_ref(struct shmfs_object *object)
@@ -297,11 +291,4 @@ ino_t shmfs_identity_ino(struct shmfs_backend *backend, uint64_t identity, unsig
 
 	object = find(table, identity);
 	return ino_of(backend, variant, object ? object->number : number_of(identity));
-}
-
-struct shmfs_object *shmfs_object_by_ino(struct shmfs_backend *backend, ino_t ino)
-{
-	return ino >> 29 == backend->number ?
-		       find_and_ref(&backend->objects, SHMFS_BY_NUMBER, ino & NUMBER_MASK) :
-		       NULL;
 }
