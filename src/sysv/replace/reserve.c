@@ -153,12 +153,9 @@ static void be_populator(const struct replacement *r)
 {
 	struct sysv_segment *rescue = r->reserve.rescue;
 	char path[128];
-	int fd;
 
 	snprintf(path, sizeof(path), "%s/self/oom_score_adj", r->backend->config.proc_dir);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		(void)!write(fd, "1000", 4);
+	(void)!write(open(path, O_WRONLY | O_CLOEXEC), "1000", 4);
 	/* It has none of the daemon's attachments. */
 	if (rescue->fd < 0)
 		rescue->map = shmat(rescue->id, NULL, 0);
