@@ -114,8 +114,6 @@ static int try_rename(const struct shmfs_view *view, const char *from, const cha
 	err = rename_as(backend(view), from, to, flags, caller);
 	if (err && kept)
 		posix_object_unkeep(obj);
-	if (!err && obj && (flags & RENAME_EXCHANGE))
-		posix_object_set_name(obj, from);
 	return err;
 }
 

@@ -59,15 +59,35 @@ static void a_path_descriptor_follows_a_rename(void **state)
 			must(rename(A, B));
 		assert_in_use(fd, "text", 1);
 		object_with("a", "another");
-		struct stat st;
-		must(fstat(fd, &st));
-		assert_int_equal(st.st_size, 4);
 		assert_in_use(fd, "text", 1);
 		must(renameat2(AT_FDCWD, A, AT_FDCWD, B, RENAME_EXCHANGE));
 		assert_in_use(fd, "text", 1);
 		close(fd);
 		objects_remove_all();
 	}
+}
+
+/* Whatever has its name by then. */
+static void it_does_so_when_the_name_is_another_objects(void **state)
+{
+	(void)state;
+	struct stat st;
+	object_with("a", "text");
+	int fd = must(open(A, O_PATH));
+	must(rename(NATIVE "/a", NATIVE "/b"));
+	object_with("a", "another");
+	must(fstat(fd, &st));
+	assert_int_equal(st.st_size, 4);
+	close(fd);
+	/* Nobody waits for the other end of a FIFO. */
+	fd = must(open(A, O_PATH));
+	must(unlink(NATIVE "/a"));
+	must(mkfifo(NATIVE "/a", 0600));
+	alarm((unsigned)patience(20));
+	assert_int_equal(open(by_descriptor(fd), O_RDONLY), -1);
+	alarm(0);
+	close(fd);
+	must(unlink(NATIVE "/a"));
 }
 
 static void a_bind_mount_follows_a_rename(void **state)
@@ -266,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(a_path_descriptor_follows_a_rename),
+		mounted(it_does_so_when_the_name_is_another_objects),
 		mounted(a_bind_mount_follows_a_rename),
 		mounted(what_lost_its_name_stays_in_use),
 		mounted(an_open_object_outlives_a_native_removal),
