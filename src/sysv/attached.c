@@ -24,7 +24,7 @@
 /* With more files, or children, RELEASE will do. */
 #define MOST_FILES 64
 #define MOST_CHILDREN 16
-#define MOST_PAUSES 500
+#define MOST_PAUSES 5000
 
 static void close_dir(DIR *const *dir)
 {

@@ -100,11 +100,7 @@ static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t le
 			*pos = sysv_file_size(obj);
 		if (err)
 			break;
-		if (len > (uint64_t)INT64_MAX - *pos)
-			err = -EFBIG;
-		else if (*pos + len <= obj->segment->size)
-			err = 0;
-		else
+		if (*pos + len > obj->segment->size)
 			err = sysv_grow(obj, h, *pos + len, caller);
 	} while (err && sysv_wait_for_users(obj, &patience, err));
 	return err;
