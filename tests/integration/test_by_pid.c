@@ -216,6 +216,9 @@ static void objects_that_have_lost_their_name_are_marked(void **state)
 	pid_t pid = hold(open_and_unlink_twice, &ALICE);
 	assert_true(eventually(directory_lists(path_of(pid, "/posix"), "frames (deleted)")));
 	assert_int_equal(directory_count(path_of(pid, "/posix")), 2);
+	assert_int_equal(
+		shell(NULL, 0, "grep -qx new %s/frames.[0-9]*' (deleted)'", path_of(pid, "/posix")),
+		0);
 	assert_true(file_has(path_of(pid, "/posix/frames (deleted)"), 0, "old", 3));
 	object_create("frames", PAGE);
 	must(chmod(NATIVE "/frames", 0666));
