@@ -25,7 +25,7 @@
  * Nothing else gives a segment such a mode, and other mounts wait for its end.
  */
 #define SYSV_MODE_CLOSED 0111
-#define SYSV_MODE_CLOSING 0711
+#define SYSV_MODE_CLOSING 0611
 
 /*
  * The memory of one segment.  With CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN it
