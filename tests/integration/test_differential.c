@@ -28,7 +28,7 @@ static void compare(const struct user *user, const char *options, int steps)
 			       " && mount -t tmpfs -o mode=1777 tmpfs " REFERENCE),
 			 0);
 	snprintf(command, sizeof(command), PROGRAM " %s --seed %s --steps %d " REFERENCE " " MNT,
-		 options, seed ? seed : "2", steps);
+		 options, seed ? seed : "31", steps);
 	assert_int_equal(run_as(user, run, command), 0);
 	assert_int_equal(umount(REFERENCE), 0);
 }
