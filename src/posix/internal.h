@@ -138,9 +138,10 @@ int posix_chown(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *
 int posix_utimens(struct shmfs_object *, const struct timespec[2], const struct shmfs_caller *);
 
 /*
- * Writing clears the set-user-ID and set-group-ID bits unless root writes.  The
- * daemon is root whoever the caller is, so it clears them itself before each
- * write of a user (FUSE_HANDLE_KILLPRIV_V2).
+ * Writing clears the set-user-ID and set-group-ID bits unless root writes; without
+ * group execution a member of the group keeps the second.  The daemon is root whoever
+ * the caller is, so it clears them itself before each write of a user
+ * (FUSE_HANDLE_KILLPRIV_V2).
  */
 void posix_drop_setid(int fd, const struct shmfs_caller *);
 

@@ -362,13 +362,34 @@ int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 	return (int)posix_call(posix_object(base), caller, call_utimens, times);
 }
 
+/* As of Linux 6.2: setattr_should_drop_sgid() in fs/attr.c. */
+static mode_t bits_to_drop(const struct stat *st, const struct shmfs_caller *caller)
+{
+	const struct shmfs_rights of_members = {
+		.owner = (uid_t)-1,
+		.creator = (uid_t)-1,
+		.group = st->st_gid,
+		.creators_group = st->st_gid,
+		.mode = S_IWGRP,
+	};
+	mode_t drop = st->st_mode & (S_ISUID | S_ISGID);
+
+	if ((drop & S_ISGID) && !(st->st_mode & S_IXGRP) &&
+	    shmfs_caller_may(caller, &of_members, 02))
+		drop &= ~(mode_t)S_ISGID;
+	return drop;
+}
+
 void posix_drop_setid(int fd, const struct shmfs_caller *caller)
 {
-	const mode_t drop = S_ISUID | S_ISGID;
 	char path[POSIX_PROC_PATH];
 	struct stat st;
+	mode_t drop;
 
-	if (caller->uid == 0 || fstat(fd, &st) != 0 || !(st.st_mode & drop))
+	if (caller->uid == 0 || fstat(fd, &st) != 0)
+		return;
+	drop = bits_to_drop(&st, caller);
+	if (!drop)
 		return;
 	posix_proc_path(fd, path);
 	chmod(path, st.st_mode & 07777 & ~drop);
