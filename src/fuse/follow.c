@@ -11,8 +11,6 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
-/* How often the main thread looks. */
-#define TICK_MS 2
 /* So many requests of one caller in a row are a loop. */
 #define LOOP_REQUESTS 16
 /* How long the reader stays away where it got no processor. */
@@ -90,21 +88,21 @@ static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
 		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
 }
 
-int shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
+void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 {
 	struct worker *worker = NULL;
 	pid_t caller;
-	bool again;
 
 	pthread_mutex_lock(&loop->lock);
-	if (loop->nread == follow->nread)
+	if (loop->nread == loop->nlooked)
 		on_standstill(follow, loop);
 	else if (loop->in_a_row > LOOP_REQUESTS && follow->useful &&
 		 shmfs_now_ns() > follow->not_placed_until)
 		worker = loop->reader;
-	follow->nread = loop->nread;
+	loop->nlooked = loop->nread;
 	caller = loop->caller;
-	again = loop->is_watched;
+	if (loop->is_watched)
+		shmfs_worker_set_timer(loop, SHMFS_TICK_NS);
 	pthread_mutex_unlock(&loop->lock);
 
 	if (follow->placed && follow->placed != worker)
@@ -115,5 +113,4 @@ int shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 		if (cpu != follow->cpu)
 			put_beside(follow, worker, cpu);
 	}
-	return again ? TICK_MS : -1;
 }

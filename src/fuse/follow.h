@@ -27,14 +27,13 @@ struct shmfs_follow {
 	cpu_set_t allowed;     /* the processors that the daemon was given */
 	struct worker *placed; /* beside a caller, on `cpu` */
 	int cpu;
-	unsigned nread;		   /* at the last tick */
 	uint64_t not_placed_until; /* CLOCK_MONOTONIC, ns */
 };
 
 void shmfs_follow_init(struct shmfs_follow *);
 
-/* Look after the reader.  Returns after how many ms to do so again, or -1: never. */
-int shmfs_follow_tick(struct shmfs_follow *, struct loop *);
+/* Look after the reader, and again after SHMFS_TICK_NS if requests come. */
+void shmfs_follow_tick(struct shmfs_follow *, struct loop *);
 
 /* The processor that a thread is on, or -1. */
 int shmfs_follow_find(pid_t);

@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 
 #include "fuse/follow.h"
@@ -63,17 +63,18 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 {
 	struct pollfd fds[] = {
 		{ .fd = signal_fd, .events = POLLIN },
-		{ .fd = loop->event_fd, .events = POLLIN },
+		{ .fd = loop->timer_fd, .events = POLLIN },
 	};
-	int timeout = -1;
-	eventfd_t count;
+	uint64_t count;
+	ssize_t n;
 
 	while (!is_stopped(loop)) {
-		poll(fds, 2, timeout);
+		poll(fds, 2, -1);
 		if (fds[0].revents)
 			shmfs_worker_stop_all(loop, 0);
-		eventfd_read(loop->event_fd, &count);
-		timeout = shmfs_follow_tick(follow, loop);
+		n = read(loop->timer_fd, &count, sizeof(count));
+		if (n > 0)
+			shmfs_follow_tick(follow, loop);
 	}
 }
 
@@ -105,15 +106,15 @@ int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thre
 	struct loop loop = {
 		.session = session,
 		.fd = fuse_session_fd(session),
-		.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 		.max_threads = single_thread ? 1 : SHMFS_MAX_THREADS,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.released = PTHREAD_COND_INITIALIZER,
 	};
-	SHMFS_AUTO_FD int event_fd = loop.event_fd;
+	SHMFS_AUTO_FD int timer_fd = loop.timer_fd;
 	struct shmfs_follow follow;
 	struct sigaction before;
-	int err = event_fd < 0 ? -errno : catch_wake_signal(&before);
+	int err = timer_fd < 0 ? -errno : catch_wake_signal(&before);
 
 	if (err)
 		return err;

@@ -16,6 +16,8 @@
 #define SHMFS_MAX_REQUEST (MAX_TRANSFER + 4096)
 /* Requests that are served at once. */
 #define SHMFS_MAX_THREADS 32
+/* How often the main thread looks after the reader while requests come. */
+#define SHMFS_TICK_NS 2000000
 
 struct worker {
 	struct loop *loop; /* borrowed */
@@ -33,7 +35,7 @@ struct worker {
 struct loop {
 	struct fuse_session *session; /* borrowed */
 	int fd;			      /* borrowed; /dev/fuse */
-	int event_fd;		      /* owned; wakes the main thread */
+	int timer_fd;		      /* owned; wakes the main thread */
 	int max_threads;
 
 	sem_t turn; /* of reading: 1 while `reader` is NULL */
@@ -52,6 +54,7 @@ struct loop {
 	/* See follow.h. */
 	bool is_watched;   /* the main thread looks every few ms */
 	unsigned nread;	   /* requests that were read */
+	unsigned nlooked;  /* of them, at the last look */
 	pid_t caller;	   /* of the last request */
 	uint64_t asked_at; /* when that came; CLOCK_MONOTONIC, ns */
 	int in_a_row;	   /* requests of that caller; not above 0: several ask at once */
@@ -61,6 +64,8 @@ struct loop {
 int shmfs_worker_add(struct loop *);
 /* Let another thread read: `turn` is to be posted.  loop->lock is held. */
 void shmfs_worker_pass_turn(struct loop *);
+/* Have the main thread look after so many nanoseconds. */
+void shmfs_worker_set_timer(struct loop *, long ns);
 /* Read no more.  What is being served, and what waits for that, is finished. */
 void shmfs_worker_stop_all(struct loop *, int error);
 /* A request came.  Returns whether its caller alone asks.  loop->lock is held. */

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "fuse/loop.h"
@@ -97,6 +97,13 @@ void shmfs_worker_pass_turn(struct loop *loop)
 		shmfs_worker_add(loop); /* where that fails those that are there go on */
 }
 
+void shmfs_worker_set_timer(struct loop *loop, long ns)
+{
+	const struct itimerspec after = { .it_value.tv_nsec = ns };
+
+	timerfd_settime(loop->timer_fd, 0, &after, NULL);
+}
+
 void shmfs_worker_stop_all(struct loop *loop, int error)
 {
 	SHMFS_LOCKED(&loop->lock);
@@ -104,7 +111,7 @@ void shmfs_worker_stop_all(struct loop *loop, int error)
 	if (!loop->error)
 		loop->error = error;
 	sem_post(&loop->turn);
-	eventfd_write(loop->event_fd, 1);
+	shmfs_worker_set_timer(loop, 1);
 }
 
 /* Wait until it is for this thread to read.  False: there is nothing more to read. */
@@ -194,12 +201,17 @@ bool shmfs_worker_note(struct loop *loop, pid_t caller, uint64_t now)
 	return loop->in_a_row > 0;
 }
 
-/* Have the main thread look every few ms.  loop->lock is held. */
+/*
+ * Have the main thread look every few ms.  The timer wakes it, for that takes longer than most
+ * requests.  loop->lock is held.
+ */
 static void watch(struct loop *loop)
 {
-	if (!loop->is_watched)
-		eventfd_write(loop->event_fd, 1);
+	if (loop->is_watched)
+		return;
 	loop->is_watched = true;
+	loop->nlooked = loop->nread;
+	shmfs_worker_set_timer(loop, SHMFS_TICK_NS);
 }
 
 /*
