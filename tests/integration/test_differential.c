@@ -50,6 +50,7 @@ static void keys_differ_by_the_rules_of_segments_alone(void **state)
 static void so_they_do_on_a_mount_of_an_ordinary_user(void **state)
 {
 	(void)state;
+	compare(&NOBODY, "", 5000);
 	compare(&NOBODY, "--keys --attached", 5000);
 	assert_int_equal(segments_count(), 0);
 }
