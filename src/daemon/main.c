@@ -80,7 +80,7 @@ static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int s
 		return -EIO;
 	err = shmfs_sigbus_install();
 	if (!err)
-		err = shmfs_loop_run(fs->session, signal_fd, options->single_thread);
+		err = shmfs_loop_run(fs, signal_fd, options->single_thread);
 	if (err)
 		shmfs_log(LOG_ERR, "serving requests: %s; mount again", strerror(-err));
 	return err;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * What the kernel forgets, and names that it is to forget.
+ *
  * A name that is gone in one directory is gone in all that show it.  There the
  * kernel would keep its dentry, and with that the object's memory, until it is
  * short of memory.
@@ -12,6 +14,7 @@
 #include "fuse/internal.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,6 +31,35 @@ struct shmfs_gone {
 	shmfs_dir dir; /* where it was removed; 0: in none */
 	char name[];
 };
+
+/* Directories are not counted. */
+static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
+{
+	if (!is_dir(ino))
+		shmfs_inode_forget(&fs->inodes, inode_of(ino), nlookup);
+}
+
+static void forget_many(struct shmfs_fs *fs, const struct fuse_batch_forget_in *in)
+{
+	const struct fuse_forget_one *forgets = (const void *)(in + 1);
+
+	for (uint32_t i = 0; i < in->count; i++)
+		forget(fs, forgets[i].nodeid, forgets[i].nlookup);
+}
+
+bool serve_forget(struct shmfs_fs *fs, const void *request)
+{
+	const struct fuse_in_header *header = request;
+	const void *in = header + 1;
+
+	if (header->opcode == FUSE_FORGET)
+		forget(fs, header->nodeid, ((const struct fuse_forget_in *)in)->nlookup);
+	else if (header->opcode == FUSE_BATCH_FORGET)
+		forget_many(fs, in);
+	else
+		return false;
+	return true;
+}
 
 /* Directories with a number share the slots that no row has. */
 static atomic_uint *slot_of(struct shmfs_fs *fs, shmfs_dir dir)

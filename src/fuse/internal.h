@@ -8,7 +8,7 @@
  *   dir.c         directories
  *   io.c          requests on bytes
  *   xattr.c       requests on extended attributes
- *   forget.c      names that are gone, in the other directories that show them
+ *   forget.c      what the kernel forgets; names that it is to forget, for they are gone
  *   caller.c      the caller of a request
  *   file.c        open files
  *   inode.c       the files that the kernel knows
@@ -208,8 +208,6 @@ void shmfs_fuse_copy_file_range(fuse_req_t, fuse_ino_t in, off_t off_in,
 /* --- names.c --- */
 
 void shmfs_fuse_lookup(fuse_req_t, fuse_ino_t parent, const char *name);
-void shmfs_fuse_forget(fuse_req_t, fuse_ino_t, uint64_t nlookup);
-void shmfs_fuse_forget_multi(fuse_req_t, size_t count, struct fuse_forget_data *);
 void shmfs_fuse_create(fuse_req_t, fuse_ino_t parent, const char *name, mode_t,
 		       struct fuse_file_info *);
 void shmfs_fuse_mknod(fuse_req_t, fuse_ino_t parent, const char *name, mode_t, dev_t);
@@ -223,6 +221,14 @@ void shmfs_fuse_rename(fuse_req_t, fuse_ino_t parent, const char *name, fuse_ino
 
 /* --- forget.c --- */
 
+/*
+ * Serve a FORGET or BATCH_FORGET.  False: it is another request.
+ *
+ * libfuse drops what it has no memory for (lib/fuse_lowlevel.c,
+ * fuse_session_process_buf_internal(), 3.14).  The kernel sends these once, and an object
+ * would be kept for ever.  So they do not go through libfuse, and take no memory.
+ */
+bool serve_forget(struct shmfs_fs *, const void *request);
 /* A file was found in the directory. */
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
@@ -245,7 +251,7 @@ void dirs_clear(struct shmfs_dirs *);
  * Serve requests until the filesystem is unmounted or `signal_fd`, of
  * signalfd(2), is readable.  Returns 0 or a negative errno.
  */
-int shmfs_loop_run(struct fuse_session *, int signal_fd, bool single_thread);
+int shmfs_loop_run(struct shmfs_fs *, int signal_fd, bool single_thread);
 
 /* A buffer of the calling thread of the loop, or NULL: no memory. */
 char *shmfs_loop_scratch(size_t size);

@@ -101,11 +101,11 @@ static void join(struct loop *loop)
 			pthread_join(loop->workers[i].id, NULL);
 }
 
-int shmfs_loop_run(struct fuse_session *session, int signal_fd, bool single_thread)
+int shmfs_loop_run(struct shmfs_fs *fs, int signal_fd, bool single_thread)
 {
 	struct loop loop = {
-		.session = session,
-		.fd = fuse_session_fd(session),
+		.fs = fs,
+		.fd = fuse_session_fd(fs->session),
 		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 		.max_threads = single_thread ? 1 : SHMFS_MAX_THREADS,
 		.lock = PTHREAD_MUTEX_INITIALIZER,

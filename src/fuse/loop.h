@@ -33,9 +33,9 @@ struct worker {
 };
 
 struct loop {
-	struct fuse_session *session; /* borrowed */
-	int fd;			      /* borrowed; /dev/fuse */
-	int timer_fd;		      /* owned; wakes the main thread */
+	struct shmfs_fs *fs; /* borrowed */
+	int fd;		     /* borrowed; /dev/fuse */
+	int timer_fd;	     /* owned; wakes the main thread */
 	int max_threads;
 
 	sem_t turn; /* of reading: 1 while `reader` is NULL */

@@ -126,26 +126,6 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_entry(req, &path);
 }
 
-/* Directories are not counted. */
-static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
-{
-	if (!is_dir(ino))
-		shmfs_inode_forget(&fs->inodes, inode_of(ino), nlookup);
-}
-
-void shmfs_fuse_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
-{
-	forget(fs_of(req), ino, nlookup);
-	fuse_reply_none(req);
-}
-
-void shmfs_fuse_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
-{
-	for (size_t i = 0; i < count; i++)
-		forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
-	fuse_reply_none(req);
-}
-
 /* --- creating --- */
 
 /*

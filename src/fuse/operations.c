@@ -43,8 +43,6 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 const struct fuse_lowlevel_ops shmfs_fuse_operations = {
 	.init = on_init,
 	.lookup = shmfs_fuse_lookup,
-	.forget = shmfs_fuse_forget,
-	.forget_multi = shmfs_fuse_forget_multi,
 	.getattr = shmfs_fuse_getattr,
 	.setattr = shmfs_fuse_setattr,
 	.getxattr = shmfs_fuse_getxattr,

@@ -288,7 +288,8 @@ static void serve(struct worker *worker, const struct fuse_buf *request)
 
 	do {
 		await_releases(worker, header_of(buf.mem)->nodeid);
-		fuse_session_process_buf(worker->loop->session, &buf);
+		if (!serve_forget(worker->loop->fs, buf.mem))
+			fuse_session_process_buf(worker->loop->fs->session, &buf);
 		free(next);
 		next = finish(worker);
 		if (next)

@@ -50,7 +50,6 @@ static int end_with_shortage(void **state)
 
 static int segment_fd; /* open for writing */
 static int object_fd;  /* open for reading and writing */
-static int other_fd;   /* of the object that is removed; O_PATH */
 
 static int look_up_segment(void)
 {
@@ -275,11 +274,6 @@ static void prepare(void)
 	segment_put(segment_create(3149, SIZE, 0640), 0, bytes, SIZE);
 	segment_fd = must(open(SEGMENT, O_WRONLY));
 	object_fd = must(open(OBJECT, O_RDWR));
-	/*
-	 * The kernel forgets a removed object at once, and libfuse drops that
-	 * request when it has no memory for it: let it come after the failure.
-	 */
-	other_fd = must(open(MNT "/other", O_PATH));
 }
 
 static void clean_up(void)
@@ -287,7 +281,6 @@ static void clean_up(void)
 	become(&ROOT);
 	close(segment_fd);
 	close(object_fd);
-	close(other_fd);
 	segments_remove_all();
 	objects_remove_all();
 }
@@ -351,6 +344,19 @@ static void each_allocation_may_fail(void **state)
 	assert_true(total > 50);
 }
 
+/* Nobody asks for it once more. */
+static void what_the_kernel_forgets_takes_no_memory(void **state)
+{
+	object_create("other", SIZE);
+	int fd = must(open(MNT "/other", O_PATH));
+	must(unlink(MNT "/other"));
+	assert_int_equal(daemon_holds_objects(*state), 1);
+	shortage->largest = 1;
+	must(close(fd));
+	assert_true(eventually(daemon_holds_objects(*state) == 0));
+	shortage->largest = 0;
+}
+
 /* --- no threads --- */
 
 static int use_much(int number)
@@ -401,6 +407,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		short_of(each_allocation_may_fail),
+		short_of(what_the_kernel_forgets_takes_no_memory),
 		short_of(one_thread_serves_if_there_is_no_other),
 		short_of(threads_without_a_buffer_let_others_serve),
 	};

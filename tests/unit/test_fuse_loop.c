@@ -122,7 +122,7 @@ static void *run(void *arg)
 {
 	struct fixture *f = arg;
 
-	f->result = shmfs_loop_run(f->k->session, f->signal_fd, f->single_thread);
+	f->result = shmfs_loop_run(&f->k->fs, f->signal_fd, f->single_thread);
 	return NULL;
 }
 
