@@ -205,10 +205,10 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 		return err;
 	h->fixed = fixed;
 	err = open_segment(obj, h, caller);
-	for (int i = 0; err == -EACCES && i < SYSV_CLOSED_TRIES; i++) {
-		sysv_wait_while_closed(obj, caller);
+	for (int i = 0;
+	     err == -EACCES && i < SYSV_CLOSED_TRIES && sysv_wait_while_closed(obj, true, caller);
+	     i++)
 		err = open_segment(obj, h, caller);
-	}
 	if (err)
 		free(h);
 	else

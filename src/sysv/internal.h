@@ -519,8 +519,11 @@ int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 /* Before anything that keeps us from attaching it: have it if handles are open. */
 int sysv_keep_segment(struct sysv_object *);
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
-/* Wait a moment if another mount is replacing the segment; no lock is held. */
-void sysv_wait_while_closed(struct sysv_object *, const struct shmfs_caller *);
+/*
+ * Wait a moment while another mount is replacing the segment; no lock is held.  False:
+ * it still is, or a user gave it that mode.
+ */
+bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shmfs_caller *);
 /* It can be replaced again at once: a request waits and looks again so often. */
 #define SYSV_CLOSED_TRIES 3
 /*

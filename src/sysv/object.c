@@ -21,7 +21,7 @@
 
 /* How long to wait for another mount: an owner could keep others waiting. */
 #define OWNER_WAITS_NS 1200000000u
-#define OTHERS_WAIT_NS 50000000u
+#define OTHERS_WAIT_NS 20000000u
 /* A replacer that was killed leaves its segment closed. */
 #define CLOSED_SECONDS 10
 #define PAUSE_NS 1000000
@@ -185,16 +185,27 @@ static bool is_closed(const struct shmid_ds *ds)
 	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
 }
 
-void sysv_wait_while_closed(struct sysv_object *obj, const struct shmfs_caller *caller)
+/* Root waits to open one file.  It does not wait to list the files that a user may have closed. */
+static uint64_t patience(const struct shmid_ds *ds, bool to_open, const struct shmfs_caller *caller)
+{
+	bool is_own = to_open ? sysv_is_owner(ds, caller) : caller->uid == ds->shm_perm.uid;
+
+	return is_own ? OWNER_WAITS_NS : OTHERS_WAIT_NS;
+}
+
+bool sysv_wait_while_closed(struct sysv_object *obj, bool to_open,
+			    const struct shmfs_caller *caller)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	uint64_t start = shmfs_now_ns();
 	struct shmid_ds ds;
 
-	while (caller && sysv_object_stat_now(obj, &ds, NULL) == 0 && is_closed(&ds) &&
-	       shmfs_now_ns() - start <
-		       (sysv_is_owner(&ds, caller) ? OWNER_WAITS_NS : OTHERS_WAIT_NS))
+	while (sysv_object_stat_now(obj, &ds, NULL) == 0 && is_closed(&ds)) {
+		if (!caller || shmfs_now_ns() - start >= patience(&ds, to_open, caller))
+			return false;
 		nanosleep(&pause, NULL);
+	}
+	return true;
 }
 
 int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct stat *st)
@@ -202,11 +213,12 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 	struct sysv_snapshot snapshot;
 	struct stat file;
 	int err = take_snapshot(obj, &snapshot);
+	int tries = SYSV_CLOSED_TRIES;
 
-	for (int i = 0; !err && !snapshot.gone && is_closed(&snapshot.ds) && i < SYSV_CLOSED_TRIES;
-	     i++) {
+	while (!err && !snapshot.gone && is_closed(&snapshot.ds) && tries-- > 0) {
 		sysv_segment_put(snapshot.segment);
-		sysv_wait_while_closed(obj, caller);
+		if (!sysv_wait_while_closed(obj, false, caller))
+			tries = 0;
 		err = take_snapshot(obj, &snapshot);
 	}
 	if (err)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Two mounts of one namespace: what one does to a key is no fault of the other's users. */
+#include <time.h>
+
 #include "harness.h"
 
 enum { KEY = 3148, ROUNDS = 150, SIZE = 4 << 20, READING_MS = 300 };
@@ -74,6 +76,32 @@ static void an_owners_opens_are_not_refused_while_another_mount_resizes(void **s
 	int refused = count_while_resizing(open_meanwhile);
 	unmount_other();
 	assert_int_equal(refused, 0);
+}
+
+/* As a replacer would, but for ever. */
+static int close_segment(void *arg)
+{
+	struct shmid_ds ds;
+	int id = shmget(KEY, 0, 0);
+	(void)arg;
+	child_must(shmctl(id, IPC_STAT, &ds) == 0);
+	ds.shm_perm.mode = 0111;
+	return shmctl(id, IPC_SET, &ds);
+}
+
+static void a_user_cannot_keep_others_waiting_by_a_mode(void **state)
+{
+	struct timespec begin, end;
+	struct stat st;
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, make_segment, NULL), 0);
+	assert_int_equal(run_as(&NOBODY, close_segment, NULL), 0);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(stat(SEGMENT, &st), 0);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	long took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+	assert_in_range(took, 0, patience(500));
+	assert_int_equal(st.st_mode & 0777, 0111);
 }
 
 static void a_resize_waits_for_a_reader_of_another_mount(void **state)
@@ -169,6 +197,7 @@ int main(void)
 		mounted(an_owners_opens_are_not_refused_while_another_mount_resizes),
 		mounted_with(an_owners_opens_are_not_refused_while_another_mount_resizes,
 			     "nopassthrough"),
+		mounted(a_user_cannot_keep_others_waiting_by_a_mode),
 		mounted(a_resize_waits_for_a_reader_of_another_mount),
 		mounted_with(a_resize_waits_for_a_reader_of_another_mount, "nopassthrough"),
 		mounted_by_user(ordinary_users_mounts_wait_for_each_other),
