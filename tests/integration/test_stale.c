@@ -146,7 +146,7 @@ static void a_key_that_is_made_again_and_again_is_there_or_not(void **state)
 	pid_t other;
 	int status;
 
-	for (; maker == 0;)
+	while (maker == 0)
 		shmctl(shmget(KEY, PAGE, IPC_CREAT | 0644), IPC_RMID, NULL);
 	other = must(fork());
 	if (other == 0)
