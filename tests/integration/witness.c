@@ -22,7 +22,7 @@ bool segment_is_complete(key_t key, size_t size)
 	struct shmid_ds ds;
 
 	return id != -1 && shmctl(id, IPC_STAT, &ds) == 0 && ds.shm_segsz == size &&
-	       (ds.shm_perm.mode & 0777);
+	       (ds.shm_perm.mode & 0777) != 0111;
 }
 
 struct shmid_ds segment_stat(int id)

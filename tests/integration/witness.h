@@ -16,7 +16,7 @@
 /* System V segments. */
 int segment_create(key_t key, size_t size, unsigned mode);
 int segment_find(key_t key); /* the shmid, -1 without one */
-/* Has the key a segment of that size?  Until a segment is complete its mode is 0. */
+/* Has the key a segment of that size?  Until a segment is complete its mode is 0111. */
 bool segment_is_complete(key_t key, size_t size);
 struct shmid_ds segment_stat(int id);
 void *segment_attach(int id);
