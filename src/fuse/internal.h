@@ -14,7 +14,7 @@
  *   inode.c       the files that the kernel knows
  *   passthrough.c binding open files to descriptors that the kernel serves
  *   open_order.c  keeps replies to opens in order
- *   reply.c       replies that libfuse before 3.17 cannot make
+ *   reply.c       replies that libfuse is not asked for, or cannot make before 3.17
  *   loop.c        how requests are handed to threads; the main thread
  *   worker.c      one thread: reads a request, has it served
  *   aside.c       requests that wait for their user's share of the threads
@@ -184,7 +184,13 @@ void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
 void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+/*
+ * Serve a RELEASE.  False: it is another request.
+ *
+ * The kernel sends it once.  libfuse would drop it when memory is short, see
+ * serve_forget(), and the file would stay open for ever.
+ */
+bool serve_release(struct shmfs_fs *, const void *request);
 
 /* --- xattr.c --- */
 

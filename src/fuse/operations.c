@@ -61,7 +61,6 @@ const struct fuse_lowlevel_ops shmfs_fuse_operations = {
 	.read = shmfs_fuse_read,
 	.write = shmfs_fuse_write,
 	.flush = shmfs_fuse_flush,
-	.release = shmfs_fuse_release,
 	.fallocate = shmfs_fuse_fallocate,
 	.lseek = shmfs_fuse_lseek,
 	.copy_file_range = shmfs_fuse_copy_file_range,

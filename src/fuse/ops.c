@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -178,9 +179,14 @@ void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));
 }
 
-void shmfs_fuse_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+bool serve_release(struct shmfs_fs *fs, const void *request)
 {
-	(void)ino;
-	close_file(fs_of(req), file_of(fi));
-	reply_error(req, 0);
+	const struct fuse_in_header *header = request;
+	const struct fuse_release_in *in = (const void *)(header + 1);
+
+	if (header->opcode != FUSE_RELEASE)
+		return false;
+	close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
+	shmfs_reply_error(fs, request, 0);
+	return true;
 }

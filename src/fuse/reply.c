@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two replies that libfuse before 3.17 cannot complete: INIT's, which asks the
- * kernel for passthrough, and that of an open, which binds the file.
+ * A reply for which libfuse is not asked, and two that it cannot complete
+ * before 3.17: INIT's, which asks the kernel for passthrough, and that of an
+ * open, which binds the file.
  *
  * A program that was linked with libfuse 3.14 to 3.16 (libfuse3.so.3) never
  * meets a newer one (libfuse3.so.4), so which of the two halves of this file
@@ -27,6 +28,19 @@
 
 #include "shmfs/cleanup.h"
 #include "shmfs/log.h"
+
+void shmfs_reply_error(struct shmfs_fs *fs, const void *request, int err)
+{
+	const struct fuse_in_header *header = request;
+	const struct fuse_out_header reply = {
+		.len = sizeof(reply),
+		.error = err,
+		.unique = header->unique,
+	};
+	ssize_t n = write(fuse_session_fd(fs->session), &reply, sizeof(reply));
+
+	(void)n; /* the caller is gone */
+}
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 

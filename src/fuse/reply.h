@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Replies that libfuse before 3.17 cannot make. */
+/* Replies that libfuse is not asked for, or cannot make before 3.17. */
 #ifndef SHMFS_FUSE_REPLY_H
 #define SHMFS_FUSE_REPLY_H
 
@@ -10,6 +10,9 @@
  * shmfs_loop_run().  Returns 0 or a negative errno.
  */
 int shmfs_reply_first(struct shmfs_fs *);
+
+/* Answer a request that libfuse has not seen: a negative errno, or 0. */
+void shmfs_reply_error(struct shmfs_fs *, const void *request, int err);
 
 /* From the session's init: ask for passthrough and FUSE_HANDLE_KILLPRIV_V2. */
 void shmfs_reply_init(struct shmfs_passthrough *, struct fuse_conn_info *);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fuse/loop.h"
+#include "fuse/reply.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
@@ -60,18 +61,6 @@ static bool has_share(const void *arg, uint32_t uid)
 	return own == 0 || own < (loop->max_threads - others) / 2;
 }
 
-static void refuse(const struct loop *loop, const struct fuse_buf *buf, int err)
-{
-	const struct fuse_out_header reply = {
-		.len = sizeof(reply),
-		.error = err,
-		.unique = header_of(buf->mem)->unique,
-	};
-	ssize_t n = write(loop->fd, &reply, sizeof(reply));
-
-	(void)n; /* the caller is gone */
-}
-
 /* Serve this request now?  False: it waits, or was refused.  loop->lock is held. */
 static bool is_due(struct loop *loop, uint32_t uid, const struct fuse_buf *buf)
 {
@@ -84,7 +73,7 @@ static bool is_due(struct loop *loop, uint32_t uid, const struct fuse_buf *buf)
 	if (err && uid == SHMFS_NOBODY)
 		return true; /* there is no caller to hear of it */
 	if (err)
-		refuse(loop, buf, err);
+		shmfs_reply_error(loop->fs, buf->mem, err);
 	return false;
 }
 
@@ -288,7 +277,8 @@ static void serve(struct worker *worker, const struct fuse_buf *request)
 
 	do {
 		await_releases(worker, header_of(buf.mem)->nodeid);
-		if (!serve_forget(worker->loop->fs, buf.mem))
+		if (!serve_forget(worker->loop->fs, buf.mem) &&
+		    !serve_release(worker->loop->fs, buf.mem))
 			fuse_session_process_buf(worker->loop->fs->session, &buf);
 		free(next);
 		next = finish(worker);

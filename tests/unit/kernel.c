@@ -144,7 +144,7 @@ static bool is_waiting(int fd)
 static void serve(struct kernel *k)
 {
 	assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
-	if (!serve_forget(&k->fs, k->request.mem))
+	if (!serve_forget(&k->fs, k->request.mem) && !serve_release(&k->fs, k->request.mem))
 		fuse_session_process_buf(k->session, &k->request);
 }
 
