@@ -170,13 +170,13 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 /* --- open and close --- */
 
 /* Check the caller's rights, count the handle, and carry out O_TRUNC. */
-static int open_segment(struct sysv_object *obj, struct sysv_handle *h,
+static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool waited,
 			const struct shmfs_caller *caller)
 {
 	bool clears = h->base.flags & O_TRUNC;
 	bool writable = clears || sysv_access(h) != O_RDONLY;
 	SHMFS_READ_LOCKED(&obj->io);
-	int err = sysv_check_rights(obj, writable, caller);
+	int err = sysv_check_rights(obj, writable, waited, caller);
 
 	if (!err) {
 		SHMFS_LOCKED(&obj->lock);
@@ -199,16 +199,17 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 		       const struct shmfs_caller *caller, struct shmfs_handle **out)
 {
 	struct sysv_handle *h;
+	bool waited = false;
 	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
 		return err;
 	h->fixed = fixed;
-	err = open_segment(obj, h, caller);
-	for (int i = 0;
-	     err == -EACCES && i < SYSV_CLOSED_TRIES && sysv_wait_while_closed(obj, true, caller);
-	     i++)
-		err = open_segment(obj, h, caller);
+	err = open_segment(obj, h, waited, caller);
+	for (int i = 0; err == -EACCES && !waited && i < SYSV_CLOSED_TRIES; i++) {
+		waited = !sysv_wait_while_closed(obj, true, caller);
+		err = open_segment(obj, h, waited, caller);
+	}
 	if (err)
 		free(h);
 	else

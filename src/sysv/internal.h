@@ -22,7 +22,7 @@
 /*
  * A segment that is being replaced, or is not complete yet, has the first of these modes:
  * nobody may attach it.  An ordinary user's new one has the second until it is attached.
- * Nothing else gives a segment such a mode, and other mounts wait for its end.
+ * Users hardly ever give a segment such a mode.  Other mounts wait a moment for its end.
  */
 #define SYSV_MODE_CLOSED 0111
 #define SYSV_MODE_CLOSING 0611
@@ -527,9 +527,11 @@ bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shm
 /* It can be replaced again at once: a request waits and looks again so often. */
 #define SYSV_CLOSED_TRIES 3
 /*
- * May the caller read, or write, at this moment?  `io` is held.  -EACCES, or
- * -ESTALE when the segment is gone.
+ * May the caller read, or write, at this moment?  `io` is held.  -EACCES, also where it
+ * looks as if another mount is replacing the segment, unless `closed_too`; -ESTALE when
+ * it is gone.
  */
-int sysv_check_rights(struct sysv_object *, bool writable, const struct shmfs_caller *);
+int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
+		      const struct shmfs_caller *);
 
 #endif

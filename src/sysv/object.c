@@ -185,12 +185,16 @@ static bool is_closed(const struct shmid_ds *ds)
 	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
 }
 
-/* Root waits to open one file.  It does not wait to list the files that a user may have closed. */
+/*
+ * Root waits to open one file.  It does not wait to list the files that a user may have
+ * closed.  To attach a new segment takes microseconds.
+ */
 static uint64_t patience(const struct shmid_ds *ds, bool to_open, const struct shmfs_caller *caller)
 {
 	bool is_own = to_open ? sysv_is_owner(ds, caller) : caller->uid == ds->shm_perm.uid;
+	bool is_filled = (ds->shm_perm.mode & 0777) == SYSV_MODE_CLOSED;
 
-	return is_own ? OWNER_WAITS_NS : OTHERS_WAIT_NS;
+	return is_own && is_filled ? OWNER_WAITS_NS : OTHERS_WAIT_NS;
 }
 
 bool sysv_wait_while_closed(struct sysv_object *obj, bool to_open,
@@ -325,14 +329,15 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
  * by the rules of shmat(2): writing requires read permission.  The last mode of
  * a removed segment is not known.  Only its owner and creator may open that.
  */
-int sysv_check_rights(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
+int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
+		      const struct shmfs_caller *caller)
 {
 	SHMFS_LOCKED(&obj->lock);
 	int err = sysv_object_stat(obj, NULL);
 
 	if (err)
 		return obj->segment && sysv_is_owner(&obj->last, caller) ? 0 : err;
-	if (is_closed(&obj->last) || !sysv_may(&obj->last, writable ? 06 : 04, caller))
+	if (!closed_too && is_closed(&obj->last))
 		return -EACCES;
-	return 0;
+	return sysv_may(&obj->last, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }

@@ -173,7 +173,8 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 		pthread_rwlock_wrlock(&obj->io);
 		do {
 			/* A handle was opened for writing.  By the name it is asked for here. */
-			err = h ? sysv_use(obj, h, true) : sysv_check_rights(obj, true, caller);
+			err = h ? sysv_use(obj, h, true) :
+				  sysv_check_rights(obj, true, true, caller);
 			if (!err)
 				err = size == 0 ? sysv_clear(obj, caller) :
 						  sysv_set_size(obj, h, (uint64_t)size, caller);
