@@ -19,6 +19,7 @@
 
 #include "shmfs/cleanup.h"
 #include "shmfs/log.h"
+#include "sysv/attributes.h"
 
 #define LOOKUP_TRIES 10
 

@@ -10,7 +10,7 @@
  * copied.  Nobody can trace it: a change of uid clears the "dumpable" attribute of
  * that memory (prctl(2)).  The caller can send it signals: stopped, it is ended.
  */
-#include "sysv/internal.h"
+#include "sysv/attributes.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,7 @@
  * a container starts again.  So the file's name also has what no call changes of a
  * segment, and the start time of process 1.
  */
-#include "sysv/internal.h"
+#include "sysv/attributes.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -12,7 +12,7 @@
 #ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
 #define SHMFS_SYSV_REPLACE_INTERNAL_H
 
-#include "sysv/internal.h"
+#include "sysv/attributes.h"
 
 /* Where a replacement is, and where it ended. */
 enum replace_phase {
