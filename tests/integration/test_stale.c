@@ -116,7 +116,10 @@ static void an_open_reaches_the_replacement(void **state)
 	}
 }
 
-/* The first error other than ENOENT of requests by path, for a second. */
+/*
+ * The first error of requests by path, for a second, other than ENOENT, and EEXIST where the
+ * key is taken while its segment is replaced.
+ */
 static int walk_to_the_key(void)
 {
 	char value[16];
@@ -131,7 +134,8 @@ static int walk_to_the_key(void)
 		else if (errno != ENOENT)
 			return errno;
 		if ((stat(SEGMENT, &st) != 0 && errno != ENOENT) ||
-		    (truncate(SEGMENT, i % 2 ? 0 : PAGE + i) != 0 && errno != ENOENT) ||
+		    (truncate(SEGMENT, i % 2 ? 0 : PAGE + i) != 0 && errno != ENOENT &&
+		     errno != EEXIST) ||
 		    (chmod(SEGMENT, 0644) != 0 && errno != ENOENT) ||
 		    (getxattr(SEGMENT, "user.shm.id", value, sizeof(value)) < 0 && errno != ENOENT))
 			return errno;
