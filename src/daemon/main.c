@@ -90,6 +90,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 			   struct fuse_args *args, const struct shmfs_options *options,
 			   int signal_fd)
 {
+	bool has_ended;
 	dev_t dev = 0;
 	int err = shmfs_mount_check(options->mountpoint);
 
@@ -106,8 +107,10 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 	if (!err) {
 		shmfs_backends_set_mount(backends, dev);
 		err = serve(fs, options, signal_fd);
+		/* Before the device is closed.  What the thread may wait for ends with the mount. */
+		has_ended = forget_end(fs);
 		shmfs_unmount(fs->session, options->mountpoint, dev);
-		if (!forget_end(fs))
+		if (!has_ended && !forget_end(fs))
 			_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
 	fuse_session_destroy(fs->session);

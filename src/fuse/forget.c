@@ -162,6 +162,8 @@ bool forget_end(struct shmfs_fs *fs)
 	struct timespec end;
 	SHMFS_LOCKED(&fs->gone_lock);
 
+	for (struct shmfs_gone *gone; (gone = fs->gone); free(gone))
+		fs->gone = gone->next;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += END_S;
 	while (fs->dropping)
