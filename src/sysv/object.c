@@ -94,11 +94,14 @@ static int follow_key(struct sysv_object *obj)
 
 bool sysv_follows_key(struct sysv_object *obj, unsigned *tries, int *err)
 {
-	if (*err != -ESTALE || ++*tries > MOST_TRIES)
+	if (*err != -ESTALE)
 		return false;
 	pthread_rwlock_rdlock(&obj->io);
 	*err = follow_key(obj);
 	pthread_rwlock_unlock(&obj->io);
+	/* Whoever makes it anew that often has as often removed it. */
+	if (!*err && ++*tries > MOST_TRIES)
+		*err = -ENOENT;
 	return *err == 0;
 }
 
