@@ -175,8 +175,8 @@ static bool is_true(struct sysv_usage *usage)
 	pthread_mutex_lock(&usage->lock);
 	table = usage->table;
 	pthread_mutex_unlock(&usage->lock);
-	return is_recent(&table) && get_totals(&now) &&
-	       memcmp(&now, &table.totals, sizeof(now)) == 0;
+	return is_recent(&table) && get_totals(&now) && now.used_ids == table.totals.used_ids &&
+	       now.shm_rss == table.totals.shm_rss && now.shm_swp == table.totals.shm_swp;
 }
 
 /* The lock is held. */

@@ -127,11 +127,13 @@ int deleted_list(const struct process_uses *uses, shmfs_list_fn *fn, void *arg)
 		const char *text = shmfs_use_name(snapshot, deleted[i]);
 		char shown[NAME_MAX + 24 + sizeof(DELETED)]; /* with a number of 64 bits */
 		const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = shown };
+		size_t len;
 
 		snprintf(shown, sizeof(shown), "%s", text);
 		if (strcmp(text, last) == 0)
 			format_second(text, deleted[i], shown, sizeof(shown));
-		strcat(shown, DELETED);
+		len = strlen(shown);
+		snprintf(shown + len, sizeof(shown) - len, "%s", DELETED);
 		last = text;
 		if (strlen(shown) <= NAME_MAX)
 			stopped = fn(&name, deleted[i]->file.ino, arg);
