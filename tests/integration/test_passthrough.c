@@ -241,7 +241,7 @@ static void a_writer_that_waits_holds_up_no_other(void **state)
 	int id = make_both();
 	hung_start();
 	pid_t waiting = child_start(write_what_never_comes, 0);
-	usleep(100000);
+	usleep((useconds_t)patience(100000));
 	pid_t others[] = { child_start(write_once, O_WRONLY), child_start(write_once, O_RDWR) };
 	bool is_written = eventually(segment_has(id, O_WRONLY, "bb", 2));
 	hung_stop();
