@@ -20,8 +20,8 @@
 
 /*
  * Lend the pages themselves to the kernel, which copies them once.  Where no
- * pipe is to be had libfuse copies; a file that has become shorter gives fewer
- * bytes.
+ * pipe is to be had libfuse copies.  Of a file that becomes shorter meanwhile
+ * libfuse may send no reply at all, so only segments lend their pages.
  */
 static void reply_spliced(fuse_req_t req, const struct shmfs_extent *extent)
 {
@@ -38,7 +38,7 @@ static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
 	char *mem = extent->mem;
 	ssize_t n = (ssize_t)extent->len;
 
-	if (extent->fd >= 0 && extent->len >= SPLICED_REPLY && !extent->huge) {
+	if (extent->fd >= 0 && extent->len >= SPLICED_REPLY && extent->lends) {
 		reply_spliced(req, extent);
 		return;
 	}
