@@ -129,10 +129,12 @@ static bool await_turn(struct worker *worker)
  * Did a request end before it could be read, so that the next one is to be read?
  * ENOENT: it was interrupted.  ECONNABORTED: it went with the mount, and so may the
  * next few until there is ENODEV (fs/fuse/dev.c, fuse_dev_do_read(), fuse_abort_conn()).
+ * ENOMEM: the daemon is at the limit of its memory cgroup, and that request has failed.
  */
 static bool is_lost(int err)
 {
-	return err == EINTR || err == ENOENT || err == EAGAIN || err == ECONNABORTED;
+	return err == EINTR || err == ENOENT || err == EAGAIN || err == ECONNABORTED ||
+	       err == ENOMEM;
 }
 
 static bool receive(struct worker *worker, struct fuse_buf *buf)
