@@ -97,6 +97,7 @@ void container_stop(struct container *container)
 {
 	if (container->init == 0)
 		return;
+	container_leave(container);
 	kill(container->init, SIGKILL);
 	waitpid(container->init, NULL, 0);
 	container->init = 0;
@@ -119,4 +120,13 @@ void container_leave(const struct container *container)
 	must(unshare(CLONE_FS));
 	must(setns(container->own_mounts, CLONE_NEWNS));
 	must(setns(container->own_ipc, CLONE_NEWIPC));
+}
+
+void container_mount(const struct container *container, struct fixture *fixture)
+{
+	char options[64];
+
+	snprintf(options, sizeof(options), "target=%d", container->init);
+	daemon_start(fixture, options);
+	daemon_is_idle(fixture);
 }

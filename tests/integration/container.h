@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "command.h"
+#include "daemon.h"
 
 struct container {
 	pid_t init; /* its process 1, as seen from here; 0: none runs */
@@ -27,13 +28,15 @@ struct container {
  */
 void container_start(struct container *, const char *root, const struct user *owner);
 
-/* The process ends, and all that nobody else holds. */
+/* Leave it.  The process ends, and all that nobody else holds.  Twice does no harm. */
 void container_stop(struct container *);
+
+/* Mount with it as the target. */
+void container_mount(const struct container *, struct fixture *);
 
 /*
  * What the case does from here on it does inside, with the rights of root
- * outside: files and segments are the container's.  A case's tear-down leaves
- * too, for a case that failed in between; twice does no harm.
+ * outside: files and segments are the container's.  Leaving twice does no harm.
  */
 void container_enter(const struct container *);
 void container_leave(const struct container *);

@@ -81,10 +81,7 @@ static int end_case(void **state)
 	become(&ROOT);
 	hung_stop();
 	let_go();
-	if (box.init) {
-		container_leave(&box);
-		container_stop(&box);
-	}
+	container_stop(&box);
 	return fixture_end(state);
 }
 

@@ -27,10 +27,7 @@ static int end_case(void **state)
 {
 	become(&ROOT);
 	let_go();
-	if (box.init) {
-		container_leave(&box);
-		container_stop(&box);
-	}
+	container_stop(&box);
 	return fixture_end(state);
 }
 
@@ -273,7 +270,6 @@ static void a_proc_that_hides_processes_changes_nothing(void **state)
 static void a_targets_processes_use_what_is_the_targets(void **state)
 {
 	container_start(&box, NULL, NULL);
-	char options[64];
 	segment_create(KEY, PAGE, 0600);
 	object_create("frames", PAGE);
 	inside(&box, {
@@ -283,9 +279,7 @@ static void a_targets_processes_use_what_is_the_targets(void **state)
 	pid_t outside = hold(open_object, &ROOT);
 	pid_t inside_pid = 0;
 	inside(&box, { inside_pid = hold(open_object, &ROOT); });
-	snprintf(options, sizeof(options), "target=%d", box.init);
-	daemon_start(*state, options);
-	daemon_is_idle(*state);
+	container_mount(&box, *state);
 	assert_true(eventually(file_exists(path_of(inside_pid, "/posix/frames"))));
 	assert_int_equal(directory_count(BY_PID), 1);
 	assert_false(file_exists(path_of(outside, "")));
