@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* Bound and served files that several open, write, replace and remove at a time. */
+#include "harness.h"
+
+#include "engine.h"
+#include "hung.h"
+
+#include <sys/mman.h>
+#include <time.h>
+
+enum { KEY = 3148, PAGE = 4096, SIZE = 2 * PAGE };
+
+#define SEGMENT MNT "/3148"
+#define OBJECT MNT "/frames"
+
+static int make_both(void)
+{
+	object_create("frames", SIZE);
+	return segment_create(KEY, SIZE, 0666);
+}
+
+static time_t deadline(void)
+{
+	return time(NULL) + 1;
+}
+
+static char segment_by_id[PATH_MAX];
+
+/* No order of opens, writes and closes of several processes makes one of them fail. */
+static int open_at_random(int number)
+{
+	static const int sorts[] = { O_RDONLY, O_RDWR, O_WRONLY, O_WRONLY | O_TRUNC };
+	const char *const paths[] = { SEGMENT, OBJECT, segment_by_id };
+	unsigned seed = (unsigned)number;
+	char byte;
+
+	for (time_t end = deadline(); time(NULL) <= end;) {
+		const char *path = paths[rand_r(&seed) % 3];
+		int flags = sorts[rand_r(&seed) % 4];
+		int fd = open(path, flags);
+		child_must(fd != -1);
+		if ((flags & O_ACCMODE) == O_RDONLY)
+			child_must(pread(fd, &byte, 1, 0) >= 0);
+		for (int i = 0; i < 20 && (flags & O_ACCMODE) != O_RDONLY; i++)
+			child_must(pwrite(fd, "b", 1, 0) == 1);
+		child_must(close(fd) == 0);
+	}
+	return 0;
+}
+
+static void opens_at_a_time_never_fail(void **state)
+{
+	(void)state;
+	pid_t children[4];
+	snprintf(segment_by_id, sizeof(segment_by_id), MNT "/.by-id/%d", make_both());
+	for (int i = 0; i < 4; i++)
+		children[i] = child_start(open_at_random, i);
+	assert_int_equal(children_join(children, 4), 0);
+}
+
+/* The kernel holds a lock of the file while it reads what never comes. */
+static int write_what_never_comes(int number)
+{
+	(void)number;
+	int source = open(HUNG_FILE, O_RDWR);
+	int fd = open(SEGMENT, O_WRONLY);
+	child_must(source != -1 && fd != -1);
+	void *bytes = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, source, 0);
+	child_must(bytes != MAP_FAILED);
+	(void)!write(fd, bytes, PAGE);
+	return 0;
+}
+
+static int write_once(int flags)
+{
+	int fd = open(SEGMENT, flags);
+	child_must(fd != -1 && pwrite(fd, "b", 1, flags) == 1);
+	return 0;
+}
+
+static void a_writer_that_waits_holds_up_no_other(void **state)
+{
+	(void)state;
+	int id = make_both();
+	hung_start();
+	pid_t waiting = child_start(write_what_never_comes, 0);
+	usleep((useconds_t)patience(100000));
+	pid_t others[] = { child_start(write_once, O_WRONLY), child_start(write_once, O_RDWR) };
+	bool is_written = eventually(segment_has(id, O_WRONLY, "bb", 2));
+	hung_stop();
+	assert_true(is_written);
+	assert_int_equal(children_join(others, 2), 0);
+	assert_int_equal(children_join(&waiting, 1), 0);
+}
+
+/* Made, opened and removed by several at a time: it is there or it is not. */
+static int come_and_go(int number)
+{
+	static const int sorts[] = { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT | O_RDWR };
+	unsigned seed = (unsigned)number;
+
+	for (time_t end = deadline(); time(NULL) <= end;) {
+		const char *path = rand_r(&seed) % 2 ? SEGMENT : OBJECT;
+		int flags = sorts[rand_r(&seed) % 4];
+		int fd = open(path, flags, 0600);
+		/* ESTALE: found twice, and twice gone before it could be opened. */
+		child_must(fd != -1 || errno == ENOENT || errno == ESTALE ||
+			   (flags & O_CREAT && errno == EEXIST));
+		if (fd != -1)
+			close(fd);
+		if (rand_r(&seed) % 8 == 0)
+			child_must(unlink(path) == 0 || errno == ENOENT);
+	}
+	return 0;
+}
+
+static void what_comes_and_goes_is_opened_or_missing(void **state)
+{
+	(void)state;
+	pid_t children[4];
+	for (int i = 0; i < 4; i++)
+		children[i] = child_start(come_and_go, i);
+	assert_int_equal(children_join(children, 4), 0);
+}
+
+static int resize_over_and_over(int number)
+{
+	(void)number;
+	for (time_t end = deadline(); time(NULL) <= end;)
+		for (int pages = 1; pages <= 3; pages++)
+			child_must(truncate(SEGMENT, pages * PAGE) == 0 || errno == EBUSY);
+	return 0;
+}
+
+/* The file that an inode is bound to is never that of a segment that was replaced. */
+static void what_is_mapped_is_what_has_the_key(void **state)
+{
+	(void)state;
+	int mapped = 0;
+	make_both();
+	pid_t child = child_start(resize_over_and_over, 0);
+	for (time_t end = deadline(); time(NULL) <= end;) {
+		int fd = must(open(SEGMENT, O_RDWR));
+		int *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		close(fd);
+		if (memory == MAP_FAILED)
+			continue; /* a resize that waits */
+		memory[0] = ++mapped;
+		assert_true(segment_has(segment_find(KEY), 0, (char *)&mapped, sizeof(mapped)));
+		munmap(memory, PAGE);
+	}
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_true(mapped > 0 || !engine_is_passthrough());
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		mounted(opens_at_a_time_never_fail),
+		mounted(a_writer_that_waits_holds_up_no_other),
+		mounted(what_comes_and_goes_is_opened_or_missing),
+		mounted(what_is_mapped_is_what_has_the_key),
+	};
+
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
