@@ -38,7 +38,7 @@ SUBSTITUTES = {
     r"\bPID\b": "$process",
     r"^getfattr -d$": r"\g<0> /mnt/shm/3148",
     r"^watch -d$": r"\g<0> ls",
-    r"^watch .*": r"script -qec 'TERM=xterm timeout 2 \g<0>' /dev/null; [ $? -eq 124 ]",
+    r"^watch .*": r"script -qec 'TERM=xterm timeout --foreground 2 \g<0>' /dev/null; [ $? -eq 124 ]",
     r"^man -l src": "man -l \"$helpers/../src\"",
     r"^man shmfs": "man -w \"$helpers/../src/shmfs.8\"",
 }
