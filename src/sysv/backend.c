@@ -254,15 +254,15 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 {
 	unsigned tries = 0;
 	struct shmid_ds ds;
-	int err;
+	int id, err;
 
 	do {
 		pthread_rwlock_rdlock(&obj->io);
 		sysv_keep_segment(obj);
-		err = sysv_object_stat_now(obj, &ds, NULL);
+		err = sysv_object_id_now(obj, &id, &ds);
 		if (!err) {
 			apply_perm(&ds, &perm);
-			err = set_segment_perm(obj->id, &ds, caller);
+			err = set_segment_perm(id, &ds, caller);
 		}
 		if (err == -ESTALE)
 			err = set_removed_perm(obj, &perm, caller);

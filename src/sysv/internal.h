@@ -423,6 +423,8 @@ void sysv_object_free(struct shmfs_object *);
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
 /* The same with the lock taken, into *ds. */
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
+/* The same with the shmid that *ds is of: the key may lead to another at any moment. */
+int sysv_object_id_now(struct sysv_object *, int *id, struct shmid_ds *ds);
 /* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
 /* The handle writes no more.  Was it the last that did?  Then the size is final. */

@@ -72,6 +72,18 @@ int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t 
 	return err;
 }
 
+int sysv_object_id_now(struct sysv_object *obj, int *id, struct shmid_ds *ds)
+{
+	SHMFS_LOCKED(&obj->lock);
+	int err = sysv_object_stat(obj, NULL);
+
+	if (!err) {
+		*id = obj->id;
+		*ds = obj->last;
+	}
+	return err;
+}
+
 /* Take over the segment that the key has now.  obj->io is held. */
 static int follow_key(struct sysv_object *obj)
 {

@@ -135,14 +135,14 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	struct sysv_object *obj = context;
 	struct shmid_ds ds;
 	bool on;
-	int err = shmfs_xattr_parse_switch(value, size, &on);
+	int id, err = shmfs_xattr_parse_switch(value, size, &on);
 
 	(void)field;
 	if (err)
 		return err;
 	SHMFS_READ_LOCKED(&obj->io);
-	err = sysv_object_stat_now(obj, &ds, NULL);
-	return err ? err : sysv_gone(sysv_lock(sysv_backend_of(obj), obj->id, on, caller));
+	err = sysv_object_id_now(obj, &id, &ds);
+	return err ? err : sysv_gone(sysv_lock(sysv_backend_of(obj), id, on, caller));
 }
 
 #define OF(name) SHMFS_XATTR_OBJECT name
