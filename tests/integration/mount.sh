@@ -75,12 +75,14 @@ unmount() {
 }
 
 # /sbin with the helpers in it, but for mount.fuse.shmfs, whose work mount.fuse3 does too.
+# Copies, because the source tree may be where only root may go, below /root for instance.
 put_helpers() {
-	mkdir "$work/sbin" "$work/original" "$work/bin"
+	mkdir "$work/sbin" "$work/original" "$work/bin" "$work/helpers"
 	mount --bind /sbin "$work/original"
 	find "$work/original" -mindepth 1 -maxdepth 1 -exec ln -s -t "$work/sbin" {} +
-	ln -sf "$helpers/mount.shmfs" "$work/sbin/mount.shmfs"
-	cp -- "$shmfs" "$work/bin/shmfs"
+	install -m 755 -- "$helpers/mount.shmfs" "$work/helpers/mount.shmfs"
+	ln -sf "$work/helpers/mount.shmfs" "$work/sbin/mount.shmfs"
+	install -m 755 -- "$shmfs" "$work/bin/shmfs"
 	mount --bind "$work/sbin" /sbin
 	mount --bind "$work/bin" /usr/local/bin
 }
