@@ -58,6 +58,7 @@ struct shmfs_object {
 	unsigned references;
 	bool retired;
 	struct shmfs_inode *inodes; /* of the fuse layer, guarded by its lock */
+	pthread_mutex_t lock;	    /* guards fields of the backend and its views; they say which */
 	/* Of a view, guarded by the table's lock; freed with the object. */
 	void *view_state;
 	void (*view_state_free)(void *view_state);

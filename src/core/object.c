@@ -166,6 +166,7 @@ int shmfs_object_get(struct shmfs_backend *backend, uint64_t identity, shmfs_obj
 		object->backend = backend;
 		object->identity = identity;
 		object->made_at = table->made++;
+		pthread_mutex_init(&object->lock, NULL);
 		put_in(table, object);
 		give_number(table, object);
 	}
@@ -210,6 +211,7 @@ void shmfs_object_put(struct shmfs_object *object)
 		return;
 	if (object->view_state)
 		object->view_state_free(object->view_state);
+	pthread_mutex_destroy(&object->lock);
 	object->backend->ops->object_free(object);
 }
 

@@ -44,7 +44,7 @@ struct posix_handle {
 
 struct posix_object {
 	struct shmfs_object base;
-	pthread_mutex_t lock;	      /* guards all below */
+	/* base.lock guards all below. */
 	char *name;		      /* owned; the last that led here */
 	struct posix_handle *handles; /* all that are open */
 	int kept;		      /* owned; O_PATH, see posix_object_keep(); -1: none */
@@ -92,7 +92,7 @@ void posix_object_free(struct shmfs_object *);
 /* 0 or -ENOMEM */
 int posix_object_set_name(struct posix_object *, const char *name);
 uint64_t posix_object_identity(struct posix_object *);
-/* Does the last name that led here still do?  obj->lock is held. */
+/* Does the last name that led here still do?  the object's lock is held. */
 bool posix_object_is_named(struct posix_object *);
 
 /*

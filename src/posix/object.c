@@ -33,24 +33,31 @@ static struct shmfs_object *make(struct shmfs_backend *base, uint64_t identity)
 	(void)base, (void)identity;
 	if (!obj)
 		return NULL;
-	pthread_mutex_init(&obj->lock, NULL);
 	obj->kept = -1;
 	return &obj->base;
+}
+
+static void drop_kept(struct posix_object *obj)
+{
+	if (obj->kept < 0)
+		return;
+	close(obj->kept);
+	atomic_fetch_sub(&posix_backend(obj)->nkept, 1);
+	obj->kept = -1;
 }
 
 void posix_object_free(struct shmfs_object *base)
 {
 	struct posix_object *obj = posix_object(base);
 
-	posix_object_unkeep(obj);
-	pthread_mutex_destroy(&obj->lock);
+	drop_kept(obj);
 	free(obj->name);
 	free(obj);
 }
 
 int posix_object_set_name(struct posix_object *obj, const char *name)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	char *copy;
 
 	if (obj->name && strcmp(obj->name, name) == 0)
@@ -81,14 +88,14 @@ int posix_object_get(struct shmfs_backend *base, uint64_t identity, const char *
 
 uint64_t posix_object_identity(struct posix_object *obj)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	return obj->base.identity;
 }
 
 bool posix_object_keep(struct posix_object *obj, const char *name)
 {
 	struct posix_backend *be = posix_backend(obj);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	SHMFS_AUTO_FD int fd = -1;
 	ino_t ino;
 
@@ -104,17 +111,13 @@ bool posix_object_keep(struct posix_object *obj, const char *name)
 
 void posix_object_unkeep(struct posix_object *obj)
 {
-	SHMFS_LOCKED(&obj->lock);
-	if (obj->kept < 0)
-		return;
-	close(obj->kept);
-	atomic_fetch_sub(&posix_backend(obj)->nkept, 1);
-	obj->kept = -1;
+	SHMFS_LOCKED(&obj->base.lock);
+	drop_kept(obj);
 }
 
 /* --- handles --- */
 
-/* A descriptor that leads to the object, or -1: there is none.  obj->lock is held. */
+/* A descriptor that leads to the object, or -1: there is none.  the object's lock is held. */
 static int descriptor_of(const struct posix_object *obj)
 {
 	return obj->handles ? obj->handles->fd : obj->kept;
@@ -122,7 +125,7 @@ static int descriptor_of(const struct posix_object *obj)
 
 int posix_object_add_handle(struct posix_object *obj, struct posix_handle *handle, ino_t ino)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	if (ino != obj->base.identity) {
 		/* Meanwhile others have opened the next object of that name. */
 		if (descriptor_of(obj) >= 0)
@@ -139,7 +142,7 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 {
 	struct posix_handle **link = &obj->handles;
 
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	while (*link != handle)
 		link = &(*link)->next;
 	*link = handle->next;
@@ -151,7 +154,7 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t *wanted)
 {
 	struct posix_backend *be = posix_backend(obj);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int fd = posix_dir_open(be, obj->name, flags, named);
 
 	*wanted = obj->base.identity;
@@ -165,7 +168,7 @@ static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t
 /* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */
 static int duplicate(struct posix_object *obj)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int fd = descriptor_of(obj);
 
 	if (fd < 0)
@@ -253,7 +256,7 @@ int posix_object_refer(struct posix_object *obj, const struct shmfs_caller *call
 /* Without opening anything, which is all that is needed mostly. */
 static int stat_quickly(struct posix_object *obj, struct stat *st)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int fd = descriptor_of(obj);
 
 	int err;

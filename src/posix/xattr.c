@@ -20,7 +20,7 @@
 static int get_name(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct posix_object *obj = context;
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	(void)field, (void)caller;
 	if (!posix_object_is_named(obj))

@@ -96,7 +96,7 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 	if (sysv_backend_of(obj)->by_descriptor || has_open(obj, opener) ||
 	    child_has_open(obj, opener))
 		return;
-	pthread_mutex_lock(&obj->lock);
+	pthread_mutex_lock(&obj->base.lock);
 	obj->nbusy -= h->busy ? 1 : 0;
 	h->busy = false;
 	/* One that was removed would go with the attachment. */
@@ -105,7 +105,7 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 		segment = obj->segment;
 		obj->segment = NULL;
 	}
-	pthread_mutex_unlock(&obj->lock);
+	pthread_mutex_unlock(&obj->base.lock);
 	/* A thread whose reply has arrived may not have given back what it read from. */
 	for (int i = 0; segment && atomic_load(&segment->refs) > 1 && i < MOST_PAUSES; i++)
 		nanosleep(&pause, NULL);
@@ -114,7 +114,7 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 
 int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!h->busy) {
 		h->busy = true;
@@ -127,7 +127,7 @@ int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
 
 int sysv_keep_segment(struct sysv_object *obj)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	return obj->nhandles ? sysv_need_segment(obj, false, NULL) : 0;
 }

@@ -171,7 +171,7 @@ static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
  */
 static int revalidate(struct sysv_object *obj, const struct shmfs_name *name)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	if (name->space == SHMFS_SPACE_KEY)
 		obj->key = name->number;
@@ -228,7 +228,7 @@ static void apply_perm(struct shmid_ds *ds, const struct perm *perm)
 static int set_removed_perm(struct sysv_object *obj, const struct perm *perm,
 			    const struct shmfs_caller *caller)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!obj->segment)
 		return -ESTALE;

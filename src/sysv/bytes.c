@@ -33,7 +33,7 @@ static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, 
 /* The segment, and where the file ends in it; NULL: a close let it go. */
 static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!obj->segment)
 		return NULL;
@@ -144,7 +144,7 @@ ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, s
 	uint64_t end = (uint64_t)extent->pos + written;
 
 	if (written) {
-		SHMFS_LOCKED(&obj->lock);
+		SHMFS_LOCKED(&obj->base.lock);
 
 		if (obj->content_end < end)
 			obj->content_end = end;

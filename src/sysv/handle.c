@@ -25,7 +25,7 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
 	return 0;
 }
 
-/* Count the handle among those whose memory the kernel was lent, or not.  obj->lock is held. */
+/* Count the handle among those whose memory the kernel was lent, or not.  the object's lock is held. */
 static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 {
 	if (h->lent != lent)
@@ -33,7 +33,7 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 	h->lent = lent;
 }
 
-/* One handle more.  obj->lock is held. */
+/* One handle more.  the object's lock is held. */
 static void enter(struct sysv_object *obj, struct sysv_handle *h)
 {
 	h->base.object = &obj->base;
@@ -50,14 +50,14 @@ static void leave(struct sysv_object *obj, const struct sysv_handle *h)
 {
 	struct sysv_segment *segment = NULL;
 
-	pthread_mutex_lock(&obj->lock);
+	pthread_mutex_lock(&obj->base.lock);
 	obj->nreaders -= sysv_access(h) != O_WRONLY;
 	obj->nbusy -= h->busy;
 	if (--obj->nhandles == 0) {
 		segment = obj->segment;
 		obj->segment = NULL;
 	}
-	pthread_mutex_unlock(&obj->lock);
+	pthread_mutex_unlock(&obj->base.lock);
 	sysv_segment_put(segment);
 }
 
@@ -111,7 +111,7 @@ static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
 		  struct sysv_segment *segment)
 {
 	SHMFS_READ_LOCKED(&obj->io);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	enter(obj, h);
 	if (obj->segment)
@@ -179,7 +179,7 @@ static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool wai
 	int err = sysv_check_rights(obj, writable, waited, caller);
 
 	if (!err) {
-		SHMFS_LOCKED(&obj->lock);
+		SHMFS_LOCKED(&obj->base.lock);
 
 		err = sysv_need_segment(obj, writable, caller);
 		if (!err)
@@ -259,13 +259,13 @@ void sysv_release(struct shmfs_handle *base)
 	struct sysv_object *obj = sysv_object(base->object);
 	SHMFS_WRITE_LOCKED(&obj->io);
 
-	pthread_mutex_lock(&obj->lock);
+	pthread_mutex_lock(&obj->base.lock);
 	set_lent(obj, h, false);
 	if (h->created) {
 		obj->creator_is_open = false;
 		obj->is_new = obj->is_new && obj->growth != SYSV_SETTLED;
 	}
-	pthread_mutex_unlock(&obj->lock);
+	pthread_mutex_unlock(&obj->base.lock);
 	if (sysv_stop_growing(obj, h))
 		sysv_settle(obj);
 	if (atomic_load(&h->wrote) && obj->segment)
@@ -290,7 +290,7 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 	struct sysv_object *obj = sysv_object(base->object);
 	/* A replacement under way ends first. */
 	SHMFS_READ_LOCKED(&obj->io);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !(base->flags & O_TRUNC) &&
 		   sysv_access(h) != O_WRONLY && obj->growth == SYSV_SETTLED &&
 		   obj->ngrowers == (h->grows ? 1 : 0);
@@ -305,7 +305,7 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 void sysv_lent(struct shmfs_handle *base, bool lent)
 {
 	struct sysv_object *obj = sysv_object(base->object);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	set_lent(obj, sysv_handle(base), lent);
 	if (lent)

@@ -136,7 +136,7 @@ struct sysv_object {
 	pthread_rwlock_t io;
 	uint64_t impatient_until; /* see sysv_wait_for_users(); guarded by `io` */
 
-	pthread_mutex_t lock; /* guards all below */
+	/* base.lock guards all below. */
 	int id;
 	bool replacing; /* `last` speaks for it until that is done */
 	/* Owned reference, while handles are busy; those that were closed may have let it go. */
@@ -174,7 +174,7 @@ struct sysv_handle {
 	bool fixed; /* opened by its shmid: it gets no other size */
 	bool created;
 	bool lent;  /* the kernel may have mapped it */
-	bool grows; /* counted in object->ngrowers; guarded by object->lock */
+	bool grows; /* counted in object->ngrowers; guarded by the object's lock */
 	bool busy;  /* counted in object->nbusy, likewise */
 	atomic_bool wrote;
 };
@@ -425,11 +425,11 @@ int sysv_object_stat(struct sysv_object *, uint64_t *others);
 int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
 /* The same with the shmid that *ds is of: the key may lead to another at any moment. */
 int sysv_object_id_now(struct sysv_object *, int *id, struct shmid_ds *ds);
-/* Count the handle among those that may outgrow the segment, or not; object->lock is held. */
+/* Count the handle among those that may outgrow the segment, or not; the object's lock is held. */
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
 /* The handle writes no more.  Was it the last that did?  Then the size is final. */
 bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
-/* It writes, perhaps after it was closed once.  object->lock is held. */
+/* It writes, perhaps after it was closed once.  the object's lock is held. */
 void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
 /* The file has that size unless it is written past that end. */
 void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t keep_size);

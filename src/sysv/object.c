@@ -34,7 +34,6 @@ struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t ident
 	if (!obj)
 		return NULL;
 	obj->id = (int)identity;
-	pthread_mutex_init(&obj->lock, NULL);
 	pthread_rwlock_init(&obj->io, NULL);
 	return &obj->base;
 }
@@ -44,7 +43,6 @@ void sysv_object_free(struct shmfs_object *base)
 	struct sysv_object *obj = sysv_object(base);
 
 	pthread_rwlock_destroy(&obj->io);
-	pthread_mutex_destroy(&obj->lock);
 	free(obj);
 }
 
@@ -64,7 +62,7 @@ int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 
 int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int err = sysv_object_stat(obj, others);
 
 	if (!err)
@@ -74,7 +72,7 @@ int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t 
 
 int sysv_object_id_now(struct sysv_object *obj, int *id, struct shmid_ds *ds)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int err = sysv_object_stat(obj, NULL);
 
 	if (!err) {
@@ -87,7 +85,7 @@ int sysv_object_id_now(struct sysv_object *obj, int *id, struct shmid_ds *ds)
 /* Take over the segment that the key has now.  obj->io is held. */
 static int follow_key(struct sysv_object *obj)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int id;
 
 	/* A handle goes on with what it opened. */
@@ -161,7 +159,7 @@ static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat 
 
 static int take_snapshot(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	bool gone = false;
 	uint64_t others = 0;
 
@@ -273,7 +271,7 @@ void sysv_set_grows(struct sysv_object *obj, struct sysv_handle *h, bool grows)
 
 bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	bool last = h->grows && obj->ngrowers == 1;
 
 	sysv_set_grows(obj, h, false);
@@ -292,7 +290,7 @@ void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
 
 void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t keep_size)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->growth = growth;
 	obj->is_new = false;
@@ -302,7 +300,7 @@ void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t ke
 
 /* --- memory and rights --- */
 
-/* obj->lock is held. */
+/* the object's lock is held. */
 static int open_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {
@@ -316,7 +314,7 @@ static int open_segment(struct sysv_object *obj, bool writable, const struct shm
 int sysv_borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!obj->segment || !obj->segment->writable)
 		return open_segment(obj, true, caller, out);
@@ -347,7 +345,7 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
 int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
 		      const struct shmfs_caller *caller)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	int err = sysv_object_stat(obj, NULL);
 
 	if (err)

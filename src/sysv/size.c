@@ -36,7 +36,7 @@
 
 static void set_growth(struct sysv_object *obj, enum sysv_growth growth)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->growth = growth;
 }
@@ -52,7 +52,7 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	err = sysv_segment_punch(segment, 0, segment->size);
 	sysv_usage_touched(segment);
 	sysv_segment_put(segment);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	if (obj->growth != SYSV_GROWING || !obj->is_new)
 		obj->keep_size = sysv_max(obj->keep_size, obj->content_end);
 	obj->content_end = 0;
@@ -87,7 +87,7 @@ static int resize_file(struct sysv_object *obj, uint64_t size)
 		sysv_segment_put(segment);
 		return err;
 	}
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 	sysv_segment_put(obj->segment);
 	obj->segment = segment;
 	return 0;
@@ -129,7 +129,7 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 
 static void add_grower(struct sysv_object *obj, unsigned number)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->ngrowers += number;
 }
@@ -191,7 +191,7 @@ int sysv_truncate_by_id(struct shmfs_object *base, struct shmfs_handle *handle, 
 	uint64_t now;
 
 	{
-		SHMFS_LOCKED(&obj->lock);
+		SHMFS_LOCKED(&obj->base.lock);
 		now = sysv_file_size(obj);
 	}
 	return size == 0 || (uint64_t)size == now ? sysv_truncate(base, handle, size, caller) :

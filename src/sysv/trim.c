@@ -57,7 +57,7 @@ int sysv_trim(struct sysv_object *obj)
 	if (err == -ESTALE || err == -EIDRM)
 		return 0;
 	if (!err) {
-		SHMFS_LOCKED(&obj->lock);
+		SHMFS_LOCKED(&obj->base.lock);
 		obj->growth = SYSV_SETTLED;
 		obj->is_new = obj->is_new && obj->creator_is_open;
 	}

@@ -16,9 +16,9 @@ struct text_state {
 	 */
 	pthread_rwlock_t io;
 
-	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
-	uint64_t known;	      /* there was no NUL before here when it was looked at */
-	uint64_t known_until; /* that counts as true until then; CLOCK_MONOTONIC, ns */
+	/* The object's lock guards all below. */
+	uint64_t known;	      /* the text had no NUL before this offset */
+	uint64_t known_until; /* `known` is trusted until then; CLOCK_MONOTONIC, ns */
 };
 
 /* The text in an object, reached by a handle that may read, and write where the text changes. */

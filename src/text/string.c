@@ -73,18 +73,21 @@ static int put_nul(const struct text *text, uint64_t off)
 /* --- the length --- */
 
 /* Up to where the text is still known to have no NUL. */
-static uint64_t known_end(struct text_state *state)
+static uint64_t known_end(const struct text *text)
 {
-	SHMFS_LOCKED(&state->lock);
+	const struct text_state *state = text->state;
+	SHMFS_LOCKED(&text->handle->object->lock);
+
 	return shmfs_now_ns() < state->known_until ? state->known : 0;
 }
 
 /* A look through [from, end) that began at `began` found no NUL. */
-static void remember(struct text_state *state, uint64_t from, uint64_t end, uint64_t began)
+static void remember(const struct text *text, uint64_t from, uint64_t end, uint64_t began)
 {
+	struct text_state *state = text->state;
 	uint64_t now = shmfs_now_ns();
+	SHMFS_LOCKED(&text->handle->object->lock);
 
-	SHMFS_LOCKED(&state->lock);
 	if (from == 0) {
 		state->known = end;
 		state->known_until = end > LONG_TEXT ? now + TRUST * (now - began) : 0;
@@ -94,16 +97,18 @@ static void remember(struct text_state *state, uint64_t from, uint64_t end, uint
 }
 
 /* The text that ended at `end` ends at `new_end` now. */
-static void remember_change(struct text_state *state, uint64_t end, uint64_t new_end)
+static void remember_change(const struct text *text, uint64_t end, uint64_t new_end)
 {
-	SHMFS_LOCKED(&state->lock);
+	struct text_state *state = text->state;
+	SHMFS_LOCKED(&text->handle->object->lock);
+
 	if (state->known == end || state->known > new_end)
 		state->known = new_end;
 }
 
 int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 {
-	const uint64_t from = min_u64(known_end(text->state), limit);
+	const uint64_t from = min_u64(known_end(text), limit);
 	const uint64_t began = shmfs_now_ns();
 	char bytes[LOOK_STEP];
 	uint64_t pos = from;
@@ -118,7 +123,7 @@ int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 		pos += nul ? (uint64_t)(nul - bytes) : (uint64_t)n;
 	}
 	if (pos > from)
-		remember(text->state, from, pos, began);
+		remember(text, from, pos, began);
 	*len = pos;
 	return 0;
 }
@@ -214,7 +219,7 @@ static int cut(const struct text *text, uint64_t size)
 	uint64_t end;
 	int err = ops->getattr(text->handle->object, NULL, &st);
 
-	remember_change(text->state, UINT64_MAX, size);
+	remember_change(text, UINT64_MAX, size);
 	if (err || (uint64_t)st.st_size <= size)
 		return err;
 	err = ops->fallocate(text->handle, punch, (off_t)size, st.st_size - (off_t)size,
@@ -250,7 +255,7 @@ ssize_t text_store(const struct text *text, uint64_t off, bool append, const cha
 	if (off + used > end) {
 		n = extend(text, off, end, bytes, used);
 		if (n > 0 && off + (uint64_t)n > end)
-			remember_change(text->state, end, off + (uint64_t)n);
+			remember_change(text, end, off + (uint64_t)n);
 	} else if (used > 0) {
 		n = put(text, off, bytes, used);
 	}

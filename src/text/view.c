@@ -34,7 +34,6 @@ static void free_state(void *memory)
 {
 	struct text_state *state = memory;
 
-	pthread_mutex_destroy(&state->lock);
 	pthread_rwlock_destroy(&state->io);
 	free(state);
 }
@@ -51,7 +50,6 @@ static int make_state(struct shmfs_object *object)
 	if (!state)
 		return -ENOMEM;
 	pthread_rwlock_init(&state->io, NULL);
-	pthread_mutex_init(&state->lock, NULL);
 	object->view_state = state;
 	object->view_state_free = free_state;
 	return 0;

@@ -17,7 +17,7 @@
 
 static bool has_key(struct sysv_object *obj, uint32_t key)
 {
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	return (uint32_t)obj->last.shm_perm.__key == key;
 }
@@ -81,7 +81,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 static void begin(struct sysv_object *obj, struct replacement *r)
 {
 	SHMFS_LOCKED(&r->backend->lock);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->next_replacing = r->backend->replacing;
 	r->backend->replacing = obj;
@@ -108,7 +108,7 @@ static void end(struct sysv_object *obj, struct replacement *r)
 	struct sysv_backend *be = r->backend;
 	struct sysv_object **link = &be->replacing;
 	SHMFS_LOCKED(&be->lock);
-	SHMFS_LOCKED(&obj->lock);
+	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->replacing = false;
 	if (r->phase == REPLACE_COMPLETE)
