@@ -99,7 +99,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be->config = *config;
 	be->dev = dir.st_dev;
 	posix_mounts_init(&be->mounts, config->proc_dir, config->dir);
-	pthread_mutex_init(&be->unused_lock, NULL);
+	pthread_mutex_init(&be->base.lock, NULL);
 	*out = &be->base;
 	return 0;
 }
@@ -107,7 +107,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 void shmfs_posix_free(struct shmfs_backend *base)
 {
 	posix_mounts_clear(&backend(base)->mounts);
-	pthread_mutex_destroy(&backend(base)->unused_lock);
+	pthread_mutex_destroy(&base->lock);
 	close(backend(base)->config.dir);
 	shmfs_object_table_destroy(&base->objects);
 	free(base);

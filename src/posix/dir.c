@@ -109,7 +109,7 @@ static int list_entry(const struct posix_backend *be, const struct dirent *entry
 
 int posix_dir_list(struct posix_backend *be, shmfs_list_fn *fn, void *arg)
 {
-	const bool ask_each = posix_mounts_may_be(&be->mounts);
+	const bool ask_each = posix_mounts_may_be(be);
 	char path[POSIX_PROC_PATH];
 	struct dirent *entry;
 	int err = 0;

@@ -20,20 +20,18 @@
 
 /* The table of mounts. */
 struct posix_mounts {
-	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
-	FILE *table;	      /* owned; NULL: it cannot be read */
-	uint64_t dir_mount;   /* the mount that the directory is in; 0: not known */
-	bool is_new;	      /* not read yet */
-	bool may_be;	      /* something is mounted in the directory, or it is not known */
+	FILE *table;	    /* owned; NULL: it cannot be read */
+	uint64_t dir_mount; /* the mount that the directory is in; 0: not known */
+	bool is_new;	    /* not read yet */
+	bool may_be;	    /* something is mounted in the directory, or it is not known */
 };
 
 struct posix_backend {
 	struct shmfs_backend base;
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
-	struct posix_mounts mounts;
-	atomic_uint nkept;	     /* objects with a kept descriptor */
-	pthread_mutex_t unused_lock; /* held while an object is tried for users; no lock under it */
+	atomic_uint nkept;		  /* objects with a kept descriptor */
+	struct posix_mounts mounts;	  /* base.lock guards it, and is held to try a lease */
 };
 
 struct posix_handle {
@@ -92,7 +90,7 @@ void posix_object_free(struct shmfs_object *);
 /* 0 or -ENOMEM */
 int posix_object_set_name(struct posix_object *, const char *name);
 uint64_t posix_object_identity(struct posix_object *);
-/* Does the last name that led here still do?  the object's lock is held. */
+/* Does the last name that led here still do?  The object's lock is held. */
 bool posix_object_is_named(struct posix_object *);
 
 /*
@@ -166,7 +164,7 @@ int posix_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
 void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
 void posix_mounts_clear(struct posix_mounts *);
 /* Can something be mounted on a name in the directory? */
-bool posix_mounts_may_be(struct posix_mounts *);
+bool posix_mounts_may_be(struct posix_backend *);
 
 /* --- xattr.c --- */
 

@@ -55,7 +55,6 @@ void posix_mounts_init(struct posix_mounts *mounts, const char *proc_dir, int di
 
 	snprintf(path, sizeof(path), "%s/self/mountinfo", proc_dir);
 	mounts->table = fopen(path, "re");
-	pthread_mutex_init(&mounts->lock, NULL);
 	mounts->dir_mount = mount_of(dir);
 	mounts->may_be = true;
 	mounts->is_new = true;
@@ -65,12 +64,12 @@ void posix_mounts_clear(struct posix_mounts *mounts)
 {
 	if (mounts->table)
 		fclose(mounts->table);
-	pthread_mutex_destroy(&mounts->lock);
 }
 
-bool posix_mounts_may_be(struct posix_mounts *mounts)
+bool posix_mounts_may_be(struct posix_backend *be)
 {
-	SHMFS_LOCKED(&mounts->lock);
+	struct posix_mounts *mounts = &be->mounts;
+	SHMFS_LOCKED(&be->base.lock);
 	struct pollfd change = { .events = POLLPRI };
 
 	if (!mounts->table)

@@ -117,7 +117,7 @@ void posix_object_unkeep(struct posix_object *obj)
 
 /* --- handles --- */
 
-/* A descriptor that leads to the object, or -1: there is none.  the object's lock is held. */
+/* A descriptor that leads to the object, or -1: there is none.  The object's lock is held. */
 static int descriptor_of(const struct posix_object *obj)
 {
 	return obj->handles ? obj->handles->fd : obj->kept;
@@ -161,7 +161,7 @@ static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t
 	if (fd != -EAGAIN)
 		return fd;
 	/* Another thread has a lease on it, to see whether it is used. */
-	SHMFS_LOCKED(&be->unused_lock);
+	SHMFS_LOCKED(&be->base.lock);
 	return posix_dir_open(be, obj->name, flags, named);
 }
 

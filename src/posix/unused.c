@@ -19,7 +19,7 @@
 
 /*
  * A descriptor of the object with a lease; -EBUSY if somebody uses it.
- * Our own look must not be taken for a use by another thread: unused_lock is held.
+ * Our own look must not be taken for a use by another thread: base.lock is held.
  */
 static int open_leased(const struct posix_backend *be, const char *name, ino_t *ino)
 {
@@ -35,7 +35,7 @@ static int open_leased(const struct posix_backend *be, const char *name, ino_t *
 int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
 {
 	struct posix_backend *be = (struct posix_backend *)view->backend;
-	SHMFS_LOCKED(&be->unused_lock);
+	SHMFS_LOCKED(&be->base.lock);
 	ino_t ino;
 	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);
 
@@ -46,7 +46,7 @@ int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *
 			const struct shmfs_caller *caller)
 {
 	struct posix_backend *be = (struct posix_backend *)view->backend;
-	SHMFS_LOCKED(&be->unused_lock);
+	SHMFS_LOCKED(&be->base.lock);
 	struct stat st;
 	ino_t ino;
 	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);

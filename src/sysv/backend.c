@@ -48,9 +48,23 @@ static int find_id(struct sysv_backend *be, const struct shmfs_name *name, uint3
 	return id;
 }
 
-/* A segment that is being replaced, or is not complete yet, is the object of its key. */
-static int find(struct sysv_backend *be, const struct shmfs_name *name, uint64_t *identity)
+static struct sysv_object *get_replacing(struct sysv_backend *be, uint32_t key)
 {
+	SHMFS_LOCKED(&be->base.lock);
+	struct sysv_object *obj = sysv_find_replacing(be, key);
+
+	if (obj)
+		shmfs_object_ref(&obj->base);
+	return obj;
+}
+
+/*
+ * The object of a name, with a reference.  A segment that is being replaced, or is not
+ * complete yet, is the object of its key.
+ */
+static int find(struct sysv_backend *be, const struct shmfs_name *name, struct shmfs_object **out)
+{
+	struct sysv_object *obj = NULL;
 	unsigned nreplaced;
 	uint32_t key;
 	int id;
@@ -58,14 +72,14 @@ static int find(struct sysv_backend *be, const struct shmfs_name *name, uint64_t
 	do {
 		nreplaced = atomic_load(&be->nreplaced);
 		id = find_id(be, name, &key);
-		if ((id >= 0 || name->space == SHMFS_SPACE_KEY) &&
-		    sysv_find_replacing(be, key, identity))
-			return 0;
+		if (id >= 0 || name->space == SHMFS_SPACE_KEY)
+			obj = get_replacing(be, key);
 		/* A replacement that has just ended may have had the key. */
-	} while (id < 0 && nreplaced != atomic_load(&be->nreplaced));
-	if (id < 0)
-		return id;
-	*identity = (uint64_t)id;
+	} while (!obj && id < 0 && nreplaced != atomic_load(&be->nreplaced));
+	if (!obj)
+		return id < 0 ? id :
+				shmfs_object_get(&be->base, (uint64_t)id, sysv_object_make, out);
+	*out = &obj->base;
 	return 0;
 }
 
@@ -183,14 +197,11 @@ static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *n
 		       struct stat *st)
 {
 	struct shmfs_object *obj;
-	uint64_t identity;
 	int err = -ESTALE;
 
 	/* A segment can be replaced between finding and asking. */
 	for (int i = 0; i < LOOKUP_TRIES && err == -ESTALE; i++) {
-		err = find(backend(view->backend), name, &identity);
-		if (!err)
-			err = shmfs_object_get(view->backend, identity, sysv_object_make, &obj);
+		err = find(backend(view->backend), name, &obj);
 		if (err)
 			return err;
 		err = revalidate(sysv_object(obj), name);
@@ -362,8 +373,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has "
 				       "attached are shown, but neither opened nor made; to change "
 				       "that: sysctl kernel.shm_rmid_forced=0");
-	pthread_mutex_init(&be->lock, NULL);
-	pthread_mutex_init(&be->attach_lock, NULL);
+	pthread_mutex_init(&be->base.lock, NULL);
 	sysv_trim_begin(be);
 	sysv_user_xattr_init(be);
 	*out = &be->base;
@@ -381,8 +391,7 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 	if (be->rmid_forced >= 0)
 		close(be->rmid_forced);
 	sysv_times_destroy(be);
-	pthread_mutex_destroy(&be->attach_lock);
-	pthread_mutex_destroy(&be->lock);
+	pthread_mutex_destroy(&be->base.lock);
 	shmfs_object_table_destroy(&be->base.objects);
 	free(be);
 }

@@ -25,7 +25,7 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
 	return 0;
 }
 
-/* Count the handle among those whose memory the kernel was lent, or not.  the object's lock is held. */
+/* Count the handle among those whose memory the kernel was lent, or not.  The object's lock is held. */
 static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 {
 	if (h->lent != lent)
@@ -33,7 +33,7 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 	h->lent = lent;
 }
 
-/* One handle more.  the object's lock is held. */
+/* One handle more.  The object's lock is held. */
 static void enter(struct sysv_object *obj, struct sysv_handle *h)
 {
 	h->base.object = &obj->base;
@@ -69,13 +69,13 @@ static int make_segment(struct sysv_backend *be, uint32_t key, mode_t mode,
 	/* As an ordinary user we attach like everybody, so the mode must let us, first. */
 	mode_t first = (be->by_descriptor ? mode : mode | 0600) & 0777;
 	SHMFS_AS_CALLER(err, caller);
-	SHMFS_LOCKED(&be->lock);
+	SHMFS_LOCKED(&be->base.lock);
 	int id;
 
 	if (err)
 		return err;
 	/* A key without a segment may be between two of them: not ours to take. */
-	if (sysv_is_replacing(be, key))
+	if (sysv_find_replacing(be, key))
 		return -EEXIST;
 	id = shmget((key_t)key, (size_t)be->config.min_size, IPC_CREAT | IPC_EXCL | (int)first);
 	return id < 0 ? sysv_error(SYSV_MAKE, -errno) : id;

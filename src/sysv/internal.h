@@ -81,11 +81,6 @@ struct sysv_user_xattrs {
 	atomic_uint made;		  /* files so far */
 };
 
-struct sysv_times {
-	pthread_mutex_t lock;	     /* guards the rows; other daemons write them too */
-	struct sysv_times_row *rows; /* owned, a mapping */
-};
-
 struct sysv_backend {
 	struct shmfs_backend base;
 	struct shmfs_sysv_config config;
@@ -94,8 +89,10 @@ struct sysv_backend {
 	bool by_descriptor; /* segments are reached through descriptors */
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 
-	/* Guards both lists with their links, and is held while a key is taken. */
-	pthread_mutex_t lock;
+	/*
+	 * base.lock guards all below, and is held while a key is taken, and across shmat(2),
+	 * shmdt(2) and the reading of nattch: that and the list of our attachments belong together.
+	 */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_uint nreplaced;	       /* how often that has ended */
 
@@ -105,15 +102,8 @@ struct sysv_backend {
 	bool trims;		 /* a thread does */
 	bool stopping;
 
-	struct sysv_times times;
-
-	/*
-	 * Our own attachments, which nattch counts and st_nlink must not.  Held
-	 * across shmat(2), shmdt(2) and the reading of nattch, so that the two
-	 * numbers belong together.
-	 */
-	pthread_mutex_t attach_lock;
-	struct sysv_segment *attached;
+	struct sysv_times_row *times;  /* owned, a mapping; other daemons write it too */
+	struct sysv_segment *attached; /* our attachments: nattch counts them, st_nlink does not */
 };
 
 /* Where a file ends. */
@@ -125,9 +115,11 @@ enum sysv_growth {
 
 struct sysv_object {
 	struct shmfs_object base;
+	/* Of the backend's lists, guarded by its lock. */
 	struct sysv_object *next_replacing;
+	uint32_t replacing_key;
 	struct sysv_object *next_untrimmed;
-	bool is_untrimmed; /* in that list; guarded by the backend's lock */
+	bool is_untrimmed; /* in that list */
 
 	/*
 	 * Held for reading by whoever writes bytes or opens the segment besides its handles,
@@ -285,10 +277,8 @@ void sysv_usage_touched(struct sysv_segment *);
  * where the bytes are.
  */
 int sysv_resize(struct sysv_object *, uint64_t size, const struct shmfs_caller *);
-/* Is a segment of this key just being replaced?  backend->lock is held. */
-bool sysv_is_replacing(struct sysv_backend *, uint32_t key);
-/* Does the key lead to an object whose segment is?  Then that object's identity. */
-bool sysv_find_replacing(struct sysv_backend *, uint32_t key, uint64_t *identity);
+/* The object whose segment of this key is being replaced, or NULL.  base.lock is held. */
+struct sysv_object *sysv_find_replacing(struct sysv_backend *, uint32_t key);
 
 /* --- size.c --- */
 
@@ -332,7 +322,7 @@ struct timespec sysv_times_modified(struct sysv_backend *, int id, const struct 
 				    uint64_t others);
 /* Through a mount, just now. */
 void sysv_times_wrote(struct sysv_backend *, int id);
-/* We have detached it; it was and is like that. */
+/* We have detached it; it was and is like that.  base.lock is held. */
 void sysv_times_detached(struct sysv_backend *, int id, const struct shmid_ds *before,
 			 uint64_t others, const struct shmid_ds *after);
 /* One segment takes the place of another. */
@@ -429,7 +419,7 @@ int sysv_object_id_now(struct sysv_object *, int *id, struct shmid_ds *ds);
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
 /* The handle writes no more.  Was it the last that did?  Then the size is final. */
 bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
-/* It writes, perhaps after it was closed once.  the object's lock is held. */
+/* It writes, perhaps after it was closed once.  The object's lock is held. */
 void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
 /* The file has that size unless it is written past that end. */
 void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t keep_size);

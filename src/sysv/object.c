@@ -300,7 +300,7 @@ void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t ke
 
 /* --- memory and rights --- */
 
-/* the object's lock is held. */
+/* The object's lock is held. */
 static int open_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {

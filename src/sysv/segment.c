@@ -144,7 +144,7 @@ bool sysv_descriptors_work(const char *proc_dir)
 	return fd >= 0;
 }
 
-/* How often we have segment `id` attached.  attach_lock is held. */
+/* How often we have segment `id` attached.  base.lock is held. */
 static unsigned count_own(const struct sysv_backend *be, int id)
 {
 	unsigned count = 0;
@@ -154,7 +154,7 @@ static unsigned count_own(const struct sysv_backend *be, int id)
 	return count;
 }
 
-/* attach_lock is held. */
+/* base.lock is held. */
 static void enter(struct sysv_segment *segment)
 {
 	segment->next_attached = segment->backend->attached;
@@ -164,7 +164,7 @@ static void enter(struct sysv_segment *segment)
 int sysv_attach(struct sysv_segment *segment, int flags)
 {
 	int err;
-	SHMFS_LOCKED(&segment->backend->attach_lock);
+	SHMFS_LOCKED(&segment->backend->base.lock);
 
 	err = attach(segment->id, segment->size, flags, &segment->map);
 	if (!err)
@@ -174,7 +174,7 @@ int sysv_attach(struct sysv_segment *segment, int flags)
 
 void sysv_segment_count(struct sysv_segment *segment)
 {
-	SHMFS_LOCKED(&segment->backend->attach_lock);
+	SHMFS_LOCKED(&segment->backend->base.lock);
 
 	if (segment->map && !segment->map_size)
 		enter(segment);
@@ -188,7 +188,7 @@ static void detach(struct sysv_segment *segment)
 	struct shmid_ds before, after;
 	int id = segment->id;
 	bool known;
-	SHMFS_LOCKED(&be->attach_lock);
+	SHMFS_LOCKED(&be->base.lock);
 
 	known = shmctl(id, SHM_STAT_ANY, &before) == id;
 	shmdt(segment->map);
@@ -240,7 +240,7 @@ int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode)
 int sysv_segment_stat(struct sysv_backend *be, int id, struct shmid_ds *ds, uint64_t *others)
 {
 	struct shmid_ds now;
-	SHMFS_LOCKED(&be->attach_lock);
+	SHMFS_LOCKED(&be->base.lock);
 
 	/*
 	 * SHM_STAT_ANY asks for no permission.  It takes the slot that the id

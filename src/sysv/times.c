@@ -66,31 +66,29 @@ int sysv_times_init(struct sysv_backend *be)
 
 	if (rows == MAP_FAILED)
 		return -ENOMEM;
-	pthread_mutex_init(&be->times.lock, NULL);
-	be->times.rows = rows;
+	be->times = rows;
 	return 0;
 }
 
 void sysv_times_destroy(struct sysv_backend *be)
 {
-	munmap(be->times.rows, SIZE);
-	pthread_mutex_destroy(&be->times.lock);
+	munmap(be->times, SIZE);
 }
 
-/* The segment's row, which belongs to no other from here on.  The lock is held. */
-static struct sysv_times_row *take_row(struct sysv_times *times, int id)
+/* The segment's row, which belongs to no other from here on.  base.lock is held. */
+static struct sysv_times_row *take_row(const struct sysv_backend *be, int id)
 {
-	struct sysv_times_row *row = &times->rows[(unsigned)id % ROWS];
+	struct sysv_times_row *row = &be->times[(unsigned)id % ROWS];
 
 	if (row->id != id)
 		*row = (struct sysv_times_row){ .id = id };
 	return row;
 }
 
-/* What is known of a segment.  The lock is held. */
-static struct sysv_times_row row_of(const struct sysv_times *times, int id)
+/* What is known of a segment.  base.lock is held. */
+static struct sysv_times_row row_of(const struct sysv_backend *be, int id)
 {
-	const struct sysv_times_row *row = &times->rows[(unsigned)id % ROWS];
+	const struct sysv_times_row *row = &be->times[(unsigned)id % ROWS];
 
 	return row->id == id ? *row : (struct sysv_times_row){ 0 };
 }
@@ -112,12 +110,11 @@ static int64_t others_detach(const struct sysv_times_row *row, const struct shmi
 void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds *before,
 			 uint64_t others, const struct shmid_ds *after)
 {
-	SHMFS_LOCKED(&be->times.lock);
 	struct sysv_times_row *row;
 
 	if (after->shm_lpid != getpid())
 		return;
-	row = take_row(&be->times, id);
+	row = take_row(be, id);
 	row->others_detach = others_detach(row, before, others);
 	row->own_detach = after->shm_dtime;
 	row->lpid = after->shm_lpid;
@@ -125,27 +122,27 @@ void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds 
 
 void sysv_times_wrote(struct sysv_backend *be, int id)
 {
-	SHMFS_LOCKED(&be->times.lock);
+	SHMFS_LOCKED(&be->base.lock);
 	struct timespec now;
 
 	/* Of the same clock as the kernel's own times of files: never ahead of them. */
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	take_row(&be->times, id)->written = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	take_row(be, id)->written = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 void sysv_times_carry(struct sysv_backend *be, int to, int from)
 {
-	SHMFS_LOCKED(&be->times.lock);
-	int64_t written = row_of(&be->times, from).written;
+	SHMFS_LOCKED(&be->base.lock);
+	int64_t written = row_of(be, from).written;
 
-	take_row(&be->times, to)->written = written;
+	take_row(be, to)->written = written;
 }
 
 struct timespec sysv_times_modified(struct sysv_backend *be, int id, const struct shmid_ds *ds,
 				    uint64_t others)
 {
-	SHMFS_LOCKED(&be->times.lock);
-	const struct sysv_times_row row = row_of(&be->times, id);
+	SHMFS_LOCKED(&be->base.lock);
+	const struct sysv_times_row row = row_of(be, id);
 	int64_t detach = others_detach(&row, ds, others);
 	int64_t seconds = detach > ds->shm_ctime ? detach : ds->shm_ctime;
 	int64_t ns = row.written > seconds * 1000000000 ? row.written : seconds * 1000000000;

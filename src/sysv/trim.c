@@ -82,7 +82,7 @@ static bool try_to_trim(struct sysv_object *obj)
 	return obj->growth != SYSV_UNTRIMMED || obj->ngrowers > 0 || sysv_trim(obj) == 0;
 }
 
-/* One look at each of them.  be->lock is held, but while it looks. */
+/* One look at each of them.  base.lock is held, but while it looks. */
 static void trim_all(struct sysv_backend *be)
 {
 	struct sysv_object *list = be->untrimmed;
@@ -93,11 +93,11 @@ static void trim_all(struct sysv_backend *be)
 
 		list = obj->next_untrimmed;
 		obj->is_untrimmed = false;
-		pthread_mutex_unlock(&be->lock);
+		pthread_mutex_unlock(&be->base.lock);
 		if (!try_to_trim(obj))
 			sysv_trim_later(obj);
 		shmfs_object_put(&obj->base);
-		pthread_mutex_lock(&be->lock);
+		pthread_mutex_lock(&be->base.lock);
 	}
 }
 
@@ -106,14 +106,14 @@ static void *run(void *arg)
 	struct sysv_backend *be = arg;
 	unsigned pause = FIRST_PAUSE_MS;
 	struct timespec until;
-	SHMFS_LOCKED(&be->lock);
+	SHMFS_LOCKED(&be->base.lock);
 
 	while (be->untrimmed && !be->stopping) {
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += (long)(pause % 1000) * 1000000;
 		until.tv_sec += (time_t)(pause / 1000) + until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		if (pthread_cond_timedwait(&be->trimming, &be->lock, &until) != ETIMEDOUT)
+		if (pthread_cond_timedwait(&be->trimming, &be->base.lock, &until) != ETIMEDOUT)
 			continue;
 		trim_all(be);
 		pause = pause < LONGEST_PAUSE_MS ? 2 * pause : pause;
@@ -123,7 +123,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for the other threads.  be->lock is held. */
+/* Signals are for the other threads.  base.lock is held. */
 static void start(struct sysv_backend *be)
 {
 	sigset_t all, before;
@@ -140,7 +140,7 @@ static void start(struct sysv_backend *be)
 void sysv_trim_later(struct sysv_object *obj)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
-	SHMFS_LOCKED(&be->lock);
+	SHMFS_LOCKED(&be->base.lock);
 
 	if (be->stopping)
 		return;
@@ -156,11 +156,11 @@ void sysv_trim_later(struct sysv_object *obj)
 
 void sysv_trim_end(struct sysv_backend *be)
 {
-	SHMFS_LOCKED(&be->lock);
+	SHMFS_LOCKED(&be->base.lock);
 
 	be->stopping = true;
 	pthread_cond_broadcast(&be->trimming);
 	while (be->trims)
-		pthread_cond_wait(&be->trimming, &be->lock);
+		pthread_cond_wait(&be->trimming, &be->base.lock);
 	trim_all(be);
 }

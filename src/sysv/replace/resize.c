@@ -15,37 +15,13 @@
 
 /* --- segments that are being replaced --- */
 
-static bool has_key(struct sysv_object *obj, uint32_t key)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-
-	return (uint32_t)obj->last.shm_perm.__key == key;
-}
-
-/* The object that a key leads to meanwhile.  be->lock is held. */
-static struct sysv_object *find_replacing(struct sysv_backend *be, uint32_t key)
+struct sysv_object *sysv_find_replacing(struct sysv_backend *be, uint32_t key)
 {
 	struct sysv_object *obj = be->replacing;
 
-	while (obj && !has_key(obj, key))
+	while (obj && obj->replacing_key != key)
 		obj = obj->next_replacing;
 	return obj;
-}
-
-bool sysv_is_replacing(struct sysv_backend *be, uint32_t key)
-{
-	return find_replacing(be, key) != NULL;
-}
-
-bool sysv_find_replacing(struct sysv_backend *be, uint32_t key, uint64_t *identity)
-{
-	const struct sysv_object *obj;
-
-	SHMFS_LOCKED(&be->lock);
-	obj = find_replacing(be, key);
-	if (obj)
-		*identity = obj->base.identity;
-	return obj != NULL;
 }
 
 /* --- whether --- */
@@ -80,13 +56,14 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 /* The key leads to the object from here on, whatever segment has it. */
 static void begin(struct sysv_object *obj, struct replacement *r)
 {
-	SHMFS_LOCKED(&r->backend->lock);
 	SHMFS_LOCKED(&obj->base.lock);
+	SHMFS_LOCKED(&r->backend->base.lock);
 
-	obj->next_replacing = r->backend->replacing;
-	r->backend->replacing = obj;
 	obj->replacing = true;
 	obj->last = r->ds;
+	obj->replacing_key = (uint32_t)r->ds.shm_perm.__key;
+	obj->next_replacing = r->backend->replacing;
+	r->backend->replacing = obj;
 }
 
 /* From here on the object is what the key leads to, if that is ours. */
@@ -107,12 +84,12 @@ static void end(struct sysv_object *obj, struct replacement *r)
 {
 	struct sysv_backend *be = r->backend;
 	struct sysv_object **link = &be->replacing;
-	SHMFS_LOCKED(&be->lock);
 	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->replacing = false;
 	if (r->phase == REPLACE_COMPLETE)
 		adopt(obj, r);
+	SHMFS_LOCKED(&be->base.lock);
 	atomic_fetch_add(&be->nreplaced, 1);
 	while (*link != obj)
 		link = &(*link)->next_replacing;
