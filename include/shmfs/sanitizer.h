@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which sanitizers this build has. */
+/* Which sanitizers this build has, and whether it counts the lines that run. */
 #ifndef SHMFS_SANITIZER_H
 #define SHMFS_SANITIZER_H
 
@@ -19,6 +19,14 @@
 #define SHMFS_TSAN 1
 #else
 #define SHMFS_TSAN 0
+#endif
+
+/* gcov writes the counts of a process in exit(3).  One that ends otherwise has them written. */
+#ifdef SHMFS_COVERAGE
+void __gcov_dump(void);
+#define SHMFS_WRITE_COUNTS() __gcov_dump()
+#else
+#define SHMFS_WRITE_COUNTS() ((void)0)
 #endif
 
 #endif

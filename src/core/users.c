@@ -27,6 +27,7 @@
 
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
+#include "shmfs/sanitizer.h"
 
 /* How old a snapshot may be, in times of what it took, and while the next one is on its way. */
 #define AGE 9
@@ -159,6 +160,7 @@ static void be_child(const struct users_scope *scope, struct users_sheet *sheet,
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	closefrom(STDERR_FILENO + 1);
 	sheet->error = users_scan(scope, sheet);
+	SHMFS_WRITE_COUNTS();
 	/* Not _exit(): ThreadSanitizer looks there for threads that nobody has joined. */
 	syscall(SYS_exit_group, 0);
 }
