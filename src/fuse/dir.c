@@ -186,14 +186,10 @@ void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		atomic_fetch_sub(&dirs->nopen, 1);
 }
 
-void shmfs_fuse_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void dirs_close(struct shmfs_dirs *dirs)
 {
-	struct shmfs_dirs *dirs = &fs_of(req)->dirs;
-
-	(void)ino, (void)fi;
 	if (atomic_fetch_sub(&dirs->nopen, 1) == 1)
 		dirs_clear(dirs);
-	reply_error(req, 0);
 }
 
 /* A reply as it is written. */

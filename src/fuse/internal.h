@@ -185,7 +185,7 @@ void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struc
 void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 /*
- * Serve a RELEASE.  False: it is another request.
+ * Serve a RELEASE or RELEASEDIR.  False: it is another request.
  *
  * The kernel sends it once.  libfuse would drop it when memory is short, see
  * serve_forget(), and the file would stay open for ever.
@@ -246,9 +246,10 @@ bool forget_end(struct shmfs_fs *);
 
 void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
-void shmfs_fuse_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
 void dirs_init(struct shmfs_dirs *);
+/* A directory was closed. */
+void dirs_close(struct shmfs_dirs *);
 void dirs_clear(struct shmfs_dirs *);
 
 /* --- loop.c, worker.c --- */

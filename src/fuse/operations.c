@@ -66,6 +66,5 @@ const struct fuse_lowlevel_ops shmfs_fuse_operations = {
 	.copy_file_range = shmfs_fuse_copy_file_range,
 	.opendir = shmfs_fuse_opendir,
 	.readdir = shmfs_fuse_readdir,
-	.releasedir = shmfs_fuse_releasedir,
 	.statfs = shmfs_fuse_statfs,
 };

@@ -184,9 +184,12 @@ bool serve_release(struct shmfs_fs *fs, const void *request)
 	const struct fuse_in_header *header = request;
 	const struct fuse_release_in *in = (const void *)(header + 1);
 
-	if (header->opcode != FUSE_RELEASE)
+	if (header->opcode == FUSE_RELEASE)
+		close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
+	else if (header->opcode == FUSE_RELEASEDIR)
+		dirs_close(&fs->dirs);
+	else
 		return false;
-	close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
 	shmfs_reply_error(fs, request, 0);
 	return true;
 }

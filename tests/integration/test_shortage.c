@@ -360,6 +360,21 @@ static void what_the_kernel_lets_go_takes_no_memory(void **state)
 	}
 }
 
+static void what_is_no_longer_listed_takes_no_memory(void **state)
+{
+	enum { PLENTY = 1000 };
+	DIR *directory = opendir(MNT);
+	(void)state;
+	assert_non_null(directory);
+	assert_non_null(readdir(directory));
+	shortage->countdown = PLENTY;
+	closedir(directory);
+	/* It is served some time later. */
+	usleep(100000);
+	assert_int_equal(shortage->countdown, PLENTY);
+	shortage->countdown = 0;
+}
+
 /* --- no threads --- */
 
 static int use_much(int number)
@@ -411,6 +426,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		short_of(each_allocation_may_fail),
 		short_of(what_the_kernel_lets_go_takes_no_memory),
+		short_of(what_is_no_longer_listed_takes_no_memory),
 		short_of(one_thread_serves_if_there_is_no_other),
 		short_of(threads_without_a_buffer_let_others_serve),
 	};
