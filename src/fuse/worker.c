@@ -61,13 +61,17 @@ static bool has_share(const void *arg, uint32_t uid)
 	return own == 0 || own < (loop->max_threads - others) / 2;
 }
 
-/* Serve this request now?  False: it waits, or was refused.  loop->lock is held. */
+/* Serve this request now?  False: it waits, or is answered.  loop->lock is held. */
 static bool is_due(struct loop *loop, uint32_t uid, const struct fuse_buf *buf)
 {
 	int err;
 
-	/* An INTERRUPT waits for nobody: it ends what waits. */
-	if (header_of(buf->mem)->opcode == FUSE_INTERRUPT || has_share(loop, uid))
+	/* Nothing would come of it.  Told so, the kernel sends no more (fuse_dev_do_write()). */
+	if (header_of(buf->mem)->opcode == FUSE_INTERRUPT) {
+		shmfs_reply_error(loop->fs, buf->mem, -ENOSYS);
+		return false;
+	}
+	if (has_share(loop, uid))
 		return true;
 	err = shmfs_aside_put(&loop->aside, buf->mem, buf->size);
 	if (err && uid == SHMFS_NOBODY)
@@ -168,8 +172,7 @@ static void enter(struct worker *worker, const struct fuse_in_header *header)
 
 	worker->is_serving = true;
 	worker->uid = shmfs_aside_user(header);
-	worker->waits = header->opcode != FUSE_RELEASE && header->opcode != FUSE_INTERRUPT &&
-			!is_released(loop, header->nodeid);
+	worker->waits = header->opcode != FUSE_RELEASE && !is_released(loop, header->nodeid);
 	if (header->opcode == FUSE_RELEASE) {
 		worker->releasing = header->nodeid;
 		loop->releases++;

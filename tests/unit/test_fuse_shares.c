@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Whatever one user does, there are threads for others. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,6 +36,29 @@ static void one_user_leaves_threads_to_others(void **state)
 	assert_int_equal(sem_trywait(&f->arrived), -1);
 	let_through(f, count);
 	assert_int_equal(sum_answered(f, count + 1), sum);
+	loop_stop(f);
+}
+
+/* Nothing would come of it, and told so once the kernel sends no more. */
+static void an_interrupt_takes_no_share(void **state)
+{
+	struct fixture *f = *state;
+	const int share = SHMFS_MAX_THREADS / 2;
+	struct fuse_interrupt_in in;
+	struct fuse_out_header header;
+	uint64_t sum;
+
+	loop_start(f, MEMORY_FALLOCATE);
+	f->k->uid = 1001;
+	sum = post_fallocates(f, share);
+	await_arrivals(f, share);
+	in.unique = f->k->unique;
+	post(f, FUSE_INTERRUPT, 0, &in, sizeof(in));
+	assert_int_equal(recv(f->k->device, &header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(header.unique, f->k->unique);
+	assert_int_equal(header.error, -ENOSYS);
+	let_through(f, share);
+	assert_int_equal(sum_answered(f, share), sum);
 	loop_stop(f);
 }
 
@@ -99,6 +124,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LOOP_TEST(one_user_leaves_threads_to_others),
+		LOOP_TEST(an_interrupt_takes_no_share),
 		LOOP_TEST(two_users_leave_threads_to_others),
 		LOOP_TEST(a_stuck_reader_is_relieved_beside_others_that_get_on),
 	};
