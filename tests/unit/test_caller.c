@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -96,6 +97,35 @@ static void groups_are_asked_for_only_where_it_depends_on_them(void **state)
 	assert_int_equal(lists, 1);
 }
 
+static int give_creators_group(const struct shmfs_caller *caller, const gid_t **list)
+{
+	static const gid_t groups[] = { 5, CREATORS_GROUP };
+
+	(void)caller;
+	*list = groups;
+	return (int)COUNT(groups);
+}
+
+static void the_creators_group_counts_among_all(void **state)
+{
+	const struct shmfs_caller caller = {
+		.uid = NOBODY,
+		.gid = NOBODY,
+		.groups = give_creators_group,
+	};
+	const struct shmfs_rights rights = {
+		.owner = OWNER,
+		.creator = OWNER,
+		.group = GROUP,
+		.creators_group = CREATORS_GROUP,
+		.mode = 0040,
+	};
+
+	(void)state;
+	assert_true(shmfs_caller_may(&caller, &rights, READ));
+	assert_false(shmfs_caller_may(&caller, &rights, BOTH));
+}
+
 static int fail_to_give_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	(void)caller, (void)list;
@@ -125,12 +155,52 @@ static void unknown_groups_open_nothing(void **state)
 	assert_int_equal(geteuid(), getuid());
 }
 
+/* Root in another group makes what is that group's. */
+static void root_may_have_another_group(void **state)
+{
+	const struct shmfs_caller same = { .uid = 0, .gid = getgid() };
+	const struct shmfs_caller other = { .uid = 0, .gid = GROUP };
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_true(shmfs_caller_is_self(&same));
+	assert_false(shmfs_caller_is_self(&other));
+	assert_int_equal(shmfs_caller_assume(&other), 0);
+	assert_int_equal(getegid(), GROUP);
+	shmfs_caller_drop();
+	assert_int_equal(getegid(), getgid());
+}
+
+static mode_t mask_now(void)
+{
+	mode_t mask = umask(0);
+
+	umask(mask);
+	return mask;
+}
+
+/* What the next request makes has the mode that is asked for. */
+static void a_callers_umask_goes_with_the_caller(void **state)
+{
+	const struct shmfs_caller caller = { .uid = getuid(), .gid = getgid(), .umask = 027 };
+
+	(void)state;
+	assert_int_equal(shmfs_caller_mask(&caller), 0);
+	assert_int_equal(mask_now(), 027);
+	shmfs_caller_drop();
+	assert_int_equal(mask_now(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_class_of_the_caller_decides),
 		cmocka_unit_test(groups_are_asked_for_only_where_it_depends_on_them),
+		cmocka_unit_test(the_creators_group_counts_among_all),
 		cmocka_unit_test(unknown_groups_open_nothing),
+		cmocka_unit_test(root_may_have_another_group),
+		cmocka_unit_test(a_callers_umask_goes_with_the_caller),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

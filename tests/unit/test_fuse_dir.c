@@ -374,6 +374,31 @@ static void each_user_has_a_listing(void **state)
 	close_dir(k, ROOT, fh);
 }
 
+/* Two names at one place, and one right behind another, wherever a reply ends. */
+static void names_whose_hashes_meet_come_once_each(void **state)
+{
+	static const char *const hashed_with_1[] = { "n240063", "n192362", "n513382", "n544188" };
+	enum { ENTRY = 32 };
+	struct kernel *k = *state;
+	struct names *names = malloc(sizeof(*names));
+	uint64_t fh = open_dir(k, ROOT);
+
+	assert_non_null(names);
+	k->fs.dirs.seed = 1;
+	for (size_t i = 0; i < 4; i++)
+		memory_add(k->posix, 0, hashed_with_1[i]);
+	for (uint32_t size = 2 * ENTRY; size <= 6 * ENTRY; size += ENTRY) {
+		read_on(k, ROOT, fh, 0, size, names);
+		assert_int_equal(names->count, 6);
+		for (size_t i = 0; i < 4; i++)
+			assert_non_null(find(names, hashed_with_1[i]));
+	}
+	assert_int_equal(names->at[2].next + 1, names->at[3].next);
+	assert_int_equal(names->at[4].next, names->at[5].next);
+	free(names);
+	close_dir(k, ROOT, fh);
+}
+
 /* 32-bit programs have no more. */
 static void offsets_fit_into_31_bits(void **state)
 {
@@ -425,6 +450,7 @@ int main(void)
 		KERNEL_TEST(a_new_stream_goes_on_from_an_offset),
 		KERNEL_TEST(a_new_stream_is_not_served_an_old_listing),
 		KERNEL_TEST(each_user_has_a_listing),
+		KERNEL_TEST(names_whose_hashes_meet_come_once_each),
 		KERNEL_TEST(offsets_fit_into_31_bits),
 		KERNEL_TEST(statfs_tells_blocks_and_segments),
 	};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How requests are handed to threads: what blocks, and what goes on meanwhile. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,32 @@ static void what_blocks_does_not_block_others(void **state)
 	}
 	let_through(f, 1);
 	assert_int_equal(answered(f, LONG_TIME), slow);
+	loop_stop(f);
+}
+
+/* Whoever closes a file and then asks for something finds it closed. */
+static void a_file_that_is_being_closed_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct kernel_file other;
+	uint64_t closed, asked, root;
+
+	assert_int_equal(kernel_open(f->k, f->file.node, O_RDWR, &other), 0);
+	loop_start(f, MEMORY_RELEASE);
+	closed = post(f, FUSE_RELEASE, other.node, &(struct fuse_release_in){ .fh = other.fh },
+		      sizeof(struct fuse_release_in));
+	sem_wait(&f->arrived);
+	asked = post(f, FUSE_GETATTR, other.node, &(struct fuse_getattr_in){ 0 },
+		     sizeof(struct fuse_getattr_in));
+	root = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), root);
+	assert_int_equal(answered(f, A_WHILE), 0);
+	assert_int_equal(sem_trywait(&f->arrived), -1);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), closed);
+	sem_wait(&f->arrived);
+	sem_post(&f->stuck);
+	assert_int_equal(answered(f, LONG_TIME), asked);
 	loop_stop(f);
 }
 
@@ -243,6 +270,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOOP_TEST(serves_in_a_row_until_a_signal),
 		LOOP_TEST(what_blocks_does_not_block_others),
+		LOOP_TEST(a_file_that_is_being_closed_is_waited_for),
 		LOOP_TEST(any_number_can_block),
 		LOOP_TEST(threads_come_back),
 		LOOP_TEST(a_single_thread_serves_one_after_the_other),

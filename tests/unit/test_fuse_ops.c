@@ -2,11 +2,13 @@
 /* Requests on files: attributes, open and close. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -177,6 +179,13 @@ static void setattr_changes_owner_and_mode(void **state)
 	assert_int_equal(k->posix->calls[MEMORY_CHOWN], 2);
 	assert_int_equal(k->posix->calls[MEMORY_UTIMENS], 0);
 	assert_int_equal(k->posix->calls[MEMORY_TRUNCATE], 0);
+
+	/* The kernel is about to write itself: what a chown(2) clears is to go. */
+	in = (struct fuse_setattr_in){ .valid = 0 };
+	assert_int_equal(setattr(k, node, &in), 0);
+	assert_int_equal(k->posix->calls[MEMORY_CHOWN], 3);
+	assert_int_equal(k->posix->seen.new_uid, (uid_t)-1);
+	assert_int_equal(k->posix->seen.new_gid, (gid_t)-1);
 	kernel_forget(k, node, 1);
 }
 
@@ -328,6 +337,47 @@ static void flush_is_asked_for_where_wanted(void **state)
 	kernel_close(k, &file);
 }
 
+static bool is_flushed_by_opener(struct kernel *k, const struct kernel_file *file, pid_t pid)
+{
+	const struct fuse_flush_in in = { .fh = file->fh };
+
+	k->pid = (uint32_t)pid;
+	assert_int_equal(kernel_ask(k, FUSE_FLUSH, file->node, &in, sizeof(in), NULL, 0), 0);
+	return k->sysv->seen.by_opener;
+}
+
+static struct {
+	struct kernel *k;
+	const struct kernel_file *file;
+	bool is_opener;
+} closing;
+
+static void *close_in_thread(void *unused)
+{
+	closing.is_opener = is_flushed_by_opener(closing.k, closing.file, gettid());
+	return unused;
+}
+
+/* Any thread of the process that opened the file closes it, and no other process does. */
+static void a_thread_of_the_opener_is_the_opener(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	struct kernel_file file;
+	pthread_t thread;
+
+	k->sysv->may_flush = true;
+	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
+	closing.k = k;
+	closing.file = &file;
+	assert_int_equal(pthread_create(&thread, NULL, close_in_thread, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(closing.is_opener);
+	assert_true(is_flushed_by_opener(k, &file, getpid()));
+	assert_false(is_flushed_by_opener(k, &file, getppid()));
+	kernel_close(k, &file);
+}
+
 static void a_failed_open_leaves_nothing_open(void **state)
 {
 	struct kernel *k = *state;
@@ -419,6 +469,7 @@ int main(void)
 		KERNEL_TEST(open_gives_a_handle),
 		KERNEL_TEST(open_drops_kept_attributes),
 		KERNEL_TEST(flush_is_asked_for_where_wanted),
+		KERNEL_TEST(a_thread_of_the_opener_is_the_opener),
 		KERNEL_TEST(a_failed_open_leaves_nothing_open),
 		KERNEL_TEST(what_was_replaced_is_stale_to_open),
 		KERNEL_TEST(an_interrupted_open_leaves_nothing_open),

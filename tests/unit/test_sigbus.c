@@ -251,13 +251,31 @@ static void what_is_no_copy_ends_the_process(void **state)
 	assert_int_equal(end_of(m, touch_while_another_thread_copies), SIGBUS);
 }
 
+/* A parent may have left the signal blocked, and a blocked one ends the process. */
+static void copy_after_it_was_blocked(const struct memory *m)
+{
+	sigset_t sigbus;
+
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	sigprocmask(SIG_BLOCK, &sigbus, NULL);
+	if (shmfs_sigbus_install() != 0 || copy(m->copy, m->missing, 1) != -EFAULT)
+		raise(SIGABRT);
+}
+
+static void a_blocked_signal_is_let_through(void **state)
+{
+	assert_int_equal(end_of(*state, copy_after_it_was_blocked), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		GUARD_TEST(copies_and_clears_what_is_there),
 		GUARD_TEST(missing_memory_is_an_error),
 		GUARD_TEST(it_can_be_missing_again_and_again),
-		/* The next forks: before there are threads. */
+		/* The next two fork: before there are threads. */
+		GUARD_TEST(a_blocked_signal_is_let_through),
 		GUARD_TEST(what_is_no_copy_ends_the_process),
 		GUARD_TEST(threads_are_guarded_each_for_itself),
 	};
