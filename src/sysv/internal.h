@@ -324,7 +324,7 @@ struct timespec sysv_times_modified(struct sysv_backend *, int id, const struct 
 void sysv_times_wrote(struct sysv_backend *, int id);
 /* We have detached it; it was and is like that.  base.lock is held. */
 void sysv_times_detached(struct sysv_backend *, int id, const struct shmid_ds *before,
-			 uint64_t others, const struct shmid_ds *after);
+			 const struct shmid_ds *after);
 /* One segment takes the place of another. */
 void sysv_times_carry(struct sysv_backend *, int to, int from);
 

@@ -194,7 +194,7 @@ static void detach(struct sysv_segment *segment)
 	shmdt(segment->map);
 	segment->map = NULL;
 	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
-		sysv_times_detached(be, id, &before, before.shm_nattch - count_own(be, id), &after);
+		sysv_times_detached(be, id, &before, &after);
 	while (*link != segment)
 		link = &(*link)->next_attached;
 	*link = segment->next_attached;

@@ -108,14 +108,15 @@ static int64_t others_detach(const struct sysv_times_row *row, const struct shmi
 }
 
 void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds *before,
-			 uint64_t others, const struct shmid_ds *after)
+			 const struct shmid_ds *after)
 {
 	struct sysv_times_row *row;
 
 	if (after->shm_lpid != getpid())
 		return;
 	row = take_row(be, id);
-	row->others_detach = others_detach(row, before, others);
+	/* We had it attached ourselves: the process id before is of that. */
+	row->others_detach = others_detach(row, before, 1);
 	row->own_detach = after->shm_dtime;
 	row->lpid = after->shm_lpid;
 }
