@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 4 * PAGE };
 
@@ -404,6 +405,23 @@ static void a_mapping_of_less_keeps_the_size_too(void **state)
 	assert_true(eventually(truncate(SEGMENT, PAGE) == 0));
 }
 
+/* The handle itself may be what it is mapped through: nobody is waited for. */
+static void a_handle_that_may_be_mapped_keeps_the_size(void **state)
+{
+	struct timespec began, now;
+	(void)state;
+	make(SYSV);
+	int fd = must(open(SEGMENT, O_RDWR));
+	clock_gettime(CLOCK_MONOTONIC, &began);
+	must_fail(EBUSY, ftruncate(fd, 2 * SIZE));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now.tv_sec -= began.tv_sec;
+	assert_in_range(now.tv_sec * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000, 0,
+			patience(1000));
+	close(fd);
+	must(truncate(SEGMENT, 2 * SIZE));
+}
+
 static int touch_behind_the_end(int kind)
 {
 	int fd = open(paths[kind], O_RDWR);
@@ -445,6 +463,7 @@ int main(void)
 		mounted(python_maps_it_as_any_file),
 		mounted(a_segment_that_is_mapped_keeps_its_size),
 		mounted(a_mapping_of_less_keeps_the_size_too),
+		mounted(a_handle_that_may_be_mapped_keeps_the_size),
 		mounted(behind_the_end_there_is_no_page),
 	};
 

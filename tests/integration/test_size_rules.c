@@ -379,6 +379,7 @@ static void nothing_is_resized_by_id(void **state)
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
 	must_fail(EPERM, truncate(path, PAGE));
 	must_fail(EPERM, truncate(path, 10 * PAGE));
+	must(truncate(path, sizeof(bytes)));
 	int fd = must(open(path, O_RDWR));
 	must_fail(EPERM, ftruncate(fd, 10 * PAGE));
 	must_fail(EPERM, fallocate(fd, 0, 0, 10 * PAGE));
