@@ -117,27 +117,6 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 	return err;
 }
 
-static void fs_init(struct shmfs_fs *fs, const struct shmfs_options *options)
-{
-	pthread_mutex_init(&fs->open_lock, NULL);
-	pthread_mutex_init(&fs->gone_lock, NULL);
-	pthread_cond_init(&fs->dropped, NULL);
-	shmfs_inode_table_init(&fs->inodes);
-	dirs_init(&fs->dirs);
-	fs->target = options->target;
-	fs->passthrough.unwanted = options->nopassthrough ? "nopassthrough was asked for" : NULL;
-}
-
-static void fs_clear(struct shmfs_fs *fs)
-{
-	dirs_clear(&fs->dirs);
-	close_files(fs);
-	pthread_mutex_destroy(&fs->open_lock);
-	pthread_mutex_destroy(&fs->gone_lock);
-	pthread_cond_destroy(&fs->dropped);
-	shmfs_inode_table_destroy(&fs->inodes);
-}
-
 static int run(struct fuse_args *args, const struct shmfs_options *options)
 {
 	struct shmfs_backends backends = { 0 };
@@ -150,11 +129,13 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 		return signal_fd;
 	shmfs_process_limit_descriptors();
 	shmfs_process_raise_nice_limit();
-	fs_init(&fs, options);
+	shmfs_fs_init(&fs);
+	fs.target = options->target;
+	fs.passthrough.unwanted = options->nopassthrough ? "nopassthrough was asked for" : NULL;
 	err = shmfs_backends_init(&backends, options, &fs.tree);
 	if (!err)
 		err = mount_and_serve(&fs, &backends, args, options, signal_fd);
-	fs_clear(&fs);
+	shmfs_fs_clear(&fs);
 	shmfs_backends_clear(&backends);
 	return err;
 }

@@ -38,12 +38,14 @@ struct snapshot {
 	struct shmfs_listing listing;
 };
 
-void dirs_init(struct shmfs_dirs *dirs)
+uint64_t dirs_seed(void)
 {
-	*dirs = (struct shmfs_dirs){ .lock = PTHREAD_MUTEX_INITIALIZER };
+	uint64_t seed = 0;
+
 	/* With a hash that users can foresee they could make many names stand at one place. */
-	if (getrandom(&dirs->seed, sizeof(dirs->seed), GRND_NONBLOCK) < 0)
-		dirs->seed = (uintptr_t)dirs;
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
+		seed = (uintptr_t)&seed;
+	return seed;
 }
 
 static void snapshot_put(struct snapshot *snapshot)
@@ -60,13 +62,14 @@ static void put_snapshot(struct snapshot **snapshot)
 }
 #define SNAPSHOT __attribute__((cleanup(put_snapshot))) struct snapshot *
 
-void dirs_clear(struct shmfs_dirs *dirs)
+void dirs_clear(struct shmfs_fs *fs)
 {
-	SHMFS_LOCKED(&dirs->lock);
-
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
-		snapshot_put(dirs->kept[i]);
-		dirs->kept[i] = NULL;
+		SNAPSHOT old;
+		SHMFS_LOCKED(&fs->lock);
+
+		old = fs->dirs.kept[i];
+		fs->dirs.kept[i] = NULL;
 	}
 }
 
@@ -91,10 +94,10 @@ static int compare(const void *a, const void *b)
 	return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-static uint64_t next_moment(struct shmfs_dirs *dirs)
+static uint64_t next_moment(struct shmfs_fs *fs)
 {
-	SHMFS_LOCKED(&dirs->lock);
-	return ++dirs->moment;
+	SHMFS_LOCKED(&fs->lock);
+	return ++fs->dirs.moment;
 }
 
 static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct shmfs_caller *caller)
@@ -104,25 +107,25 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 }
 
 /* Keep the snapshot in the place of an older one: of the same, or of the oldest. */
-static void keep(struct shmfs_dirs *dirs, struct snapshot *snapshot,
-		 const struct shmfs_caller *caller)
+static void keep(struct shmfs_fs *fs, struct snapshot *snapshot, const struct shmfs_caller *caller)
 {
-	struct snapshot **place = dirs->kept;
+	struct snapshot **place = fs->dirs.kept;
 	uint64_t oldest = UINT64_MAX;
-	SHMFS_LOCKED(&dirs->lock);
+	SNAPSHOT old = NULL; /* freed without the lock */
+	SHMFS_LOCKED(&fs->lock);
 
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT && oldest > 0; i++) {
-		const struct snapshot *kept = dirs->kept[i];
+		const struct snapshot *kept = fs->dirs.kept[i];
 		bool goes = !kept || is_of(kept, snapshot->dir, caller);
 
 		if (!goes && kept->moment >= oldest)
 			continue;
 		oldest = goes ? 0 : kept->moment;
-		place = &dirs->kept[i];
+		place = &fs->dirs.kept[i];
 	}
 	if (*place && is_of(*place, snapshot->dir, caller) && (*place)->moment > snapshot->moment)
 		return;
-	snapshot_put(*place);
+	old = *place;
 	atomic_fetch_add(&snapshot->references, 1);
 	*place = snapshot;
 }
@@ -141,7 +144,7 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 	snapshot->dir = dir;
 	snapshot->uid = caller->uid;
 	snapshot->gid = caller->gid;
-	snapshot->moment = next_moment(&fs->dirs);
+	snapshot->moment = next_moment(fs);
 	err = shmfs_tree_list(&fs->tree, dir, caller, listing);
 	if (err)
 		return err;
@@ -150,19 +153,19 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 			hash_of(fs->dirs.seed, listing->names + listing->entries[i].name);
 	if (listing->count > 0)
 		qsort(listing->entries, listing->count, sizeof(*listing->entries), compare);
-	keep(&fs->dirs, snapshot, caller);
+	keep(fs, snapshot, caller);
 	*out = shmfs_steal_pointer(&snapshot);
 	return 0;
 }
 
 /* A kept one that is as new as the stream; NULL: there is none. */
-static struct snapshot *find_kept(struct shmfs_dirs *dirs, shmfs_dir dir, uint64_t moment,
+static struct snapshot *find_kept(struct shmfs_fs *fs, shmfs_dir dir, uint64_t moment,
 				  const struct shmfs_caller *caller)
 {
-	SHMFS_LOCKED(&dirs->lock);
+	SHMFS_LOCKED(&fs->lock);
 
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
-		struct snapshot *kept = dirs->kept[i];
+		struct snapshot *kept = fs->dirs.kept[i];
 
 		if (!is_of(kept, dir, caller) || kept->moment < moment)
 			continue;
@@ -177,19 +180,19 @@ static struct snapshot *find_kept(struct shmfs_dirs *dirs, shmfs_dir dir, uint64
 /* The handle of an open directory is the moment at which it was opened. */
 void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct shmfs_dirs *dirs = &fs_of(req)->dirs;
+	struct shmfs_fs *fs = fs_of(req);
 
 	(void)ino;
-	fi->fh = next_moment(dirs);
-	atomic_fetch_add(&dirs->nopen, 1);
+	fi->fh = next_moment(fs);
+	atomic_fetch_add(&fs->dirs.nopen, 1);
 	if (fuse_reply_open(req, fi) != 0)
-		atomic_fetch_sub(&dirs->nopen, 1);
+		atomic_fetch_sub(&fs->dirs.nopen, 1);
 }
 
-void dirs_close(struct shmfs_dirs *dirs)
+void dirs_close(struct shmfs_fs *fs)
 {
-	if (atomic_fetch_sub(&dirs->nopen, 1) == 1)
-		dirs_clear(dirs);
+	if (atomic_fetch_sub(&fs->dirs.nopen, 1) == 1)
+		dirs_clear(fs);
 }
 
 /* A reply as it is written. */
@@ -264,7 +267,7 @@ static void add_entries(struct reply *reply, const struct shmfs_listing *listing
 static int read_dir(struct shmfs_fs *fs, struct reply *reply, shmfs_dir dir, off_t pos,
 		    uint64_t moment, const struct shmfs_caller *caller)
 {
-	SNAPSHOT snapshot = pos > 0 ? find_kept(&fs->dirs, dir, moment, caller) : NULL;
+	SNAPSHOT snapshot = pos > 0 ? find_kept(fs, dir, moment, caller) : NULL;
 	int err = snapshot ? 0 : take(fs, dir, caller, &snapshot);
 
 	if (!err && add_dots(reply, dir, pos))

@@ -18,7 +18,7 @@ int check_open_share(struct shmfs_fs *fs, uid_t uid)
 	struct rlimit limit;
 	unsigned others;
 	unsigned own;
-	SHMFS_LOCKED(&fs->open_lock);
+	SHMFS_LOCKED(&fs->lock);
 
 	own = fs->nopen_of[uid % SHMFS_USERS];
 	others = fs->nopen - own;
@@ -29,13 +29,13 @@ int check_open_share(struct shmfs_fs *fs, uid_t uid)
 
 static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 {
-	SHMFS_LOCKED(&fs->open_lock);
+	SHMFS_LOCKED(&fs->lock);
 
-	file->next = fs->open;
-	file->link = &fs->open;
-	if (fs->open)
-		fs->open->link = &file->next;
-	fs->open = file;
+	file->next = file->inode->files;
+	file->link = &file->inode->files;
+	if (file->next)
+		file->next->link = &file->next;
+	file->inode->files = file;
 	fs->nopen++;
 	fs->nopen_of[file->user % SHMFS_USERS]++;
 }
@@ -43,7 +43,7 @@ static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
 static void leave(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
-	SHMFS_LOCKED(&fs->open_lock);
+	SHMFS_LOCKED(&fs->lock);
 
 	fs->nopen--;
 	fs->nopen_of[file->user % SHMFS_USERS]--;
@@ -94,11 +94,14 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 
 void close_files(struct shmfs_fs *fs)
 {
-	while (fs->open) {
-		struct shmfs_file *file = fs->open;
+	struct shmfs_file *file;
 
-		fs->open = file->next;
-		ops_of(file->inode)->release(file->handle);
-		free(file);
+	for (struct shmfs_inode *inode = fs->inodes.inodes; inode; inode = inode->next) {
+		while ((file = inode->files)) {
+			inode->files = file->next;
+			fs->nopen--;
+			ops_of(inode)->release(file->handle);
+			free(file);
+		}
 	}
 }

@@ -36,7 +36,7 @@ struct shmfs_gone {
 static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
 {
 	if (!is_dir(ino))
-		shmfs_inode_forget(&fs->inodes, inode_of(ino), nlookup);
+		shmfs_inode_forget(fs, inode_of(ino), nlookup);
 }
 
 static void forget_many(struct shmfs_fs *fs, const struct fuse_batch_forget_in *in)
@@ -99,7 +99,7 @@ static bool drop_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name,
 /* The next name, or NULL: there is none, and the thread ends. */
 static struct shmfs_gone *take(struct shmfs_fs *fs)
 {
-	SHMFS_LOCKED(&fs->gone_lock);
+	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_gone *gone = fs->gone;
 
 	if (gone) {
@@ -145,7 +145,7 @@ void forget_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name)
 	gone->next = NULL;
 	gone->dir = own;
 	memcpy(gone->name, name, size);
-	SHMFS_LOCKED(&fs->gone_lock);
+	SHMFS_LOCKED(&fs->lock);
 	if (fs->ngone == MOST_NAMES) {
 		free(gone);
 		return;
@@ -160,14 +160,14 @@ void forget_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name)
 bool forget_end(struct shmfs_fs *fs)
 {
 	struct timespec end;
-	SHMFS_LOCKED(&fs->gone_lock);
+	SHMFS_LOCKED(&fs->lock);
 
 	for (struct shmfs_gone *gone; (gone = fs->gone); free(gone))
 		fs->gone = gone->next;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += END_S;
 	while (fs->dropping)
-		if (pthread_cond_timedwait(&fs->dropped, &fs->gone_lock, &end) == ETIMEDOUT)
+		if (pthread_cond_timedwait(&fs->dropped, &fs->lock, &end) == ETIMEDOUT)
 			return false;
 	return true;
 }

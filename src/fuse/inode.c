@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuse/inode.h"
+#include "fuse/internal.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -14,12 +14,7 @@
 /* So many inodes are worth a look at the heap: some hundred kilobytes. */
 #define TRIM_EVERY 1024
 
-void shmfs_inode_table_init(struct shmfs_inode_table *table)
-{
-	*table = (struct shmfs_inode_table){ .lock = PTHREAD_MUTEX_INITIALIZER };
-}
-
-/* table->lock is held. */
+/* fs->lock is held. */
 static struct shmfs_inode *find(const struct shmfs_object *object, const struct shmfs_view *view)
 {
 	struct shmfs_inode *inode = object->inodes;
@@ -29,7 +24,7 @@ static struct shmfs_inode *find(const struct shmfs_object *object, const struct 
 	return inode;
 }
 
-/* table->lock is held. */
+/* fs->lock is held. */
 static struct shmfs_inode *make(struct shmfs_inode_table *table, const struct shmfs_view *view,
 				struct shmfs_object *object)
 {
@@ -51,20 +46,20 @@ static struct shmfs_inode *make(struct shmfs_inode_table *table, const struct sh
 	return inode;
 }
 
-int shmfs_inode_get(struct shmfs_inode_table *table, const struct shmfs_view *view,
-		    struct shmfs_object *object, struct shmfs_inode **out)
+int shmfs_inode_get(struct shmfs_fs *fs, const struct shmfs_view *view, struct shmfs_object *object,
+		    struct shmfs_inode **out)
 {
 	struct shmfs_inode *inode;
 	bool is_new;
 
-	pthread_mutex_lock(&table->lock);
+	pthread_mutex_lock(&fs->lock);
 	inode = find(object, view);
 	is_new = !inode;
 	if (is_new)
-		inode = make(table, view, object);
+		inode = make(&fs->inodes, view, object);
 	if (inode)
 		inode->nlookup++;
-	pthread_mutex_unlock(&table->lock);
+	pthread_mutex_unlock(&fs->lock);
 	if (!inode || !is_new)
 		shmfs_object_put(object);
 	if (!inode)
@@ -73,7 +68,7 @@ int shmfs_inode_get(struct shmfs_inode_table *table, const struct shmfs_view *vi
 	return 0;
 }
 
-/* Is an opener expected for the object: `opener` alone, or all but that?  table->lock is held. */
+/* Is an opener expected for the object: `opener` alone, or all but that?  fs->lock is held. */
 static bool is_expected(const struct shmfs_inode_table *table, const struct shmfs_object *object,
 			pid_t opener, bool itself)
 {
@@ -90,9 +85,10 @@ static bool is_expected(const struct shmfs_inode_table *table, const struct shmf
 	return false;
 }
 
-bool shmfs_inode_send_away(struct shmfs_inode_table *table, struct shmfs_inode *inode, pid_t opener)
+bool shmfs_inode_send_away(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
-	SHMFS_LOCKED(&table->lock);
+	struct shmfs_inode_table *table = &fs->inodes;
+	SHMFS_LOCKED(&fs->lock);
 
 	if (is_expected(table, inode->object, opener, true))
 		return false;
@@ -104,10 +100,10 @@ bool shmfs_inode_send_away(struct shmfs_inode_table *table, struct shmfs_inode *
 	return true;
 }
 
-bool shmfs_inode_is_awaited(struct shmfs_inode_table *table, const struct shmfs_inode *inode,
-			    pid_t opener)
+bool shmfs_inode_is_awaited(struct shmfs_fs *fs, const struct shmfs_inode *inode, pid_t opener)
 {
-	SHMFS_LOCKED(&table->lock);
+	struct shmfs_inode_table *table = &fs->inodes;
+	SHMFS_LOCKED(&fs->lock);
 
 	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
 		if (table->sent_away[i].opener == opener)
@@ -116,7 +112,7 @@ bool shmfs_inode_is_awaited(struct shmfs_inode_table *table, const struct shmfs_
 	return is_expected(table, inode->object, opener, false);
 }
 
-/* table->lock is held. */
+/* fs->lock is held. */
 static void take_out(struct shmfs_inode_table *table, struct shmfs_inode *inode)
 {
 	struct shmfs_inode **link = &inode->object->inodes;
@@ -156,33 +152,31 @@ static void trim(void)
 #endif
 }
 
-void shmfs_inode_forget(struct shmfs_inode_table *table, struct shmfs_inode *inode,
-			uint64_t nlookup)
+void shmfs_inode_forget(struct shmfs_fs *fs, struct shmfs_inode *inode, uint64_t nlookup)
 {
 	bool trims = false;
 	bool last;
 
-	pthread_mutex_lock(&table->lock);
+	pthread_mutex_lock(&fs->lock);
 	inode->nlookup -= nlookup;
 	last = inode->nlookup == 0;
 	if (last) {
-		take_out(table, inode);
-		trims = is_time_to_trim(table);
+		take_out(&fs->inodes, inode);
+		trims = is_time_to_trim(&fs->inodes);
 	}
-	pthread_mutex_unlock(&table->lock);
+	pthread_mutex_unlock(&fs->lock);
 	if (last)
 		free_inode(inode);
 	if (trims)
 		trim();
 }
 
-void shmfs_inode_table_destroy(struct shmfs_inode_table *table)
+void shmfs_inode_forget_all(struct shmfs_fs *fs)
 {
-	while (table->inodes) {
-		struct shmfs_inode *inode = table->inodes;
+	while (fs->inodes.inodes) {
+		struct shmfs_inode *inode = fs->inodes.inodes;
 
-		take_out(table, inode);
+		take_out(&fs->inodes, inode);
 		free_inode(inode);
 	}
-	pthread_mutex_destroy(&table->lock);
 }

@@ -13,6 +13,9 @@
 
 #include "shmfs/backend.h"
 
+struct shmfs_file;
+struct shmfs_fs;
+
 /* A thread that had the file open until a moment ago. */
 struct shmfs_closer {
 	pid_t thread;
@@ -21,19 +24,20 @@ struct shmfs_closer {
 #define SHMFS_CLOSERS 4
 
 struct shmfs_inode {
-	/* Guarded by the table's lock. */
+	/* Guarded by shmfs_fs.lock. */
 	struct shmfs_inode *next; /* in the table */
 	struct shmfs_inode **link;
 	struct shmfs_inode *sibling; /* of the same object, by another view */
 	uint64_t nlookup;	     /* lookups that were not forgotten */
 	bool superseded;	     /* lookups lead to another one of the same object and view */
-
-	const struct shmfs_view *view;		    /* borrowed */
-	struct shmfs_object *object;		    /* a reference */
-	atomic_uint nopen;			    /* open files */
-	struct shmfs_closer closers[SHMFS_CLOSERS]; /* the last; shmfs_fs.open_lock guards it */
+	struct shmfs_file *files;    /* owned; the open ones */
+	struct shmfs_closer closers[SHMFS_CLOSERS]; /* the last */
 	unsigned nclosed;
-	atomic_uint nunacknowledged; /* those that are not bound and not seen in use yet */
+
+	const struct shmfs_view *view; /* borrowed */
+	struct shmfs_object *object;   /* a reference */
+	atomic_uint nopen;	       /* open files */
+	atomic_uint nunacknowledged;   /* those that are not bound and not seen in use yet */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
@@ -51,8 +55,8 @@ struct shmfs_sent_away {
 	uint64_t until; /* it is expected; CLOCK_MONOTONIC, ns */
 };
 
+/* Guarded by shmfs_fs.lock, as are `inodes` of objects. */
 struct shmfs_inode_table {
-	pthread_mutex_t lock;	    /* guards all below and `inodes` of objects; no call under it */
 	struct shmfs_inode *inodes; /* owned */
 	size_t count;
 	size_t nfreed; /* since memory was given back to the system */
@@ -60,28 +64,27 @@ struct shmfs_inode_table {
 	unsigned nsent_away;
 };
 
-void shmfs_inode_table_init(struct shmfs_inode_table *);
-/* Forgets every inode: the kernel is gone. */
-void shmfs_inode_table_destroy(struct shmfs_inode_table *);
+/* Forget every inode: the kernel is gone. */
+void shmfs_inode_forget_all(struct shmfs_fs *);
 
 /*
  * Find the inode of an object by a view or make it, and count one lookup more.
  * The caller's reference to the object is taken over.  Returns 0 and *out, or
  * -ENOMEM.
  */
-int shmfs_inode_get(struct shmfs_inode_table *, const struct shmfs_view *, struct shmfs_object *,
+int shmfs_inode_get(struct shmfs_fs *, const struct shmfs_view *, struct shmfs_object *,
 		    struct shmfs_inode **out);
 
 /*
  * Let lookups find another inode of the object, and expect `opener` there.  False
  * if it has been sent away just now, and so can have come by a descriptor alone.
  */
-bool shmfs_inode_send_away(struct shmfs_inode_table *, struct shmfs_inode *, pid_t opener);
+bool shmfs_inode_send_away(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
 /* `opener` has come.  Are others expected for the object? */
-bool shmfs_inode_is_awaited(struct shmfs_inode_table *, const struct shmfs_inode *, pid_t opener);
+bool shmfs_inode_is_awaited(struct shmfs_fs *, const struct shmfs_inode *, pid_t opener);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
-void shmfs_inode_forget(struct shmfs_inode_table *, struct shmfs_inode *, uint64_t nlookup);
+void shmfs_inode_forget(struct shmfs_fs *, struct shmfs_inode *, uint64_t nlookup);
 
 /* Its st_ino. */
 static inline ino_t ino_of(const struct shmfs_inode *inode)

@@ -48,9 +48,7 @@
 struct shmfs_dirs {
 	atomic_uint nopen; /* open directories */
 	uint64_t seed;	   /* of hashes of names */
-
-	pthread_mutex_t lock; /* guards all below */
-	uint64_t moment;      /* counts up */
+	uint64_t moment;   /* counts up */
 	struct snapshot *kept[SHMFS_DIRS_KEPT];
 };
 
@@ -62,31 +60,29 @@ struct shmfs_dirs {
 
 struct shmfs_fs {
 	struct shmfs_tree tree;
-	struct shmfs_inode_table inodes;
 	struct shmfs_passthrough passthrough;
 	struct fuse_session *session; /* borrowed */
 	pid_t target;		      /* `-o target=PID`; 0: none */
 
-	struct shmfs_dirs dirs;
-
 	atomic_uint searched[SHMFS_SEARCHED]; /* the directories in which files were found */
 
-	pthread_mutex_t gone_lock; /* guards the names to be forgotten; no lock under it */
-	pthread_cond_t dropped;	   /* all of them */
-	struct shmfs_gone *gone;   /* owned */
+	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
+	struct shmfs_inode_table inodes;
+	unsigned nopen;			/* open files */
+	unsigned nopen_of[SHMFS_USERS]; /* those of the users whose uid has this remainder */
+	struct shmfs_dirs dirs;
+
+	/* Names that the kernel is to forget. */
+	struct shmfs_gone *gone; /* owned */
 	struct shmfs_gone **last_gone;
 	unsigned ngone;
-	bool dropping; /* a thread does it */
-
-	pthread_mutex_t open_lock;	/* guards the list of open files and how many they are */
-	struct shmfs_file *open;	/* owned */
-	unsigned nopen;			/* files in it */
-	unsigned nopen_of[SHMFS_USERS]; /* those of the users whose uid has this remainder */
+	bool dropping;		/* a thread does it */
+	pthread_cond_t dropped; /* all of them */
 };
 
 /* An open file. */
 struct shmfs_file {
-	struct shmfs_file *next; /* in fs->open; fs->open_lock guards it */
+	struct shmfs_file *next; /* in inode->files; shmfs_fs.lock guards it */
 	struct shmfs_file **link;
 
 	struct shmfs_inode *inode;   /* borrowed: the kernel holds it as long as the file */
@@ -152,6 +148,9 @@ static inline double attr_timeout(const struct shmfs_inode *inode)
 /* --- operations.c --- */
 
 extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
+/* Begin and end what the requests share; `fs` is zeroed.  At its end the kernel is gone. */
+void shmfs_fs_init(struct shmfs_fs *);
+void shmfs_fs_clear(struct shmfs_fs *);
 
 /* --- caller.c --- */
 
@@ -247,10 +246,11 @@ bool forget_end(struct shmfs_fs *);
 void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
-void dirs_init(struct shmfs_dirs *);
+/* For dirs.seed. */
+uint64_t dirs_seed(void);
 /* A directory was closed. */
-void dirs_close(struct shmfs_dirs *);
-void dirs_clear(struct shmfs_dirs *);
+void dirs_close(struct shmfs_fs *);
+void dirs_clear(struct shmfs_fs *);
 
 /* --- loop.c, worker.c --- */
 

@@ -51,7 +51,7 @@ static int enter(struct shmfs_fs *fs, struct path *path, struct shmfs_object *ob
 {
 	const struct shmfs_view *files = path->view->files ? path->view->files : path->view;
 
-	return shmfs_inode_get(&fs->inodes, files, object, &path->inode);
+	return shmfs_inode_get(fs, files, object, &path->inode);
 }
 
 static int find(struct shmfs_fs *fs, struct path *path, const struct shmfs_caller *caller)
@@ -103,7 +103,7 @@ static void reply_entry(fuse_req_t req, const struct path *path)
 	struct fuse_entry_param entry = entry_of(path->inode, &path->st);
 
 	if (fuse_reply_entry(req, &entry) != 0)
-		shmfs_inode_forget(&fs->inodes, path->inode, 1);
+		shmfs_inode_forget(fs, path->inode, 1);
 }
 
 void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -142,7 +142,7 @@ static int open_taken(struct shmfs_fs *fs, struct path *path, int flags,
 		return err;
 	err = ops_of(path->inode)->open(path->inode->object, flags, caller, &path->handle);
 	if (err)
-		shmfs_inode_forget(&fs->inodes, path->inode, 1);
+		shmfs_inode_forget(fs, path->inode, 1);
 	return err;
 }
 
@@ -214,7 +214,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 			break;
 		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req), &file, &bound);
 		if (err)
-			shmfs_inode_forget(&fs->inodes, path.inode, 1);
+			shmfs_inode_forget(fs, path.inode, 1);
 	} while (err == -ESTALE);
 	if (err) {
 		reply_error(req, err);
@@ -223,7 +223,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	entry = entry_of(path.inode, &path.st);
 	if (shmfs_reply_create(req, &entry, fi, file, bound) != 0) {
 		close_file(fs, file);
-		shmfs_inode_forget(&fs->inodes, path.inode, 1);
+		shmfs_inode_forget(fs, path.inode, 1);
 	}
 }
 
@@ -346,9 +346,9 @@ static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to
 	if (err)
 		return err;
 	err = move_content(fs, from, to, flags, caller);
-	shmfs_inode_forget(&fs->inodes, from->inode, 1);
+	shmfs_inode_forget(fs, from->inode, 1);
 	if (to->inode)
-		shmfs_inode_forget(&fs->inodes, to->inode, 1);
+		shmfs_inode_forget(fs, to->inode, 1);
 	return err;
 }
 

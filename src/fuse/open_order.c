@@ -102,10 +102,10 @@ void shmfs_open_order_served(struct shmfs_file *file)
 /* Acknowledge the opens of `inode` whose openers have gone on. */
 static void acknowledge_returned(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
-	SHMFS_LOCKED(&fs->open_lock);
+	SHMFS_LOCKED(&fs->lock);
 
-	for (struct shmfs_file *file = fs->open; file; file = file->next) {
-		if (file->inode == inode && atomic_load(&file->unacknowledged) &&
+	for (struct shmfs_file *file = inode->files; file; file = file->next) {
+		if (atomic_load(&file->unacknowledged) &&
 		    ((opener && file->opener == opener) || has_returned(file->opener)))
 			shmfs_open_order_acknowledge(file);
 	}

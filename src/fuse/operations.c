@@ -1,9 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of requests, and what is agreed with the kernel before the first of them. */
+/* The table of requests; what they share; what is agreed with the kernel before the first of them. */
 #include "fuse/internal.h"
 
 #include "fuse/reply.h"
 #include "shmfs/sanitizer.h"
+
+void shmfs_fs_init(struct shmfs_fs *fs)
+{
+	pthread_mutex_init(&fs->lock, NULL);
+	pthread_cond_init(&fs->dropped, NULL);
+	fs->dirs.seed = dirs_seed();
+}
+
+void shmfs_fs_clear(struct shmfs_fs *fs)
+{
+	dirs_clear(fs);
+	close_files(fs);
+	shmfs_inode_forget_all(fs);
+	pthread_cond_destroy(&fs->dropped);
+	pthread_mutex_destroy(&fs->lock);
+}
 
 /* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */
 static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)

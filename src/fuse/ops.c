@@ -187,7 +187,7 @@ bool serve_release(struct shmfs_fs *fs, const void *request)
 	if (header->opcode == FUSE_RELEASE)
 		close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
 	else if (header->opcode == FUSE_RELEASEDIR)
-		dirs_close(&fs->dirs);
+		dirs_close(fs);
 	else
 		return false;
 	shmfs_reply_error(fs, request, 0);

@@ -178,12 +178,12 @@ static int file_set(const struct shmfs_inode *inode, const char *name, const cha
 static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 		       const struct shmfs_caller *caller)
 {
-	SHMFS_LOCKED(&fs->open_lock);
+	SHMFS_LOCKED(&fs->lock);
 
 	if (caller->pid == 0)
 		return false;
-	for (const struct shmfs_file *file = fs->open; file; file = file->next) {
-		if (file->inode == inode && file->opener == caller->pid)
+	for (const struct shmfs_file *file = inode->files; file; file = file->next) {
+		if (file->opener == caller->pid)
 			return true;
 	}
 	for (size_t i = 0; i < SHMFS_CLOSERS; i++) {

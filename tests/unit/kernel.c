@@ -160,13 +160,9 @@ struct kernel *kernel_start(bool want_passthrough)
 	k->posix = memory_backend_new(MEMORY_POSIX);
 	memory_tree(&k->fs.tree, k->sysv, k->posix);
 	k->fs.passthrough.unwanted = want_passthrough ? NULL : "nopassthrough was asked for";
-	pthread_mutex_init(&k->fs.open_lock, NULL);
-	pthread_mutex_init(&k->fs.gone_lock, NULL);
-	pthread_cond_init(&k->fs.dropped, NULL);
+	shmfs_fs_init(&k->fs);
 	k->reply = malloc(KERNEL_REPLY_MAX);
 	assert_non_null(k->reply);
-	shmfs_inode_table_init(&k->fs.inodes);
-	dirs_init(&k->fs.dirs);
 	k->session = fuse_session_new(&args, &shmfs_fuse_operations, sizeof(shmfs_fuse_operations),
 				      &k->fs);
 	assert_non_null(k->session);
@@ -215,7 +211,7 @@ int kernel_init(struct kernel *k, uint32_t flags, uint32_t flags2, struct fuse_i
 void kernel_stop(struct kernel *k)
 {
 	const size_t inodes = k->fs.inodes.count;
-	const bool closed = !k->fs.open && k->fs.dirs.nopen == 0;
+	const bool closed = k->fs.nopen == 0 && k->fs.dirs.nopen == 0;
 	bool clean;
 
 	assert_true(forget_end(&k->fs));
@@ -223,11 +219,7 @@ void kernel_stop(struct kernel *k)
 	fuse_session_destroy(k->session);
 	device = -1;
 	close(k->device);
-	dirs_clear(&k->fs.dirs);
-	shmfs_inode_table_destroy(&k->fs.inodes);
-	pthread_mutex_destroy(&k->fs.open_lock);
-	pthread_mutex_destroy(&k->fs.gone_lock);
-	pthread_cond_destroy(&k->fs.dropped);
+	shmfs_fs_clear(&k->fs);
 	clean = memory_backend_free(k->sysv);
 	clean = memory_backend_free(k->posix) && clean;
 	free(k->request.mem);
