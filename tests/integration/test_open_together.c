@@ -93,6 +93,52 @@ static void a_writer_that_waits_holds_up_no_other(void **state)
 	assert_int_equal(children_join(&waiting, 1), 0);
 }
 
+static int read_once(int number)
+{
+	int fd = open(SEGMENT, O_RDONLY);
+	char byte;
+	(void)number;
+	child_must(fd != -1 && pread(fd, &byte, 1, 0) == 1);
+	return 0;
+}
+
+/* The kernel holds locks of a process that executes while it closes a file that is never closed. */
+static int execute_for_ever(int ready)
+{
+	int source = open(HUNG_FILE, O_RDWR | O_CLOEXEC);
+	int fd = open(SEGMENT, O_RDONLY);
+	child_must(source != -1 && fd != -1);
+	child_must(write(ready, "", 1) == 1);
+	execl("/bin/true", "true", NULL);
+	return 1;
+}
+
+static void an_opener_that_never_gets_on_holds_up_no_other(void **state)
+{
+	(void)state;
+	int ready[2];
+	char byte;
+	make_both();
+	hung_start();
+	must(pipe2(ready, O_CLOEXEC));
+	int writer = must(open(SEGMENT, O_WRONLY));
+	pid_t opener = child_start(execute_for_ever, ready[1]);
+	must(read(ready[0], &byte, 1));
+	close(writer);
+	usleep(20000);
+	pid_t reader = child_start(read_once, 0);
+	siginfo_t ended = { 0 };
+	bool is_read =
+		eventually(waitid(P_PID, (id_t)reader, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+			   ended.si_pid == reader);
+	hung_stop();
+	assert_true(is_read);
+	assert_int_equal(children_join(&reader, 1), 0);
+	assert_int_equal(children_join(&opener, 1), 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 /* Made, opened and removed by several at a time: it is there or it is not. */
 static int come_and_go(int number)
 {
@@ -157,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		mounted(opens_at_a_time_never_fail),
 		mounted(a_writer_that_waits_holds_up_no_other),
+		mounted(an_opener_that_never_gets_on_holds_up_no_other),
 		mounted(what_comes_and_goes_is_opened_or_missing),
 		mounted(what_is_mapped_is_what_has_the_key),
 	};

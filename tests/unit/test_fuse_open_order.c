@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Which opens wait for which, so that the kernel takes their replies in order. */
-#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,8 +50,8 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* A process that runs, or waits, until it is killed. */
-static pid_t start_process(bool runs)
+/* A process that waits until it is killed. */
+static pid_t start_process(void)
 {
 	pid_t pid = fork();
 
@@ -64,10 +59,8 @@ static pid_t start_process(bool runs)
 	/* A case that fails does not get to end it. */
 	if (pid == 0)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (pid == 0) {
-		if (!runs)
-			pause();
-	}
+	while (pid == 0)
+		pause();
 	return pid;
 }
 
@@ -75,23 +68,6 @@ static void end_process(pid_t pid)
 {
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
-/* Does a process wait for something?  Until it is there, it runs. */
-static bool waits(pid_t pid)
-{
-	char path[64];
-	char text[512] = "";
-	const char *name_end;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_int_not_equal(fd, -1);
-	assert_true(read(fd, text, sizeof(text) - 1) > 0);
-	close(fd);
-	name_end = strrchr(text, ')');
-	return name_end && strncmp(name_end, ") S", 3) == 0;
 }
 
 /* How long process `second` has to wait with an open for that of `opener`. */
@@ -134,71 +110,18 @@ static bool is_held_back(struct kernel *k, pid_t opener, pid_t second, bool used
 static void a_file_is_bound_a_moment_after_a_served_one(void **state)
 {
 	struct kernel *k = *state;
-	pid_t opener = start_process(true);
+	pid_t opener = start_process();
 
 	memory_add(k->posix, 0, name);
 	assert_true(wait_for_served(k, opener, 0, false) >= 100);
 	end_process(opener);
 }
-
-static void an_opener_that_waits_elsewhere_holds_nobody_back(void **state)
-{
-	struct kernel *k = *state;
-	pid_t opener = start_process(false);
-
-	memory_add(k->posix, 0, name);
-	while (!waits(opener))
-		usleep(1000);
-	assert_false(is_held_back(k, opener, 0, false));
-	end_process(opener);
-}
-
-#ifdef __x86_64__
-/* A process that waits in open(2) as programs of 32 bits call it; -1: it cannot be called. */
-static pid_t start_32_bit_opener(void)
-{
-	char *fifo = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	pid_t pid;
-
-	assert_true(fifo != MAP_FAILED);
-	strcpy(fifo, "/tmp/shmfs-XXXXXX");
-	assert_non_null(mkdtemp(fifo));
-	assert_int_equal(rmdir(fifo), 0);
-	assert_int_equal(mkfifo(fifo, 0600), 0);
-	pid = fork();
-	if (pid == 0) {
-		long number = 5;
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		__asm__ volatile("int $0x80" : "+a"(number) : "b"(fifo), "c"(O_RDONLY) : "memory");
-		_exit(1);
-	}
-	while (kill(pid, 0) == 0 && !waits(pid) && waitpid(pid, NULL, WNOHANG) == 0)
-		usleep(1000);
-	assert_int_equal(unlink(fifo), 0);
-	munmap(fifo, 4096);
-	return waitpid(pid, NULL, WNOHANG) == 0 ? pid : -1;
-}
-
-static void an_opener_of_32_bits_is_waited_for(void **state)
-{
-	struct kernel *k = *state;
-	pid_t opener = start_32_bit_opener();
-
-	if (opener == -1)
-		skip();
-	memory_add(k->posix, 0, name);
-	assert_true(wait_for_served(k, opener, 0, false) >= 100);
-	end_process(opener);
-}
-#endif
 
 static void an_opener_that_opens_again_is_not_held_back(void **state)
 {
 	struct kernel *k = *state;
 
-	pid_t opener = start_process(true);
+	pid_t opener = start_process();
 
 	memory_add(k->posix, 0, name);
 	assert_false(is_held_back(k, opener, opener, false));
@@ -218,7 +141,7 @@ static void an_opener_that_is_not_to_be_seen_is_waited_for(void **state)
 static void a_served_file_in_use_holds_nobody_back(void **state)
 {
 	struct kernel *k = *state;
-	pid_t opener = start_process(true);
+	pid_t opener = start_process();
 
 	memory_add(k->posix, 0, name);
 	assert_false(is_held_back(k, opener, 0, true));
@@ -229,13 +152,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ORDER_TEST(a_file_is_bound_a_moment_after_a_served_one),
-		ORDER_TEST(an_opener_that_waits_elsewhere_holds_nobody_back),
 		ORDER_TEST(an_opener_that_opens_again_is_not_held_back),
 		ORDER_TEST(an_opener_that_is_not_to_be_seen_is_waited_for),
 		ORDER_TEST(a_served_file_in_use_holds_nobody_back),
-#ifdef __x86_64__
-		ORDER_TEST(an_opener_of_32_bits_is_waited_for),
-#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
