@@ -260,7 +260,11 @@ void dirs_clear(struct shmfs_fs *);
  */
 int shmfs_loop_run(struct shmfs_fs *, int signal_fd, bool single_thread);
 
-/* A buffer of the calling thread of the loop, or NULL: no memory. */
-char *shmfs_loop_scratch(size_t size);
+/* --- reply.c --- */
+
+/* A buffer of this thread, good until the next call, or NULL: no memory. */
+char *reply_scratch(size_t size);
+/* The thread ends. */
+void reply_scratch_free(void);
 
 #endif

@@ -44,7 +44,7 @@ static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
 	}
 	/* From memory writev(2) takes it: what is missing is its error, no signal. */
 	if (extent->fd >= 0 && extent->len > 0) {
-		mem = shmfs_loop_scratch(extent->len);
+		mem = reply_scratch(extent->len);
 		n = mem ? pread(extent->fd, mem, extent->len, extent->pos) : -1;
 	}
 	if (n < 0)
@@ -165,7 +165,7 @@ static ssize_t copy_extent(struct shmfs_extent to, struct shmfs_extent from)
 			return n < 0 ? -errno : n;
 	}
 	from.len = to.len < COPY_STEP ? to.len : COPY_STEP;
-	buffer = shmfs_loop_scratch(from.len);
+	buffer = reply_scratch(from.len);
 	n = buffer ? shmfs_extent_load(&from, buffer) : -ENOMEM;
 	if (n <= 0)
 		return n;

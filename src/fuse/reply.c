@@ -23,11 +23,36 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
 #include "shmfs/log.h"
+
+/* Of each thread, owned. */
+static _Thread_local struct {
+	char *mem;
+	size_t size;
+} scratch;
+
+char *reply_scratch(size_t size)
+{
+	if (scratch.size < size) {
+		char *mem = realloc(scratch.mem, size);
+
+		if (!mem)
+			return NULL;
+		scratch.mem = mem;
+		scratch.size = size;
+	}
+	return scratch.mem;
+}
+
+void reply_scratch_free(void)
+{
+	free(scratch.mem);
+}
 
 void shmfs_reply_error(struct shmfs_fs *fs, const void *request, int err)
 {

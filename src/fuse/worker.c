@@ -16,25 +16,6 @@
 /* So many requests in a row come from one caller when it is alone again. */
 #define ALONE_AGAIN 16
 
-/* Bytes that have to be copied on their way; of each thread, owned. */
-static _Thread_local struct {
-	char *mem;
-	size_t size;
-} scratch;
-
-char *shmfs_loop_scratch(size_t size)
-{
-	if (scratch.size < size) {
-		char *mem = realloc(scratch.mem, size);
-
-		if (!mem)
-			return NULL;
-		scratch.mem = mem;
-		scratch.size = size;
-	}
-	return scratch.mem;
-}
-
 static const struct fuse_in_header *header_of(const void *bytes)
 {
 	return bytes;
@@ -305,7 +286,7 @@ static void *run(void *arg)
 		if (receive(worker, &buf) && begin(worker, &buf))
 			serve(worker, &buf);
 	free(worker->buffer);
-	free(scratch.mem);
+	reply_scratch_free();
 	return NULL;
 }
 

@@ -250,7 +250,7 @@ static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
 void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	AS_CALLER who = caller_of(req);
-	char *value = shmfs_loop_scratch(size ? size : 1);
+	char *value = reply_scratch(size ? size : 1);
 	ssize_t len = -ENOMEM;
 
 	if (value && is_dir(ino))
@@ -277,7 +277,7 @@ void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	AS_CALLER who = caller_of(req);
-	char *names = shmfs_loop_scratch(size + XATTR_LIST_MAX);
+	char *names = reply_scratch(size + XATTR_LIST_MAX);
 	ssize_t len = -ENOMEM;
 
 	if (names && is_dir(ino))
