@@ -79,7 +79,7 @@ static bool try_to_trim(struct sysv_object *obj)
 {
 	SHMFS_WRITE_LOCKED(&obj->io);
 
-	return obj->growth != SYSV_UNTRIMMED || obj->ngrowers > 0 || sysv_trim(obj) == 0;
+	return obj->growth != SYSV_UNTRIMMED || sysv_trim(obj) == 0;
 }
 
 /* One look at each of them.  base.lock is held, but while it looks. */

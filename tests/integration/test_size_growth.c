@@ -99,6 +99,30 @@ static void commands_that_share_a_handle_write_one_after_the_other(void **state)
 	assert_holds_movie(100000);
 }
 
+/* As a shell does it that has the file open all the time. */
+static void its_maker_goes_on_behind_what_was_written(void **state)
+{
+	(void)state;
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600));
+	for (int i = 0; i < 3; i++) {
+		int copy = must(dup(fd));
+		assert_int_equal(write(copy, "text", 4), 4);
+		must(close(copy));
+	}
+	must(close(fd));
+	assert_true(segment_has(segment_find(KEY), 0, "texttexttext", 13));
+}
+
+static void what_fills_its_segment_keeps_it(void **state)
+{
+	(void)state;
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0600));
+	int id = segment_find(KEY);
+	assert_int_equal(write(fd, bytes, PAGE), PAGE);
+	must(close(fd));
+	assert_int_equal(segment_find(KEY), id);
+}
+
 static void a_reader_meanwhile_defers_the_cut_to_size(void **state)
 {
 	(void)state;
@@ -348,6 +372,8 @@ int main(void)
 		mounted(a_stream_in_small_pieces_is_exact),
 		mounted(the_size_is_exact_when_close_returns),
 		mounted(commands_that_share_a_handle_write_one_after_the_other),
+		mounted(its_maker_goes_on_behind_what_was_written),
+		mounted(what_fills_its_segment_keeps_it),
 		mounted(a_reader_meanwhile_defers_the_cut_to_size),
 		mounted(copy_file_range_grows_too),
 		mounted(what_is_written_so_far_can_be_read),
