@@ -2,7 +2,6 @@
 /* Rights that are more than the mode bits: what the daemon, being root, must not give away. */
 #include "harness.h"
 
-#include <linux/capability.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -25,10 +24,10 @@ enum { SIZE = 1 << 16, SECONDS = 1 };
 
 static char bytes[SIZE];
 
-/* Not hers, or another one than a moment ago. */
+/* Not hers, or none at this moment. */
 static bool is_race(int code)
 {
-	return code == EACCES || code == ESTALE || code == ENOENT;
+	return code == EACCES || code == ENOENT;
 }
 
 /* Alice's own object, through the mount; now and then the name is another's. */
@@ -176,6 +175,21 @@ static void what_is_open_elsewhere_is_asked_for_all_the_same(void **state)
 	close(open_one);
 }
 
+static void a_writer_may_touch_what_only_its_owner_may_date(void **state)
+{
+	(void)state;
+	const struct timespec past[] = { { 1000, 0 }, { 1000, 0 } };
+	segment_create(KEY, PAGE, 0666);
+	become(&ALICE);
+	must(utimensat(AT_FDCWD, SEGMENT, NULL, 0));
+	must_fail(EPERM, utimensat(AT_FDCWD, SEGMENT, past, 0));
+	become(&ROOT);
+	segment_chmod(segment_find(KEY), 0644);
+	become(&ALICE);
+	must_fail(EACCES, utimensat(AT_FDCWD, SEGMENT, NULL, 0));
+	become(&ROOT);
+}
+
 static void what_was_removed_is_left_to_whose_it_was(void **state)
 {
 	(void)state;
@@ -318,124 +332,6 @@ static void a_program_is_run_where_it_can_be_mapped(void **state)
 			 engine_is_passthrough() ? 0 : 126);
 }
 
-/* --- set-user-ID --- */
-
-enum { SETID = S_ISUID | S_ISGID };
-
-static unsigned setid_of_object(void)
-{
-	return object_stat("frames").st_mode & SETID;
-}
-
-static void give_setid(void)
-{
-	must(chmod(NATIVE "/frames", SETID | 0777));
-	assert_int_equal(setid_of_object(), SETID);
-}
-
-static void a_writer_takes_set_user_id_away(void **state)
-{
-	(void)state;
-	const int ways[] = { O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC };
-	object_create("frames", 10);
-	for (size_t i = 0; i < array_size(ways); i++) {
-		give_setid();
-		become(&ALICE);
-		int fd = must(open(OBJECT, ways[i]));
-		assert_int_equal(write(fd, "code", 4), 4);
-		must(close(fd));
-		become(&ROOT);
-		assert_int_equal(setid_of_object(), 0);
-		assert_int_equal(object_stat("frames").st_mode & 0777, 0777);
-		assert_true(object_has("frames", 0, "code", 4));
-	}
-	give_setid();
-	become(&ALICE);
-	must(truncate(OBJECT, 3));
-	become(&ROOT);
-	assert_int_equal(setid_of_object(), 0);
-}
-
-/* Opened before the bits were set, by whichever way, and merely opened. */
-static void an_older_handle_clears_set_user_id_when_it_writes(void **state)
-{
-	(void)state;
-	object_create("frames", 10);
-	for (int natively = 0; natively < 2; natively++) {
-		must(chmod(NATIVE "/frames", 0777));
-		become(&ALICE);
-		int fd = must(open(OBJECT, O_WRONLY));
-		become(&ROOT);
-		must(chmod(natively ? NATIVE "/frames" : OBJECT, SETID | 0777));
-		assert_int_equal(file_stat(OBJECT).st_mode & SETID, SETID);
-		become(&ALICE);
-		close(must(open(OBJECT, O_RDWR)));
-		assert_int_equal(setid_of_object(), SETID);
-		assert_int_equal(write(fd, "code", 4), 4);
-		become(&ROOT);
-		assert_int_equal(setid_of_object(), 0);
-		assert_int_equal(file_stat(OBJECT).st_mode & 07777, 0777);
-		close(fd);
-	}
-}
-
-/* --- file capabilities --- */
-
-#define CAPABILITY "security.capability"
-
-static bool has_capability(void)
-{
-	return getxattr(NATIVE "/frames", CAPABILITY, NULL, 0) > 0;
-}
-
-static void give_capability(const char *path)
-{
-	const struct vfs_cap_data data = {
-		.magic_etc = VFS_CAP_REVISION_2,
-		.data = { { .permitted = 1 << CAP_NET_RAW } },
-	};
-	must(setxattr(path, CAPABILITY, &data, XATTR_CAPS_SZ_2, 0));
-	assert_true(has_capability());
-}
-
-/* As on tmpfs: each of these is allowed and takes the capabilities away. */
-static void what_has_capabilities_is_changed_like_any_object(void **state)
-{
-	(void)state;
-	const struct user *const writers[] = { &ROOT, &ALICE };
-	object_create("frames", 10);
-	must(chmod(NATIVE "/frames", 0666));
-	for (size_t i = 0; i < array_size(writers); i++) {
-		give_capability(NATIVE "/frames");
-		become(writers[i]);
-		file_write(OBJECT, 0, "code", 4);
-		become(&ROOT);
-		assert_false(has_capability());
-		assert_true(object_has("frames", 0, "code", 4));
-		give_capability(OBJECT);
-		become(writers[i]);
-		must(truncate(OBJECT, 5));
-		become(&ROOT);
-		assert_false(has_capability());
-		give_capability(OBJECT);
-		must(chown(OBJECT, ALICE.uid, ALICE.gid));
-		assert_false(has_capability());
-	}
-	give_capability(OBJECT);
-	must(removexattr(OBJECT, CAPABILITY));
-	assert_false(has_capability());
-	/* As natively: Linux before 6.9 asks nobody where the BPF LSM is there. */
-	give_capability(OBJECT);
-	become(&BOB);
-	bool refused = removexattr(NATIVE "/frames", CAPABILITY) == -1;
-	become(&ROOT);
-	give_capability(OBJECT);
-	become(&BOB);
-	assert_int_equal(removexattr(OBJECT, CAPABILITY) == -1, refused);
-	become(&ROOT);
-	assert_int_equal(has_capability(), refused);
-}
-
 /* Neither for reading nor for writing: open(2) asks for the rights to both. */
 static void opening_for_ioctl_takes_both_rights(void **state)
 {
@@ -451,19 +347,6 @@ static void opening_for_ioctl_takes_both_rights(void **state)
 	become(&ROOT);
 }
 
-static void a_reader_and_root_leave_set_user_id(void **state)
-{
-	(void)state;
-	object_create("frames", 10);
-	give_setid();
-	become(&ALICE);
-	close(must(open(OBJECT, O_RDONLY)));
-	become(&ROOT);
-	assert_int_equal(setid_of_object(), SETID);
-	file_write(OBJECT, 0, "code", 4);
-	assert_int_equal(setid_of_object(), SETID);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +354,7 @@ int main(void)
 		mounted(reading_never_hits_who_took_the_key),
 		mounted(a_mode_counts_from_the_moment_when_it_is_set),
 		mounted(what_is_open_elsewhere_is_asked_for_all_the_same),
+		mounted(a_writer_may_touch_what_only_its_owner_may_date),
 		mounted(what_was_removed_is_left_to_whose_it_was),
 		mounted(a_directory_that_is_closed_stays_closed),
 		mounted(what_is_marked_for_destruction_keeps_its_mode),
@@ -479,10 +363,6 @@ int main(void)
 		mounted(a_segment_has_no_bits_but_those_of_ipc_set),
 		bare(nothing_is_run_that_may_not_be_run_from_dev_shm),
 		mounted(a_program_is_run_where_it_can_be_mapped),
-		mounted(a_writer_takes_set_user_id_away),
-		mounted(a_reader_and_root_leave_set_user_id),
-		mounted(an_older_handle_clears_set_user_id_when_it_writes),
-		mounted(what_has_capabilities_is_changed_like_any_object),
 	};
 
 	harness_enter(SHMFS_BINARY);
