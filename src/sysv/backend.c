@@ -342,7 +342,7 @@ static int init(struct sysv_backend *be)
 
 	if (err)
 		return err;
-	err = sysv_usage_init(&be->usage, be->config.proc_dir);
+	err = sysv_usage_init(&be->usage, be->config.proc_dir, &be->base.lock);
 	if (!err) {
 		err = shmfs_object_table_init(&be->base.objects);
 		if (err)

@@ -65,7 +65,7 @@ struct sysv_usage_table {
 
 struct sysv_usage {
 	char path[128];
-	pthread_mutex_t lock; /* guards all below; not held while the table is read */
+	pthread_mutex_t *lock; /* borrowed; guards all below; not held while the table is read */
 	struct sysv_usage_table table;
 	pthread_t reader; /* reads the next table, or has read it */
 	bool has_reader;
@@ -252,7 +252,7 @@ int sysv_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
 
 /* --- usage.c --- */
 
-int sysv_usage_init(struct sysv_usage *, const char *proc_dir);
+int sysv_usage_init(struct sysv_usage *, const char *proc_dir, pthread_mutex_t *lock);
 void sysv_usage_destroy(struct sysv_usage *);
 /*
  * Resident and swapped bytes of segment `id`, without a wait for a long table; 0

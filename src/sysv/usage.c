@@ -118,7 +118,7 @@ static int read_table(struct sysv_usage *usage)
 			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
 		table.read_at = shmfs_now_ns();
 		table.cost = cpu_time() - start;
-		SHMFS_LOCKED(&usage->lock);
+		SHMFS_LOCKED(usage->lock);
 		before = usage->table;
 		usage->table = table;
 		table = before;
@@ -132,7 +132,7 @@ static void *read_beside(void *arg)
 	struct sysv_usage *usage = arg;
 
 	read_table(usage);
-	SHMFS_LOCKED(&usage->lock);
+	SHMFS_LOCKED(usage->lock);
 	usage->is_reading = false;
 	return NULL;
 }
@@ -156,7 +156,7 @@ static bool is_recent(const struct sysv_usage_table *table)
 /* Can the last table tell st_blocks? */
 static bool tells_blocks(struct sysv_usage *usage)
 {
-	SHMFS_LOCKED(&usage->lock);
+	SHMFS_LOCKED(usage->lock);
 
 	if (is_recent(&usage->table))
 		return true;
@@ -172,9 +172,9 @@ static bool is_true(struct sysv_usage *usage)
 	struct sysv_usage_table table;
 	struct shm_info now;
 
-	pthread_mutex_lock(&usage->lock);
+	pthread_mutex_lock(usage->lock);
 	table = usage->table;
-	pthread_mutex_unlock(&usage->lock);
+	pthread_mutex_unlock(usage->lock);
 	return is_recent(&table) && get_totals(&now) && now.used_ids == table.totals.used_ids &&
 	       now.shm_rss == table.totals.shm_rss && now.shm_swp == table.totals.shm_swp;
 }
@@ -191,7 +191,7 @@ static struct sysv_usage_row *find_row(struct sysv_usage *usage, int id)
 
 static int copy_row(struct sysv_usage *usage, int id, struct sysv_usage_row *out)
 {
-	SHMFS_LOCKED(&usage->lock);
+	SHMFS_LOCKED(usage->lock);
 	const struct sysv_usage_row *row = find_row(usage, id);
 
 	if (row)
@@ -235,7 +235,7 @@ void sysv_usage_touched(struct sysv_segment *segment)
 	struct sysv_usage *usage = &segment->backend->usage;
 	struct stat st;
 	bool is_open = segment->fd >= 0 && fstat(segment->fd, &st) == 0;
-	SHMFS_LOCKED(&usage->lock);
+	SHMFS_LOCKED(usage->lock);
 	struct sysv_usage_row *row = is_open ? find_row(usage, segment->id) : NULL;
 
 	/* Their sum is exact from here on.  Each of them is not. */
@@ -246,14 +246,11 @@ void sysv_usage_touched(struct sysv_segment *segment)
 		usage->table.read_at = 0;
 }
 
-int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir)
+int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir, pthread_mutex_t *lock)
 {
-	*usage = (struct sysv_usage){ 0 };
+	*usage = (struct sysv_usage){ .lock = lock };
 	snprintf(usage->path, sizeof(usage->path), "%s/sysvipc/shm", proc_dir);
-	if (access(usage->path, R_OK) != 0)
-		return -errno;
-	pthread_mutex_init(&usage->lock, NULL);
-	return 0;
+	return access(usage->path, R_OK) == 0 ? 0 : -errno;
 }
 
 void sysv_usage_destroy(struct sysv_usage *usage)
@@ -261,5 +258,4 @@ void sysv_usage_destroy(struct sysv_usage *usage)
 	if (usage->has_reader)
 		pthread_join(usage->reader, NULL);
 	free(usage->table.rows);
-	pthread_mutex_destroy(&usage->lock);
 }

@@ -31,6 +31,7 @@
 #define ROW_CUT "      3149      65539   666                  4096  1201  1202      3  1000"
 
 static char proc[] = "/tmp/test_sysv_usage.XXXXXX";
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char table[sizeof(proc) + sizeof("/sysvipc/shm")];
 
 static void write_table(const char *text)
@@ -45,7 +46,7 @@ static void write_table(const char *text)
 static void start(struct sysv_usage *usage, const char *text)
 {
 	write_table(text);
-	assert_int_equal(sysv_usage_init(usage, proc), 0);
+	assert_int_equal(sysv_usage_init(usage, proc, &lock), 0);
 }
 
 static void rows_are_found_by_id(void **state)
@@ -100,7 +101,7 @@ static void a_table_that_cannot_be_read_is_an_error(void **state)
 	assert_int_equal(sysv_usage_of(&usage, 65538), 0);
 	sysv_usage_destroy(&usage);
 	assert_int_equal(rmdir(table), 0);
-	assert_int_equal(sysv_usage_init(&usage, proc), -ENOENT);
+	assert_int_equal(sysv_usage_init(&usage, proc, &lock), -ENOENT);
 }
 
 enum { SEGMENTS = 100, PAGES = 10 };
@@ -135,7 +136,7 @@ static void pages_count_as_soon_as_they_are_touched(void **state)
 		skip();
 	for (size_t i = 0; i < SEGMENTS; i++)
 		ids[i] = make_segment(PAGES * page);
-	assert_int_equal(sysv_usage_init(&usage, "/proc"), 0);
+	assert_int_equal(sysv_usage_init(&usage, "/proc", &lock), 0);
 	for (size_t i = 0; i < SEGMENTS; i++) {
 		for (size_t touched = 0; touched < PAGES; touched += 3) {
 			assert_int_equal(sysv_usage_find(&usage, ids[i], &row), 0);
