@@ -17,6 +17,7 @@
 #define SHMFS_BACKEND_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -245,5 +246,8 @@ struct shmfs_backend_ops {
 	/* lseek(2) with SEEK_DATA or SEEK_HOLE.  Returns the offset. */
 	off_t (*seek)(struct shmfs_handle *, off_t off, int whence);
 };
+
+/* The type of a slot's function: SHMFS_SLOT(open) sysv_open; declares one. */
+#define SHMFS_SLOT(slot) __typeof__(*((struct shmfs_backend_ops *)NULL)->slot)
 
 #endif
