@@ -24,7 +24,7 @@ static const unsigned kept[] = {
 	CAP_SETGID,	  /* taking the caller's groups */
 	CAP_IPC_OWNER,	  /* shmat(2) with any mode */
 	CAP_DAC_OVERRIDE, /* open(2) in /dev/shm with any mode; root's unlink and rename */
-	CAP_LEASE,	  /* a lease on a file of another user: sysv/unused.c, posix/unused.c */
+	CAP_LEASE,	  /* a lease on a file of another user: sysv/segment.c, posix/names.c */
 	CAP_IPC_LOCK,	  /* SHM_HUGETLB and SHM_LOCK, when such a segment is resized */
 	CAP_KILL,	  /* ending a process that locks for a user: sysv/memlock.c */
 	CAP_FOWNER,	  /* clearing set-user-ID bits when a user writes; root's chmod */

@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the files of the POSIX backend share, from the bottom up:
- *
- *   mounts.c   whether something is mounted in the directory
- *   dir.c      the directory
- *   object.c   the record of an object, ways to it, its attributes
- *   names.c, handle.c, xattr.c   slots of the interface
- *   unused.c                     slots that ask whether anybody uses an object
- *   backend.c  their table
- */
+/* What the files of the POSIX backend share. */
 #ifndef SHMFS_POSIX_INTERNAL_H
 #define SHMFS_POSIX_INTERNAL_H
 
@@ -63,11 +54,12 @@ static inline struct posix_backend *posix_backend(const struct posix_object *obj
 
 /* --- dir.c --- */
 
+void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
+void posix_mounts_clear(struct posix_mounts *);
+
 /*
- * Attributes of the object that has the name.  -ENOENT for whatever else is
- * there: no regular file, or something that is mounted.  A path of /proc, which
- * begins with a slash as no name does, leads to an object that a process has
- * open or mapped.
+ * Attributes of the object that has the name.  -ENOENT if it is no regular file, or something is
+ * mounted on it.  A name that begins with a slash is a path of /proc to an object in use.
  */
 int posix_dir_stat(const struct posix_backend *, const char *name, struct stat *);
 /* Open the object that has the name, and give its inode number.  -ENOENT as above. */
@@ -78,124 +70,100 @@ int posix_dir_list(struct posix_backend *, shmfs_list_fn *fn, void *arg);
 bool posix_dir_is_closed(const struct posix_backend *);
 /* -EACCES: the caller cannot. */
 int posix_dir_check_search(const struct posix_backend *, const struct shmfs_caller *);
-/* A path at which the caller's rights meet a descriptor's inode and no name can intervene. */
+/* A path to the inode of a descriptor, at which the thread's rights are checked. */
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
 
 /* --- object.c --- */
 
-/* The object of an inode number, to which `name` has just led; a reference is counted. */
+/* The object of an inode number, to which `name` has just led, with a reference. */
 int posix_object_get(struct shmfs_backend *, uint64_t identity, const char *name,
 		     struct shmfs_object **);
-void posix_object_free(struct shmfs_object *);
+SHMFS_SLOT(object_free) posix_object_free;
 /* 0 or -ENOMEM */
 int posix_object_set_name(struct posix_object *, const char *name);
 uint64_t posix_object_identity(struct posix_object *);
-/* Does the last name that led here still do?  The object's lock is held. */
+/* Does the object still have obj->name?  The object's lock is held. */
 bool posix_object_is_named(struct posix_object *);
 
 /*
- * Keep a descriptor of an object that is about to lose `name`, until the kernel
- * forgets it.  Returns whether it is kept from here on.
+ * Keep a descriptor of an object that is about to lose `name`, until the kernel forgets it.
+ * Returns whether this call has kept it.
  */
 bool posix_object_keep(struct posix_object *, const char *name);
 void posix_object_unkeep(struct posix_object *);
 
 /*
- * Enter an open handle of the object with that inode number, which becomes the
- * object of this record.  -ESTALE: the record is of another one that is open.
+ * Enter an open handle.  If `ino` is another object's, the record becomes that object's, or
+ * -ESTALE if its own is open.
  */
 int posix_object_add_handle(struct posix_object *, struct posix_handle *, ino_t ino);
 void posix_object_remove_handle(struct posix_object *, const struct posix_handle *);
 
 /*
- * A descriptor with `flags` of open(2), O_TRUNC excepted, of the object or, if
- * that is gone, of the one that has its name now, and its inode number.
+ * Open the object without O_TRUNC, or if it is gone the object that has its name now.  Returns a
+ * descriptor and its inode number.
  */
 int posix_object_open(struct posix_object *, int flags, ino_t *ino);
 /*
- * A descriptor that is good for paths and fstat(2) alone.  -EACCES if the caller
- * cannot look up names in the directory; NULL is the daemon.
+ * A descriptor for posix_proc_path() and fstat(2).  -EACCES if the caller cannot search the
+ * directory.  Caller NULL: the daemon.
  */
 int posix_object_refer(struct posix_object *, const struct shmfs_caller *);
-/* Open the file of a descriptor once more, with the thread's rights. */
+/* Open the inode of a descriptor once more, with the rights of this thread. */
 int posix_reopen(int fd, int flags);
 
 /* A system call on a path: a count, or -1 and errno. */
 typedef ssize_t posix_call_fn(const char *path, const void *arg);
 /*
- * Make the call on a path that leads to the object, with the caller's
- * credentials or, where that is NULL, the daemon's.  Returns what the call did
- * or a negative errno.
+ * Make the call on a path to the object, as the caller, or as the daemon if that is NULL.  Returns
+ * a count or a negative errno.
  */
 ssize_t posix_call(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
 		   const void *arg);
 
-int posix_getattr(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
-int posix_chmod(struct shmfs_object *, mode_t, const struct shmfs_caller *);
-int posix_chown(struct shmfs_object *, uid_t, gid_t, const struct shmfs_caller *);
-int posix_utimens(struct shmfs_object *, const struct timespec[2], const struct shmfs_caller *);
+SHMFS_SLOT(getattr) posix_getattr;
+SHMFS_SLOT(chmod) posix_chmod;
+SHMFS_SLOT(chown) posix_chown;
+SHMFS_SLOT(utimens) posix_utimens;
 
 /*
- * Writing clears the set-user-ID and set-group-ID bits unless root writes; without
- * group execution a member of the group keeps the second.  The daemon is root whoever
- * the caller is, so it clears them itself before each write of a user
- * (FUSE_HANDLE_KILLPRIV_V2).
+ * Clear the set-user-ID and set-group-ID bits as a write by the caller does.  The daemon writes as
+ * root, so the kernel does not (FUSE_HANDLE_KILLPRIV_V2).  A member of the group keeps set-group-ID
+ * on a file that the group cannot execute.
  */
 void posix_drop_setid(int fd, const struct shmfs_caller *);
 
 /* --- names.c --- */
 
-int posix_lookup(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *,
-		 struct shmfs_object **, struct stat *);
-int posix_list(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
-	       const struct shmfs_caller *, shmfs_list_fn *fn, void *arg);
-int posix_remove(const struct shmfs_view *, const struct shmfs_name *, const struct shmfs_caller *);
-int posix_rename(const struct shmfs_view *, const struct shmfs_name *from,
-		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *);
-
-/* --- unused.c --- */
-
-int posix_check_unused(const struct shmfs_view *, const struct shmfs_name *);
-int posix_remove_unused(const struct shmfs_view *, const struct shmfs_name *,
-			const struct shmfs_caller *);
-
-/* --- mounts.c --- */
-
-void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
-void posix_mounts_clear(struct posix_mounts *);
-/* Can something be mounted on a name in the directory? */
-bool posix_mounts_may_be(struct posix_backend *);
+SHMFS_SLOT(lookup) posix_lookup;
+SHMFS_SLOT(list) posix_list;
+SHMFS_SLOT(remove) posix_remove;
+SHMFS_SLOT(rename) posix_rename;
+SHMFS_SLOT(check_unused) posix_check_unused;
+SHMFS_SLOT(remove_unused) posix_remove_unused;
 
 /* --- xattr.c --- */
 
 extern const struct shmfs_xattr posix_xattrs[];
-ssize_t posix_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
-		       const struct shmfs_caller *);
-int posix_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
-		   int flags, const struct shmfs_caller *);
-ssize_t posix_listxattr(struct shmfs_object *, char *names, size_t size,
-			const struct shmfs_caller *);
-int posix_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+SHMFS_SLOT(getxattr) posix_getxattr;
+SHMFS_SLOT(setxattr) posix_setxattr;
+SHMFS_SLOT(listxattr) posix_listxattr;
+SHMFS_SLOT(removexattr) posix_removexattr;
 
 /* --- handle.c --- */
 
-int posix_create(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
-		 const struct shmfs_caller *, struct shmfs_object **, struct shmfs_handle **,
-		 struct stat *);
-int posix_open(struct shmfs_object *, int flags, const struct shmfs_caller *,
-	       struct shmfs_handle **);
-int posix_truncate(struct shmfs_object *, struct shmfs_handle *, off_t,
-		   const struct shmfs_caller *);
-int posix_flush(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
-void posix_release(struct shmfs_handle *);
-enum shmfs_io_mode posix_binding(struct shmfs_handle *, int *fd);
-void posix_lent(struct shmfs_handle *, bool lent);
-int posix_read_begin(struct shmfs_handle *, off_t, size_t, struct shmfs_extent *);
-void posix_read_end(struct shmfs_handle *, struct shmfs_extent *);
-int posix_write_begin(struct shmfs_handle *, off_t, size_t, bool append,
-		      const struct shmfs_caller *, struct shmfs_extent *);
-ssize_t posix_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t written);
-int posix_allocate(struct shmfs_handle *, int mode, off_t, off_t len, const struct shmfs_caller *);
-off_t posix_seek(struct shmfs_handle *, off_t, int whence);
+SHMFS_SLOT(create) posix_create;
+SHMFS_SLOT(open) posix_open;
+SHMFS_SLOT(truncate) posix_truncate;
+SHMFS_SLOT(flush) posix_flush;
+SHMFS_SLOT(release) posix_release;
+SHMFS_SLOT(binding) posix_binding;
+SHMFS_SLOT(lent) posix_lent;
+SHMFS_SLOT(read_begin) posix_read_begin;
+SHMFS_SLOT(read_end) posix_read_end;
+SHMFS_SLOT(write_begin) posix_write_begin;
+SHMFS_SLOT(write_end) posix_write_end;
+SHMFS_SLOT(fallocate) posix_allocate;
+SHMFS_SLOT(seek) posix_seek;
 
 #endif

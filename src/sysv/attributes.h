@@ -11,13 +11,10 @@
 
 extern const struct shmfs_xattr sysv_xattrs[];
 extern const struct shmfs_xattr sysv_root_xattrs[];
-ssize_t sysv_getxattr(struct shmfs_object *, const char *name, void *value, size_t size,
-		      const struct shmfs_caller *);
-int sysv_setxattr(struct shmfs_object *, const char *name, const void *value, size_t size,
-		  int flags, const struct shmfs_caller *);
-ssize_t sysv_listxattr(struct shmfs_object *, char *names, size_t size,
-		       const struct shmfs_caller *);
-int sysv_removexattr(struct shmfs_object *, const char *name, const struct shmfs_caller *);
+SHMFS_SLOT(getxattr) sysv_getxattr;
+SHMFS_SLOT(setxattr) sysv_setxattr;
+SHMFS_SLOT(listxattr) sysv_listxattr;
+SHMFS_SLOT(removexattr) sysv_removexattr;
 
 /* --- user_xattr.c --- */
 
@@ -25,9 +22,8 @@ void sysv_user_xattr_init(struct sysv_backend *);
 /* Remove what is kept of segments that are gone. */
 void sysv_user_xattr_sweep(struct sysv_backend *);
 /*
- * As getxattr(2) and so on for the segment `id`, which is like *ds.
- * -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC where one segment would carry
- * too much, -ESTALE when the segment was removed meanwhile.
+ * As getxattr(2) and so on.  -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC for too much on one
+ * segment, -ESTALE if the segment was removed meanwhile.
  */
 ssize_t sysv_user_xattr_get(const struct sysv_snapshot *, const char *name, void *value,
 			    size_t size);
@@ -36,8 +32,8 @@ ssize_t sysv_user_xattr_list(const struct sysv_snapshot *, char *names, size_t s
 int sysv_user_xattr_set(const struct sysv_snapshot *, const char *name, const void *value,
 			size_t size, int flags);
 /*
- * A segment takes another's place: carry() gives both the same attributes, and
- * drop() takes them from the old one.  Neither allocates nor locks.
+ * carry() gives a segment the attributes of another as well, and drop() removes them from one.
+ * Neither allocates or locks.
  */
 int sysv_user_xattr_carry(const struct sysv_backend *, int from, const struct shmid_ds *from_ds,
 			  int to, const struct shmid_ds *to_ds);
@@ -54,13 +50,13 @@ struct sysv_locker {
 };
 
 /*
- * SHM_LOCK or SHM_UNLOCK segment `id` as the caller: with his rights, at his
- * limit and on his account.  -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
+ * SHM_LOCK or SHM_UNLOCK segment `id` with the caller's rights and limit, on the caller's account.
+ * -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
  */
 int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
 /*
- * In whose name a locked segment is locked again that becomes `size` bytes:
- * within the caller's limit if it grows.  -ENOMEM when that is over the limit.
+ * In whose name a locked segment is locked again as one of `size` bytes.  If it grows, -ENOMEM over
+ * the caller's limit.
  */
 int sysv_locker_for(struct sysv_backend *, const struct shmid_ds *, uint64_t size,
 		    const struct shmfs_caller *, struct sysv_locker *);

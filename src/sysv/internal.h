@@ -231,11 +231,6 @@ bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller 
 /* Can this process open the files behind its mappings? */
 bool sysv_descriptors_work(const char *proc_dir);
 
-/* --- unused.c --- */
-
-SHMFS_SLOT(check_unused) sysv_check_unused;
-SHMFS_SLOT(remove_unused) sysv_remove_unused;
-
 /* --- usage.c --- */
 
 int sysv_usage_init(struct sysv_usage *, const char *proc_dir, pthread_mutex_t *lock);
