@@ -88,13 +88,17 @@ static bool child_has_open(const struct sysv_object *obj, pid_t thread)
 	return false;
 }
 
+bool sysv_is_open_in(const struct sysv_object *obj, pid_t opener)
+{
+	return has_open(obj, opener) || child_has_open(obj, opener);
+}
+
 void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 {
 	const struct timespec pause = { .tv_nsec = 100000 };
 	struct sysv_segment *segment = NULL;
 
-	if (sysv_backend_of(obj)->by_descriptor || has_open(obj, opener) ||
-	    child_has_open(obj, opener))
+	if (sysv_backend_of(obj)->by_descriptor || sysv_is_open_in(obj, opener))
 		return;
 	pthread_mutex_lock(&obj->base.lock);
 	obj->nbusy -= h->busy ? 1 : 0;

@@ -247,6 +247,9 @@ int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_cal
 	if (!by_opener)
 		return 0;
 	SHMFS_WRITE_LOCKED(&obj->io);
+	/* Nothing was written: a shell closes one of two descriptors before its command runs. */
+	if (obj->is_new && obj->content_end == 0 && sysv_is_open_in(obj, caller->pid))
+		return 0;
 	if (sysv_stop_growing(obj, sysv_handle(base)))
 		sysv_settle(obj);
 	sysv_let_go(obj, sysv_handle(base), caller->pid);

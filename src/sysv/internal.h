@@ -328,6 +328,8 @@ SHMFS_SLOT(lent) sysv_lent;
 
 /* --- attached.c --- */
 
+/* Has `opener`, or a child of it, a descriptor of the object?  True where that is not known. */
+bool sysv_is_open_in(const struct sysv_object *, pid_t opener);
 /* `opener` has closed the handle: detach if nothing else uses it.  `io` is held for writing. */
 void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
 

@@ -113,6 +113,23 @@ static void its_maker_goes_on_behind_what_was_written(void **state)
 	assert_true(segment_has(segment_find(KEY), 0, "texttexttext", 13));
 }
 
+/* A shell has two descriptors of the file for a moment, and each command appends. */
+static void two_that_append_to_a_new_key_begin_at_its_beginning(void **state)
+{
+	(void)state;
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600));
+	int maker = must(dup(fd));
+	must(close(fd));
+	assert_int_equal(file_stat(PATH).st_size, 0);
+	int other = must(open(PATH, O_WRONLY | O_APPEND));
+	assert_int_equal(write(other, "one", 3), 3);
+	assert_int_equal(write(maker, "two", 3), 3);
+	must(close(other));
+	must(close(maker));
+	assert_true(segment_has(segment_find(KEY), 0, "onetwo", 7));
+	assert_int_equal(segment_size(), PAGE);
+}
+
 static void what_fills_its_segment_keeps_it(void **state)
 {
 	(void)state;
@@ -373,6 +390,8 @@ int main(void)
 		mounted(the_size_is_exact_when_close_returns),
 		mounted(commands_that_share_a_handle_write_one_after_the_other),
 		mounted(its_maker_goes_on_behind_what_was_written),
+		mounted(two_that_append_to_a_new_key_begin_at_its_beginning),
+		mounted_with(two_that_append_to_a_new_key_begin_at_its_beginning, "nopassthrough"),
 		mounted(what_fills_its_segment_keeps_it),
 		mounted(a_reader_meanwhile_defers_the_cut_to_size),
 		mounted(copy_file_range_grows_too),
