@@ -283,6 +283,7 @@ int sysv_grow_to(struct sysv_object *, struct sysv_handle *, uint64_t size, uint
 struct sysv_patience {
 	uint64_t since; /* CLOCK_MONOTONIC, nanoseconds; 0: not waiting yet */
 	long pause;	/* nanoseconds */
+	bool reader;	/* one was met */
 };
 /*
  * A resize failed with `err`: wait a moment without object->io.  False: others will not go by

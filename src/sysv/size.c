@@ -60,20 +60,11 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	return err;
 }
 
-/*
- * A removed segment that nobody has attached is only a file, and no shmget(2)
- * tells its size any more: it may grow and shrink as any file.  -ESTALE if it
- * is more than that.
- */
+/* Another size for the inode of a removed segment, as for that of any file. */
 static int resize_file(struct sysv_object *obj, uint64_t size)
 {
-	struct sysv_backend *be = sysv_backend_of(obj);
-	struct sysv_segment *segment;
-	struct shmid_ds ds;
+	struct sysv_segment *segment = sysv_segment_new(sysv_backend_of(obj));
 
-	if (!obj->segment || obj->segment->fd < 0 || sysv_segment_stat(be, obj->id, &ds, NULL) == 0)
-		return -ESTALE;
-	segment = sysv_segment_new(be);
 	if (!segment)
 		return -ENOMEM;
 	segment->id = obj->id;
@@ -93,6 +84,28 @@ static int resize_file(struct sysv_object *obj, uint64_t size)
 	return 0;
 }
 
+/*
+ * No shmget(2) tells the size of a removed segment any more.  While handles alone have
+ * it, the file may grow and shrink: the inode with it, or, where the segment is
+ * attached, what the file shows of it.
+ */
+static int resize_removed(struct sysv_object *obj, uint64_t size)
+{
+	struct sysv_segment *segment = obj->segment;
+	struct shmid_ds ds;
+	uint64_t others = 0;
+	bool exists;
+
+	if (!segment)
+		return -ESTALE;
+	exists = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, &others) == 0;
+	if (!exists && segment->fd >= 0)
+		return resize_file(obj, size);
+	if (segment->fd >= 0 || others > 0 || size > segment->size)
+		return -EBUSY;
+	return sysv_segment_punch(segment, size, segment->size - size);
+}
+
 /* A file needs no room to spare, and the kernel may serve all that is in it to a reader. */
 static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t size,
 		  uint64_t spare, const struct shmfs_caller *caller)
@@ -106,10 +119,7 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 		return -EBUSY;
 	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */
-	if (err == -ESTALE || err == -EIDRM)
-		err = resize_file(obj, size);
-	/* A handle has it, and other processes have it attached. */
-	return err == -ESTALE && obj->segment ? -EBUSY : err;
+	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size) : err;
 }
 
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
@@ -118,12 +128,17 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 	struct shmid_ds ds;
 	/* A removed one that is open has a size as well, and may be given that. */
 	int err = obj->segment ? 0 : sysv_object_stat_now(obj, &ds, NULL);
+	enum sysv_growth growth = SYSV_SETTLED;
 
-	if (!err && size != (obj->segment ? obj->segment->size : ds.shm_segsz))
+	if (!err && obj->growth != SYSV_SETTLED && size == sysv_file_size(obj))
+		growth = obj->growth; /* It is cut to that in the end. */
+	else if (!err && size != (obj->segment ? obj->segment->size : ds.shm_segsz))
 		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;
-	sysv_set_file(obj, SYSV_SETTLED, size);
+	if (growth == SYSV_SETTLED && obj->segment && obj->segment->size > size)
+		growth = SYSV_GROWING;
+	sysv_set_file(obj, growth, size);
 	return 0;
 }
 
@@ -137,13 +152,16 @@ static void add_grower(struct sysv_object *obj, unsigned number)
 bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience, int err)
 {
 	uint64_t now = shmfs_now_ns();
-	uint64_t longest = err == -EAGAIN ? WAIT_FOR_READERS_NS : WAIT_FOR_ATTACHED_NS;
+	uint64_t longest;
 	struct timespec pause;
 
 	if (err != -EAGAIN && err != -EBUSY)
 		return false;
 	if (!patience->since)
-		*patience = (struct sysv_patience){ now, FIRST_PAUSE_NS };
+		*patience = (struct sysv_patience){ .since = now, .pause = FIRST_PAUSE_NS };
+	/* Readers of another mount are attached when they open. */
+	patience->reader = patience->reader || err == -EAGAIN;
+	longest = patience->reader ? WAIT_FOR_READERS_NS : WAIT_FOR_ATTACHED_NS;
 	if (now - patience->since >= longest || now < obj->impatient_until) {
 		obj->impatient_until = now + IMPATIENT_NS;
 		return false;
@@ -235,7 +253,8 @@ void sysv_settle(struct sysv_object *obj)
 {
 	/* The file behind a closed file goes a moment after that. */
 	struct sysv_patience patience = {
-		shmfs_now_ns() - WAIT_FOR_READERS_NS + WAIT_FOR_ATTACHED_NS, FIRST_PAUSE_NS
+		.since = shmfs_now_ns() - WAIT_FOR_READERS_NS + WAIT_FOR_ATTACHED_NS,
+		.pause = FIRST_PAUSE_NS,
 	};
 	int err;
 

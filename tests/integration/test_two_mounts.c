@@ -128,6 +128,27 @@ static void a_resize_waits_for_a_reader_of_another_mount(void **state)
 	unmount_other();
 }
 
+/* Whoever attaches the segment meanwhile, as other mounts do to open it, ends no wait. */
+static void a_resize_waits_for_a_reader_who_attaches_too(void **state)
+{
+	mount_other(state);
+	int id = segment_create(KEY, SIZE, 0600);
+	pid_t reader = must(fork());
+	if (reader == 0) {
+		int fd = open(SEGMENT, O_RDONLY);
+		usleep(READING_MS / 2 * 1000);
+		const void *memory = shmat(id, NULL, SHM_RDONLY);
+		usleep(READING_MS / 6 * 1000);
+		shmdt(memory);
+		usleep(READING_MS / 3 * 1000);
+		_exit(fd == -1);
+	}
+	usleep(READING_MS / 6 * 1000);
+	must(truncate(OTHER "/3148", SIZE + 1));
+	must(waitpid(reader, NULL, 0));
+	unmount_other();
+}
+
 static int resize_beside_a_reader(void *arg)
 {
 	(void)arg;
@@ -202,6 +223,8 @@ int main(void)
 		mounted(a_user_cannot_keep_others_waiting_by_a_mode),
 		mounted(a_resize_waits_for_a_reader_of_another_mount),
 		mounted_with(a_resize_waits_for_a_reader_of_another_mount, "nopassthrough"),
+		mounted(a_resize_waits_for_a_reader_who_attaches_too),
+		mounted_with(a_resize_waits_for_a_reader_who_attaches_too, "nopassthrough"),
 		mounted_by_user(ordinary_users_mounts_wait_for_each_other),
 		mounted_by_user(ordinary_users_mounts_show_whole_segments),
 	};
