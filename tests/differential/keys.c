@@ -8,6 +8,8 @@
  *   - One that was made by writing has a page at least, when all have closed it that write.
  *   - A file that the kernel serves keeps its segment, which then cannot grow: such steps are
  *     left out.  So is the growth of a removed segment that the daemon has attached.
+ *   - What is allocated and not written is a hole.  On tmpfs it becomes data where a file that
+ *     ended there grows.
  *   - It is not renamed, its times are not set, its mode has nine bits, and it is listed by
  *     one spelling.
  *   - To the kernel a key that is written while it serves readers is two inodes, each with its
@@ -36,14 +38,15 @@
 
 /* One segment, from its making to the last that has it open. */
 struct key_file {
-	bool is_new;	  /* its maker or another writer has it open, and nobody has said a size */
-	bool is_growing;  /* the segment is larger than the file */
-	bool has_key;	  /* not removed yet */
-	bool end_unknown; /* to the kernel */
-	unsigned inode;	  /* of those that the kernel has, the one that the name leads to */
-	unsigned open;	  /* slots of all processes */
-	unsigned growers; /* of them, those that may outgrow the segment */
-	unsigned bound;	  /* of them, those that the kernel serves */
+	bool is_new;	 /* its maker or another writer has it open, and nobody has said a size */
+	bool is_growing; /* the segment is larger than the file */
+	bool has_key;	 /* not removed yet */
+	bool has_unwritten; /* pages of fallocate(2) */
+	bool end_unknown;   /* to the kernel */
+	unsigned inode;	    /* of those that the kernel has, the one that the name leads to */
+	unsigned open;	    /* slots of all processes */
+	unsigned growers;   /* of them, those that may outgrow the segment */
+	unsigned bound;	    /* of them, those that the kernel serves */
 };
 
 struct slot {
@@ -193,7 +196,8 @@ bool keys_allow(struct keys *keys, const struct side *side, const struct step *s
 	case SEEK:
 		if (step->flags == SEEK_CUR && slot->position_unknown)
 			return false;
-		return !is_data || keys->engine != ATTACHED;
+		return !is_data ||
+		       (keys->engine != ATTACHED && !keys->files[slot->file].has_unwritten);
 	case SETXATTR:
 		return keys->engine != ATTACHED && keys->files[slot->file].has_key;
 	case GETXATTR:
@@ -386,6 +390,8 @@ static void note_size(struct keys *keys, const struct side *side, const struct s
 	bool says_size = step->kind == TRUNCATE || step->kind == FTRUNCATE ||
 			 (step->kind == FALLOCATE && step->flags == 0);
 
+	if (step->kind == FALLOCATE && !(step->flags & FALLOC_FL_PUNCH_HOLE))
+		file->has_unwritten = true;
 	if (end != size && !has_one_inode(keys, (unsigned)(file - keys->files)))
 		file->end_unknown = true;
 	if (step->kind == WRITE && appends(side->fd[step->slot]))
