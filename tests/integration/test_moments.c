@@ -129,6 +129,26 @@ static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
 }
 
+static int remove_name(int number)
+{
+	(void)number;
+	return unlink(SEGMENT) == 0 ? 0 : errno;
+}
+
+static void what_others_remove_first_is_not_there(void **state)
+{
+	(void)state;
+	int status;
+	int id = full_segment(0600);
+	plan("rmid");
+	pid_t child = child_start(remove_name, 0);
+	plan_await();
+	segment_remove(id);
+	plan_go_on();
+	must(waitpid(child, &status, 0));
+	assert_int_equal(exit_status(status), ENOENT);
+}
+
 static int set_note(int number)
 {
 	(void)number;
@@ -185,6 +205,7 @@ int main(void)
 		racing(what_is_set_while_it_is_filled_stays),
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
+		racing(what_others_remove_first_is_not_there),
 		racing(a_name_that_becomes_a_fifo_is_not_waited_for),
 	};
 

@@ -207,6 +207,29 @@ static void what_was_removed_is_left_to_whose_it_was(void **state)
 	close(path);
 }
 
+/* The kernel knows the owner that the file had by the other name. */
+static void a_removed_segment_is_its_last_owners(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0600);
+	segment_chown(id, ALICE.uid, ALICE.gid);
+	become(&ALICE);
+	int text = must(open(MNT "/.text/3148", O_RDWR));
+	int file = must(open(SEGMENT, O_RDWR));
+	must(unlink(SEGMENT));
+	must(fchmod(text, 0640));
+	become(&ROOT);
+	must(fchown(file, BOB.uid, BOB.gid));
+	become(&ALICE);
+	must_fail(EPERM, fchmod(text, 0666));
+	become(&ROOT);
+	struct stat data;
+	must(fstat(file, &data));
+	assert_int_equal(data.st_mode & 0777, 0640);
+	close(file);
+	close(text);
+}
+
 /* --- ways round --- */
 
 /* With an object of hers in it, and the directory not hers to look into. */
@@ -356,6 +379,7 @@ int main(void)
 		mounted(what_is_open_elsewhere_is_asked_for_all_the_same),
 		mounted(a_writer_may_touch_what_only_its_owner_may_date),
 		mounted(what_was_removed_is_left_to_whose_it_was),
+		mounted(a_removed_segment_is_its_last_owners),
 		mounted(a_directory_that_is_closed_stays_closed),
 		mounted(what_is_marked_for_destruction_keeps_its_mode),
 		mounted(opening_for_ioctl_takes_both_rights),
