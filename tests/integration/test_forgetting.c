@@ -127,6 +127,20 @@ static void the_memory_of_a_removed_object_is_free(void **state)
 	assert_true(eventually(has_memory_back()));
 }
 
+/* The key has the content, and the kernel's dentry of it has the old object. */
+static void the_memory_of_a_text_that_was_moved_to_a_key_is_free(void **state)
+{
+	(void)state;
+	native_resize("256M");
+	object_create("frames", BIG);
+	int fd = must(open(NATIVE "/frames", O_RDWR | O_CLOEXEC));
+	must(fallocate(fd, 0, 0, BIG));
+	close(fd);
+	file_write(MNT "/.text/frames", 0, "text", 4);
+	must(rename(MNT "/.text/frames", MNT "/.text/3148"));
+	assert_true(eventually(has_memory_back()));
+}
+
 static int end_case(void **state)
 {
 	become(&ROOT);
@@ -144,6 +158,9 @@ int main(void)
 			end_case),
 		cmocka_unit_test_setup_teardown(the_memory_of_a_removed_object_is_free,
 						fixture_mount, end_case),
+		cmocka_unit_test_setup_teardown(
+			the_memory_of_a_text_that_was_moved_to_a_key_is_free, fixture_mount,
+			end_case),
 	};
 
 	harness_enter(SHMFS_BINARY);

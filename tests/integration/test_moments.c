@@ -129,6 +129,40 @@ static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
 }
 
+enum { PIECE = 4 << 20 };
+
+static int enlarge_much(int number)
+{
+	(void)number;
+	return truncate(SEGMENT, 3L * PIECE) == 0 ? 0 : errno;
+}
+
+/* Where nobody reads it each piece goes when it is copied. */
+static void a_reader_finds_all_of_it_while_it_is_copied(void **state)
+{
+	(void)state;
+	char seen[PAGE];
+	char *large = malloc(2L * PIECE);
+	assert_non_null(large);
+	pattern_fill(large, 2L * PIECE, 2);
+	segment_put(segment_create(KEY, 2L * PIECE, 0600), 0, large, 2L * PIECE);
+	int reader = must(open(SEGMENT, O_RDONLY));
+	plan("copy");
+	pid_t child = child_start(enlarge_much, 0);
+	plan_await();
+	plan("copy");
+	plan_go_on();
+	plan_await();
+	assert_int_equal(pread(reader, seen, PAGE, 0), PAGE);
+	assert_memory_equal(seen, large, PAGE);
+	plan_go_on();
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_int_equal(pread(reader, seen, PAGE, 2L * PIECE - PAGE), PAGE);
+	assert_memory_equal(seen, large + 2L * PIECE - PAGE, PAGE);
+	close(reader);
+	free(large);
+}
+
 static int remove_name(int number)
 {
 	(void)number;
@@ -206,6 +240,9 @@ int main(void)
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
 		racing(what_others_remove_first_is_not_there),
+		cmocka_unit_test_prestate_setup_teardown(
+			a_reader_finds_all_of_it_while_it_is_copied, mount_with_race, fixture_end,
+			(void *)"nopassthrough"),
 		racing(a_name_that_becomes_a_fifo_is_not_waited_for),
 	};
 

@@ -108,6 +108,21 @@ static void a_copy_says_how_far_it_came(void **state)
 	end_copy(k, &c);
 }
 
+/* An error in a later part is the next call's. */
+static void what_was_copied_before_an_error_counts(void **state)
+{
+	struct kernel *k = *state;
+	static char bytes[3 << 16];
+	struct copy c = begin_copy(k, bytes, sizeof(bytes));
+	uint32_t copied;
+
+	memory_fail_later(k->posix, MEMORY_READ_BEGIN, 1, 1, -EIO);
+	assert_int_equal(copy(k, &c, 0, 0, sizeof(bytes), &copied), 0);
+	assert_in_range(copied, 1, sizeof(bytes) - 1);
+	assert_int_equal(c.segment->size, copied);
+	end_copy(k, &c);
+}
+
 static void copy_errors_pass_through(void **state)
 {
 	struct kernel *k = *state;
@@ -150,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		KERNEL_TEST(copies_between_all_kinds_of_spans),
 		KERNEL_TEST(a_copy_says_how_far_it_came),
+		KERNEL_TEST(what_was_copied_before_an_error_counts),
 		KERNEL_TEST(copy_errors_pass_through),
 		KERNEL_TEST(copying_memory_that_is_gone_is_an_error),
 	};

@@ -184,6 +184,12 @@ static void who_copies_a_file_does_not_take_ours_along(void **state)
 	/* Python lists the attributes of what it has just closed. */
 	kernel_release(k, &file);
 	assert_int_equal(list(k, node, 100), sizeof(others));
+	/* Another has closed it meanwhile. */
+	k->pid = 1;
+	assert_int_equal(kernel_open(k, node, O_RDONLY, &file), 0);
+	kernel_release(k, &file);
+	k->pid = 0;
+	assert_int_equal(list(k, node, 100), sizeof(others));
 	usleep(1100000);
 	assert_int_equal(list(k, node, 100), sizeof(OWN_NAMES) - 1 + sizeof(others));
 	kernel_close(k, &another);
