@@ -31,6 +31,12 @@ void add_mapping(int pid, dev_t dev, unsigned long long ino, const char *path);
 void add_descriptor(int pid, int fd, const char *file);
 dev_t device_of_segments(void);
 
+/*
+ * Of `count` pieces of work, those that a processor which is SHMFS_TEST_PATIENCE (of the
+ * environment) times slower does in the same time.
+ */
+int within_budget(int count);
+
 /* Each question is asked of a new module: it has no earlier snapshot. */
 int ask(const struct shmfs_users_query *query, char **text);
 void assert_says(const struct shmfs_users_query *query, const char *expected);
