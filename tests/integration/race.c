@@ -32,6 +32,9 @@
  *   shortage   there is no memory for the third piece of a copy, nor for the next
  *              one, of whatever copy that is
  *
+ *   open       the process that replaces a segment is killed when it has opened
+ *              /proc/meminfo
+ *
  *   fifo       a name in a directory is that of a regular file when it is looked
  *              at, and right after it that of a fifo
  *
@@ -221,6 +224,22 @@ int lsetxattr(const char *path, const char *name, const void *value, size_t size
 {
 	pause_at("xattr");
 	return ((lsetxattr_fn *)dlsym(RTLD_NEXT, "lsetxattr"))(path, name, value, size, flags);
+}
+
+typedef int open_fn(const char *path, int flags, ...);
+int open64(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list args;
+
+	va_start(args, flags);
+	if (flags & (O_CREAT | __O_TMPFILE))
+		mode = va_arg(args, mode_t);
+	va_end(args);
+	int fd = ((open_fn *)dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
+	if (strstr(path, "/meminfo") && getpid() != daemon_pid && take_plan("open"))
+		kill(getpid(), SIGKILL);
+	return fd;
 }
 
 typedef int statx_fn(int dir, const char *name, int flags, unsigned mask, struct statx *data);

@@ -235,6 +235,20 @@ static void memory_that_runs_out_halfway_puts_the_old_back(void **state)
 	assert_true(segment_has(segment_find(KEY), 0, large, LARGE));
 }
 
+/* The replacer shares descriptors with the daemon, whose number the end of each test looks at. */
+static void a_replacer_that_is_killed_leaves_nothing_open(void **state)
+{
+	(void)state;
+	static char large[LARGE];
+	pattern_fill(large, LARGE, 2);
+	segment_put(segment_create(KEY, LARGE, 0640), 0, large, LARGE);
+	plan("open");
+	assert_true(truncate(PATH, LARGE + PAGE) == 0 || errno == EIO);
+	if (!plan_was_carried_out())
+		must(unlink(PLAN));
+	assert_true(segment_has(segment_find(KEY), 0, large, LARGE));
+}
+
 static void what_is_removed_while_it_is_made_is_made_again(void **state)
 {
 	(void)state;
@@ -406,6 +420,7 @@ int main(void)
 		racing(a_failed_call_puts_the_old_back),
 		racing(a_slot_that_is_taken_is_made_good),
 		racing(memory_that_runs_out_halfway_puts_the_old_back),
+		racing(a_replacer_that_is_killed_leaves_nothing_open),
 		racing(what_is_removed_while_it_is_made_is_made_again),
 		racing(a_failed_call_while_writing_loses_nothing),
 		racing(the_old_keeps_its_owner_when_put_back),

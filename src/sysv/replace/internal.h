@@ -38,6 +38,7 @@ struct sysv_reserve {
 	struct sysv_segment *rescue; /* owned; empty, as large as the old one, and open */
 	int ballast[SYSV_BALLAST];   /* segments, or -1; the first is as large as the new one */
 	uint64_t size;		     /* bytes of memory in `rescue`, from its beginning */
+	int meminfo;		     /* borrowed; /proc/meminfo, or -1 */
 	uint64_t used;		     /* of them by the copy, so far */
 	uint64_t yielded;	     /* of them given back: `used` and the rest of a piece */
 };

@@ -32,13 +32,16 @@
 #include "sysv/replace/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 #include "sysv/clone.h"
 
@@ -333,9 +336,16 @@ static uint64_t wanted_memory(struct replacement *r)
 
 int sysv_replacement_run(struct replacement *r)
 {
+	char path[128];
+	SHMFS_AUTO_FD int meminfo = -1;
 	int err;
 
 	r->reserve.size = wanted_memory(r);
+	/* Here, because what a replacer that is killed has open stays open in the daemon. */
+	snprintf(path, sizeof(path), "%s/meminfo", r->backend->config.proc_dir);
+	if (r->reserve.size > 0)
+		meminfo = open(path, O_RDONLY | O_CLOEXEC);
+	r->reserve.meminfo = meminfo;
 	r->err = -EIO; /* what it is when the replacer is killed before it began */
 	err = run_replacer(r);
 	if (err == 1)

@@ -114,17 +114,14 @@ bool sysv_reserve_free_slot(struct replacement *r)
 /* --- memory --- */
 
 /* The kernel's estimate of what can be had without harm to others, and swap space. */
-static bool is_available(const char *proc_dir, uint64_t bytes)
+static bool is_available(int meminfo, uint64_t bytes)
 {
 	static const char *const labels[] = { "MemAvailable:", "SwapFree:" };
-	char path[128], text[4096];
-	SHMFS_AUTO_FD int fd = -1;
+	char text[4096];
 	uint64_t kib = 0;
 	ssize_t len;
 
-	snprintf(path, sizeof(path), "%s/meminfo", proc_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	len = read(fd, text, sizeof(text) - 1);
+	len = read(meminfo, text, sizeof(text) - 1);
 	text[len < 0 ? 0 : len] = '\0';
 	for (size_t i = 0; i < 2; i++) {
 		const char *line = strstr(text, labels[i]);
@@ -169,7 +166,7 @@ static int populate_in_child(const struct replacement *r)
 	int status = 0;
 	pid_t child;
 
-	if (!is_available(r->backend->config.proc_dir, r->reserve.size))
+	if (!is_available(r->reserve.meminfo, r->reserve.size))
 		return -ENOMEM;
 	/* Not fork(): that takes libc's locks. */
 	child = _Fork();
