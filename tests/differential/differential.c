@@ -373,7 +373,7 @@ int main(int argc, char **argv)
 	if (keys) {
 		program.names = key_names;
 		program.listed = listed_keys;
-		program.keys = keys_new(engine);
+		program.keys = keys_new(engine, has_xattrs(argv[optind]));
 		if (!program.keys)
 			return 1;
 	}

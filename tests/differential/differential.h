@@ -100,7 +100,9 @@ enum engine {
 	ATTACHED,    /* the same, as an ordinary user's daemon */
 };
 
-struct keys *keys_new(enum engine);
+struct keys *keys_new(enum engine, bool tmpfs_has_xattrs);
+/* Whether the filesystem of a directory has attributes of users. */
+bool has_xattrs(const char *directory);
 /* Is the outcome of the step one that the two sides can agree on? */
 bool keys_allow(struct keys *, const struct side *tmpfs, const struct step *,
 		const char *const names[NAMES]);

@@ -15,7 +15,8 @@
  *   - To the kernel a key that is written while it serves readers is two inodes, each with its
  *     own locks.
  *   - User xattrs live as long as the segment: those of a removed one are left out, and
- *     all of an ordinary user's daemon, which has no place for them.
+ *     all of an ordinary user's daemon, which has no place for them, and those that tmpfs
+ *     does not have before Linux 6.6.
  *
  * The kernel learns of a size that the first two or another inode have given the file when it
  * asks for attributes.  Until then it takes the old one for where an append ended, and for the
@@ -59,12 +60,13 @@ struct slot {
 
 struct keys {
 	enum engine engine;
+	bool has_xattrs;	      /* to compare */
 	struct key_file files[FILES]; /* 0 is none */
 	unsigned by_name[NAMES];
 	struct slot slots[WORKERS][SLOTS];
 };
 
-struct keys *keys_new(enum engine engine)
+struct keys *keys_new(enum engine engine, bool tmpfs_has_xattrs)
 {
 	struct keys *keys = mmap(NULL, sizeof(*keys), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -72,6 +74,7 @@ struct keys *keys_new(enum engine engine)
 	if (keys == MAP_FAILED)
 		return NULL;
 	keys->engine = engine;
+	keys->has_xattrs = engine != ATTACHED && tmpfs_has_xattrs;
 	return keys;
 }
 
@@ -199,9 +202,9 @@ bool keys_allow(struct keys *keys, const struct side *side, const struct step *s
 		return !is_data ||
 		       (keys->engine != ATTACHED && !keys->files[slot->file].has_unwritten);
 	case SETXATTR:
-		return keys->engine != ATTACHED && keys->files[slot->file].has_key;
+		return keys->has_xattrs && keys->files[slot->file].has_key;
 	case GETXATTR:
-		return keys->engine != ATTACHED;
+		return keys->has_xattrs;
 	case LOCK:
 		return has_one_inode(keys, slot->file);
 	default:

@@ -113,6 +113,11 @@ static struct outcome same_inode(const struct side *side, const struct step *ste
 	return (struct outcome){ .ret = by_name.st_ino == open_file.st_ino };
 }
 
+bool has_xattrs(const char *directory)
+{
+	return getxattr(directory, XATTR_NAME, NULL, 0) >= 0 || errno != EOPNOTSUPP;
+}
+
 static struct outcome get_attribute(const char *path)
 {
 	return bytes_read(getxattr(path, XATTR_NAME, buffer, sizeof(buffer)));
