@@ -277,10 +277,11 @@ static void prepare(void)
 }
 
 /* Errors that a caller of a file can make sense of. */
+/* EOPNOTSUPP is for an attribute of an object: tmpfs has those of users from Linux 6.6 on. */
 static bool is_understandable(int error)
 {
-	static const int errors[] = { ENOMEM, ENOSPC, EMFILE, ENFILE, EAGAIN, EBUSY, EACCES,
-				      EPERM,  EIO,    EFBIG,  EINTR,  EEXIST, ENOENT };
+	static const int errors[] = { ENOMEM, ENOSPC, EMFILE, ENFILE, EAGAIN, EBUSY,  EACCES,
+				      EPERM,  EIO,    EFBIG,  EINTR,  EEXIST, ENOENT, EOPNOTSUPP };
 
 	for (size_t i = 0; i < array_size(errors); i++) {
 		if (errors[i] == error)
