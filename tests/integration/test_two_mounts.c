@@ -99,7 +99,8 @@ static void a_user_cannot_keep_others_waiting_by_a_mode(void **state)
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	assert_int_equal(stat(SEGMENT, &st), 0);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	long took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+	long took =
+		(long)(end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
 	assert_in_range(took, 0, patience(500));
 	assert_int_equal(st.st_mode & 0777, 0111);
 	close(must(open(SEGMENT, O_RDWR)));
