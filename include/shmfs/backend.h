@@ -158,6 +158,12 @@ struct shmfs_backend_ops {
 	/* Fill in the times of the directory that has the names.  NULL: there is none. */
 	int (*stat_names)(struct shmfs_backend *, struct stat *);
 
+	/*
+	 * Let `inotify`, of inotify_init1(2), be readable when these times have changed.  Returns
+	 * 0 or a negative errno.
+	 */
+	int (*watch_names)(struct shmfs_backend *, int inotify);
+
 	/* --- objects --- */
 
 	/* Called when the last reference to the object was put. */

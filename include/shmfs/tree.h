@@ -106,6 +106,9 @@ const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *, shmfs_dir di
 /* Attributes of a directory.  Returns 0 or a negative errno. */
 int shmfs_tree_getattr(const struct shmfs_tree *, shmfs_dir dir, struct stat *);
 
+/* Have `inotify` be readable when the root's have changed.  Returns 0 or a negative errno. */
+int shmfs_tree_watch(const struct shmfs_tree *, int inotify);
+
 /* Ask each backend of the root.  Returns 0 or a negative errno. */
 int shmfs_tree_statfs(const struct shmfs_tree *, struct statvfs *);
 

@@ -184,6 +184,16 @@ int shmfs_tree_getattr(const struct shmfs_tree *tree, shmfs_dir dir, struct stat
 	return 0;
 }
 
+int shmfs_tree_watch(const struct shmfs_tree *tree, int inotify)
+{
+	const struct shmfs_view *view;
+	int err = 0;
+
+	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++)
+		err = view->ops->watch_names(view->backend, inotify);
+	return err;
+}
+
 int shmfs_tree_statfs(const struct shmfs_tree *tree, struct statvfs *st)
 {
 	const struct shmfs_view *view;

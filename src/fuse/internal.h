@@ -64,6 +64,8 @@ struct shmfs_fs {
 	struct fuse_session *session; /* borrowed */
 	pid_t target;		      /* `-o target=PID`; 0: none */
 
+	int names_watch;		      /* owned; of inotify(7); below 0: there is none */
+	atomic_uint_fast64_t names_changed;   /* when it told so; CLOCK_MONOTONIC, ns */
 	atomic_uint searched[SHMFS_SEARCHED]; /* the directories in which files were found */
 
 	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
@@ -190,6 +192,9 @@ void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
  * serve_forget(), and the file would stay open for ever.
  */
 bool serve_release(struct shmfs_fs *, const void *request);
+
+/* `names_watch` is readable: have the kernel drop the attributes of the root. */
+void shmfs_fs_names_changed(struct shmfs_fs *);
 
 /* --- xattr.c --- */
 

@@ -64,14 +64,17 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 	struct pollfd fds[] = {
 		{ .fd = signal_fd, .events = POLLIN },
 		{ .fd = loop->timer_fd, .events = POLLIN },
+		{ .fd = loop->fs->names_watch, .events = POLLIN },
 	};
 	uint64_t count;
 	ssize_t n;
 
 	while (!is_stopped(loop)) {
-		poll(fds, 2, -1);
+		poll(fds, 3, -1);
 		if (fds[0].revents)
 			shmfs_worker_stop_all(loop, 0);
+		if (fds[2].revents)
+			shmfs_fs_names_changed(loop->fs);
 		n = read(loop->timer_fd, &count, sizeof(count));
 		if (n > 0)
 			shmfs_follow_tick(follow, loop);

@@ -2,6 +2,9 @@
 /* The table of requests; what they share; what is agreed with the kernel before the first of them. */
 #include "fuse/internal.h"
 
+#include <sys/inotify.h>
+#include <unistd.h>
+
 #include "fuse/reply.h"
 #include "shmfs/sanitizer.h"
 
@@ -10,6 +13,7 @@ void shmfs_fs_init(struct shmfs_fs *fs)
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_cond_init(&fs->dropped, NULL);
 	fs->dirs.seed = dirs_seed();
+	fs->names_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 }
 
 void shmfs_fs_clear(struct shmfs_fs *fs)
@@ -17,6 +21,8 @@ void shmfs_fs_clear(struct shmfs_fs *fs)
 	dirs_clear(fs);
 	close_files(fs);
 	shmfs_inode_forget_all(fs);
+	if (fs->names_watch >= 0)
+		close(fs->names_watch);
 	pthread_cond_destroy(&fs->dropped);
 	pthread_mutex_destroy(&fs->lock);
 }

@@ -6,20 +6,53 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "fuse/reply.h"
+#include "shmfs/clock.h"
+
+/* For so long after a change of the root's names its attributes are not kept. */
+#define RESTLESS_NS 1000000000u
+#define QUIET_S 3600
 
 /* --- attributes --- */
+
+/*
+ * The kernel asks for the root's attributes at each walk for which they are too old
+ * (fs/fuse/dir.c, fuse_permission(), Linux 6.18).  So it keeps them until a watch says that
+ * they have changed.  The watch comes first: no change goes unseen.  While names come and go
+ * again and again, watching would cost more than it saves.
+ */
+static double dir_timeout(struct shmfs_fs *fs, shmfs_dir dir)
+{
+	const uint64_t quiet = shmfs_now_ns() - atomic_load(&fs->names_changed);
+
+	if (dir != SHMFS_DIR_ROOT || fs->names_watch < 0 || quiet < RESTLESS_NS ||
+	    shmfs_tree_watch(&fs->tree, fs->names_watch) != 0)
+		return ONE_JIFFY;
+	return QUIET_S;
+}
+
+void shmfs_fs_names_changed(struct shmfs_fs *fs)
+{
+	_Alignas(struct inotify_event) char events[4096];
+
+	if (read(fs->names_watch, events, sizeof(events)) <= 0)
+		return;
+	atomic_store(&fs->names_changed, shmfs_now_ns());
+	fuse_lowlevel_notify_inval_inode(fs->session, FUSE_ROOT_ID, -1, 0);
+}
 
 static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct stat st;
-	double timeout = ONE_JIFFY;
+	double timeout;
 	int err;
 
 	if (is_dir(ino)) {
+		timeout = dir_timeout(fs, dir_of(ino));
 		err = shmfs_tree_getattr(&fs->tree, dir_of(ino), &st);
 	} else {
 		struct shmfs_inode *inode = inode_of(ino);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 static struct posix_backend *backend(struct shmfs_backend *base)
@@ -34,16 +35,27 @@ static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 	return 0;
 }
 
+/* inotify(7) does not tell reading the directory from reading a file in it: no atime. */
 static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 {
 	struct stat dir;
 
 	if (fstat(backend(base)->config.dir, &dir) != 0)
 		return -errno;
-	st->st_atim = dir.st_atim;
+	st->st_atim = dir.st_mtim;
 	st->st_mtim = dir.st_mtim;
 	st->st_ctim = dir.st_ctim;
 	return 0;
+}
+
+static int posix_watch_names(struct shmfs_backend *base, int inotify)
+{
+	const uint32_t events =
+		IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_ONLYDIR | IN_ONESHOT;
+	char path[POSIX_PROC_PATH];
+
+	posix_proc_path(backend(base)->config.dir, path);
+	return inotify_add_watch(inotify, path, events) < 0 ? -errno : 0;
 }
 
 static const struct shmfs_backend_ops posix_ops = {
@@ -56,6 +68,7 @@ static const struct shmfs_backend_ops posix_ops = {
 	.rename = posix_rename,
 	.statfs = posix_statfs,
 	.stat_names = posix_stat_names,
+	.watch_names = posix_watch_names,
 	.object_free = posix_object_free,
 	.getattr = posix_getattr,
 	.chmod = posix_chmod,

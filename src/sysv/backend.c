@@ -229,6 +229,12 @@ static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
 	return 0;
 }
 
+static int sysv_watch_names(struct shmfs_backend *base, int inotify)
+{
+	(void)base, (void)inotify;
+	return 0;
+}
+
 /* --- objects --- */
 
 /*
@@ -362,8 +368,8 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 	.lookup = sysv_lookup, .list = sysv_list, .create = sysv_create, .remove = sysv_remove, \
 	.check_unused = sysv_check_unused, .remove_unused = sysv_remove_unused, \
 	.rename = sysv_rename, .statfs = sysv_statfs, .stat_names = sysv_stat_names, \
-	.object_free = sysv_object_free, .getattr = sysv_getattr, .chmod = sysv_chmod, \
-	.chown = sysv_chown, .utimens = sysv_utimens, .xattrs = sysv_xattrs, \
+	.watch_names = sysv_watch_names, .object_free = sysv_object_free, .getattr = sysv_getattr, \
+	.chmod = sysv_chmod, .chown = sysv_chown, .utimens = sysv_utimens, .xattrs = sysv_xattrs, \
 	.root_xattrs = sysv_root_xattrs, .getxattr = sysv_getxattr, .setxattr = sysv_setxattr, \
 	.listxattr = sysv_listxattr, .removexattr = sysv_removexattr, .flush = sysv_flush, \
 	.release = sysv_release, .binding = sysv_binding, .lent = sysv_lent, \

@@ -227,6 +227,12 @@ static int memory_stat_names(struct shmfs_backend *base, struct stat *st)
 	return memory_leave(be, err);
 }
 
+static int memory_watch_names(struct shmfs_backend *base, int inotify)
+{
+	(void)base, (void)inotify;
+	return -EOPNOTSUPP;
+}
+
 /* --- objects --- */
 
 struct shmfs_object *memory_object_make(struct shmfs_backend *base, uint64_t identity)
@@ -416,13 +422,13 @@ static int memory_truncate(struct shmfs_object *obj, struct shmfs_handle *h, off
 #define COMMON_SLOTS \
 	.lookup = memory_lookup, .list = memory_list, .create = memory_create, \
 	.remove = memory_remove, .rename = memory_rename, .statfs = memory_statfs, \
-	.stat_names = memory_stat_names, .object_free = memory_object_free, \
-	.getattr = memory_getattr, .chmod = memory_chmod, .chown = memory_chown, \
-	.utimens = memory_utimens, .truncate = memory_truncate, .getxattr = memory_getxattr, \
-	.setxattr = memory_setxattr, .xattrs = memory_xattrs, .listxattr = memory_listxattr, \
-	.removexattr = memory_removexattr, .open = memory_open, .flush = memory_flush, \
-	.release = memory_release, .binding = memory_binding, .lent = memory_lent, \
-	.read_begin = memory_read_begin, .read_end = memory_read_end, \
+	.stat_names = memory_stat_names, .watch_names = memory_watch_names, \
+	.object_free = memory_object_free, .getattr = memory_getattr, .chmod = memory_chmod, \
+	.chown = memory_chown, .utimens = memory_utimens, .truncate = memory_truncate, \
+	.getxattr = memory_getxattr, .setxattr = memory_setxattr, .xattrs = memory_xattrs, \
+	.listxattr = memory_listxattr, .removexattr = memory_removexattr, .open = memory_open, \
+	.flush = memory_flush, .release = memory_release, .binding = memory_binding, \
+	.lent = memory_lent, .read_begin = memory_read_begin, .read_end = memory_read_end, \
 	.write_begin = memory_write_begin, .write_end = memory_write_end, \
 	.fallocate = memory_fallocate, .seek = memory_seek
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel asks the daemon for: no more than there has to be. */
+#include "harness.h"
+
+#include <sys/shm.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+enum { KEY = 3148 };
+
+#define SEGMENT MNT "/3148"
+#define ROOT_ATTRIBUTES "opcode: GETATTR (3), nodeid: 1,"
+
+/* More than a jiffy, for which attributes are kept in any case. */
+static void pause_as_a_person(void)
+{
+	usleep(50000);
+}
+
+static unsigned asked(const char *request)
+{
+	char command[128];
+	char count[32];
+	snprintf(command, sizeof(command), "grep -cF '%s' " STAGE "/stderr", request);
+	shell(count, sizeof(count), "%s", command);
+	return (unsigned)strtoul(count, NULL, 10);
+}
+
+/* For so long the daemon counts on more changes. */
+static void let_names_rest(void)
+{
+	usleep(1100000);
+	file_stat(MNT);
+}
+
+static void a_walk_does_not_ask_for_the_root(void **state)
+{
+	(void)state;
+	segment_create(KEY, 4096, 0600);
+	let_names_rest();
+	unsigned before = asked(ROOT_ATTRIBUTES);
+	unsigned lookups = asked("opcode: LOOKUP");
+	for (int i = 0; i < 5; i++) {
+		pause_as_a_person();
+		file_stat(SEGMENT);
+	}
+	assert_int_equal(asked(ROOT_ATTRIBUTES), before);
+	assert_int_equal(asked("opcode: LOOKUP"), lookups + 5);
+}
+
+static bool root_is_as_native(void)
+{
+	struct stat seen = file_stat(MNT);
+	struct stat native = file_stat(NATIVE);
+	return memcmp(&seen.st_mtim, &native.st_mtim, sizeof(seen.st_mtim)) == 0 &&
+	       memcmp(&seen.st_ctim, &native.st_ctim, sizeof(seen.st_ctim)) == 0;
+}
+
+static void the_root_changes_with_its_names(void **state)
+{
+	(void)state;
+	let_names_rest();
+	assert_true(root_is_as_native());
+	object_create("frames", 1);
+	assert_true(eventually(root_is_as_native()));
+	let_names_rest();
+	must(rename(NATIVE "/frames", NATIVE "/films"));
+	assert_true(eventually(root_is_as_native()));
+	let_names_rest();
+	must(unlink(MNT "/films"));
+	assert_true(root_is_as_native());
+	must(chmod(NATIVE, 01755));
+	assert_true(eventually(root_is_as_native()));
+	must(chmod(NATIVE, 01777));
+}
+
+/* One who makes names again and again is not to keep the daemon busy. */
+static void restless_names_cost_nothing(void **state)
+{
+	(void)state;
+	let_names_rest();
+	time_t begin = time(NULL);
+	for (int i = 0; i < 100; i++) {
+		object_create("frames", 1);
+		file_stat(MNT);
+		must(unlink(NATIVE "/frames"));
+	}
+	assert_true(eventually(asked("NOTIFY") > 0));
+	assert_in_range(asked("NOTIFY"), 1, 2 + time(NULL) - begin);
+}
+
+/* ls(1) asks for no more security contexts where it is told once that there are none. */
+static void a_list_of_objects_asks_no_more_than_one_of_segments(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "frames%d", i);
+		object_create(name, 1);
+	}
+	unsigned before = asked("opcode: GETXATTR");
+	assert_int_equal(shell(NULL, 0, "ls -l " MNT "/frames*"), 0);
+	assert_in_range(asked("opcode: GETXATTR") - before, 1, 21);
+	must_fail(EOPNOTSUPP, getxattr(MNT "/frames1", "security.selinux", NULL, 0));
+	must_fail(ENODATA, getxattr(MNT "/frames1", "security.other", NULL, 0));
+	must(setxattr(MNT "/frames1", "security.selinux", "kept", 4, 0));
+	assert_int_equal(getxattr(NATIVE "/frames1", "security.selinux", NULL, 0), 4);
+	assert_int_equal(getxattr(MNT "/frames1", "security.selinux", NULL, 0), 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		mounted_with(a_walk_does_not_ask_for_the_root, "debug"),
+		mounted_with(a_list_of_objects_asks_no_more_than_one_of_segments, "debug"),
+		mounted_with(the_root_changes_with_its_names, "debug"),
+		mounted_with(restless_names_cost_nothing, "debug"),
+	};
+	harness_enter(SHMFS_BINARY);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
