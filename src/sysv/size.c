@@ -12,7 +12,7 @@
  * furthest write did, or where it ended before.  A file that was just made is
  * empty, although its segment is not.
  */
-#include "sysv/internal.h"
+#include "sysv/replace/internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -60,8 +60,16 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	return err;
 }
 
-/* Another size for the inode of a removed segment, as for that of any file. */
-static int resize_file(struct sysv_object *obj, uint64_t size)
+static void exchange(struct sysv_object *obj, struct sysv_segment *segment)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	sysv_segment_put(obj->segment);
+	obj->segment = segment;
+}
+
+/* The inode of a removed segment grows and shrinks as that of any file. */
+static int resize_inode(struct sysv_object *obj, uint64_t size)
 {
 	struct sysv_segment *segment = sysv_segment_new(sysv_backend_of(obj));
 
@@ -78,32 +86,52 @@ static int resize_file(struct sysv_object *obj, uint64_t size)
 		sysv_segment_put(segment);
 		return err;
 	}
-	SHMFS_LOCKED(&obj->base.lock);
-	sysv_segment_put(obj->segment);
-	obj->segment = segment;
+	exchange(obj, segment);
 	return 0;
 }
 
-/*
- * No shmget(2) tells the size of a removed segment any more.  While handles alone have
- * it, the file may grow and shrink: the inode with it, or, where the segment is
- * attached, what the file shows of it.
- */
-static int resize_removed(struct sysv_object *obj, uint64_t size)
+/* Move the bytes of a removed segment to another one that no key leads to. */
+static int move_attached(struct sysv_object *obj, uint64_t size)
 {
-	struct sysv_segment *segment = obj->segment;
+	struct sysv_backend *be = sysv_backend_of(obj);
+	struct sysv_segment *segment;
+	struct sysv_copy copy = { 0 };
+	struct shmid_ds ds;
+	int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
+	int err;
+
+	if (id < 0)
+		return sysv_error(SYSV_MAKE, -errno);
+	err = sysv_segment_stat(be, id, &ds, NULL);
+	if (!err)
+		err = sysv_gone(sysv_segment_open(be, id, &ds, true, NULL, &segment));
+	shmctl(id, IPC_RMID, NULL);
+	if (err)
+		return err;
+	err = sysv_segment_copy(segment, obj->segment, sysv_min(size, obj->segment->size), &copy,
+				NULL);
+	if (err)
+		sysv_segment_put(segment);
+	else
+		exchange(obj, segment);
+	return err;
+}
+
+/*
+ * No shmget(2) tells the size of a removed segment any more: while handles alone have it,
+ * it gets any size.  Others who have it attached keep it as it is.
+ */
+static int resize_removed(struct sysv_object *obj, uint64_t size, uint64_t spare)
+{
 	struct shmid_ds ds;
 	uint64_t others = 0;
-	bool exists;
+	bool exists = sysv_object_stat_now(obj, &ds, &others) == 0;
 
-	if (!segment)
+	if (!obj->segment)
 		return -ESTALE;
-	exists = sysv_segment_stat(sysv_backend_of(obj), obj->id, &ds, &others) == 0;
-	if (!exists && segment->fd >= 0)
-		return resize_file(obj, size);
-	if (segment->fd >= 0 || others > 0 || size > segment->size)
-		return -EBUSY;
-	return sysv_segment_punch(segment, size, segment->size - size);
+	if (obj->segment->fd >= 0)
+		return exists ? -EBUSY : resize_inode(obj, size);
+	return others ? -EBUSY : move_attached(obj, size + spare);
 }
 
 /* A file needs no room to spare, and the kernel may serve all that is in it to a reader. */
@@ -119,7 +147,7 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 		return -EBUSY;
 	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */
-	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size) : err;
+	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size, spare) : err;
 }
 
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
@@ -136,8 +164,6 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;
-	if (growth == SYSV_SETTLED && obj->segment && obj->segment->size > size)
-		growth = SYSV_GROWING;
 	sysv_set_file(obj, growth, size);
 	return 0;
 }

@@ -7,7 +7,7 @@
  *   - Clearing keeps the size.
  *   - One that was made by writing has a page at least, when all have closed it that write.
  *   - A file that the kernel serves keeps its segment, which then cannot grow: such steps are
- *     left out.  So is the growth of a removed segment that the daemon has attached.
+ *     left out.
  *   - What is allocated and not written is a hole.  On tmpfs it becomes data where a file that
  *     ended there grows.
  *   - It is not renamed, its times are not set, its mode has nine bits, and it is listed by
@@ -157,8 +157,7 @@ static bool may_get_other_size(struct keys *keys, const struct step *step)
 
 	if (file->has_key)
 		return file->bound == 0;
-	return keys->engine != ATTACHED && !slot_of(keys, step)->bound &&
-	       !other_slot(keys, step)->bound;
+	return !slot_of(keys, step)->bound && !other_slot(keys, step)->bound;
 }
 
 static bool has_one_inode(const struct keys *keys, unsigned file)

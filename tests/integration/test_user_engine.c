@@ -313,10 +313,9 @@ static void an_unlinked_segment_stays_while_it_is_open(void **state)
 	assert_int_equal(segments_count(), 1);
 }
 
-/* The segment is larger than the file, and so it stays. */
-static int truncate_unlinked(void *arg)
+static int resize_unlinked(void *arg)
 {
-	static const off_t sizes[] = { SIZE + 1, PAGE + 1, 2 * PAGE };
+	static const off_t sizes[] = { SIZE + 1, PAGE + 1, 2 * PAGE, LONG };
 	char *read_back = calloc(1, LONG);
 	struct stat data;
 	(void)arg;
@@ -327,21 +326,43 @@ static int truncate_unlinked(void *arg)
 	for (size_t i = 0; i < array_size(sizes); i++) {
 		child_must(ftruncate(fd, sizes[i]) == 0);
 		child_must(fstat(fd, &data) == 0 && data.st_size == sizes[i]);
+		child_must(data.st_nlink == 0);
 		child_must(pread(fd, read_back, LONG, 0) == sizes[i]);
 		child_must(memcmp(read_back, bytes, PAGE + 1) == 0);
 	}
 	/* Cut once, it is zero there. */
-	for (int i = PAGE + 1; i < 2 * PAGE; i++)
+	for (int i = PAGE + 1; i < LONG; i++)
 		child_must(read_back[i] == 0);
-	child_must(ftruncate(fd, LONG) == -1 && errno == EBUSY);
+	child_must(pwrite(fd, bytes, LONG, 10) == LONG);
+	child_must(pread(fd, read_back, LONG, 10) == LONG && !memcmp(read_back, bytes, LONG));
 	free(read_back);
 	return 0;
 }
 
-static void an_unlinked_segment_gets_any_size_that_it_has_room_for(void **state)
+static void an_unlinked_segment_gets_any_size(void **state)
 {
 	(void)state;
-	assert_int_equal(is_nobody(truncate_unlinked), 0);
+	assert_int_equal(is_nobody(resize_unlinked), 0);
+	assert_true(eventually(segments_count() == 0));
+}
+
+/* It is the other's as well, by its id. */
+static int resize_unlinked_in_use(void *arg)
+{
+	(void)arg;
+	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_RDWR, 0600);
+	child_must(write(fd, bytes, SIZE) == SIZE);
+	child_must(shmat(shmget(KEY, 0, 0), NULL, 0) != (void *)-1);
+	child_must(unlink(SEGMENT) == 0);
+	child_must(ftruncate(fd, LONG) == -1 && errno == EBUSY);
+	child_must(ftruncate(fd, PAGE) == -1 && errno == EBUSY);
+	return 0;
+}
+
+static void an_unlinked_segment_in_use_keeps_its_size(void **state)
+{
+	(void)state;
+	assert_int_equal(is_nobody(resize_unlinked_in_use), 0);
 }
 
 static int count_links(void *arg)
@@ -455,7 +476,8 @@ int main(void)
 		mounted_by_user(a_hole_in_what_is_written_is_zero),
 		mounted_by_user(a_file_without_rights_grows_under_its_maker),
 		mounted_by_user(an_unlinked_segment_stays_while_it_is_open),
-		mounted_by_user(an_unlinked_segment_gets_any_size_that_it_has_room_for),
+		mounted_by_user(an_unlinked_segment_gets_any_size),
+		mounted_by_user(an_unlinked_segment_in_use_keeps_its_size),
 		mounted_by_user(links_are_the_attachments_of_others),
 		mounted_by_user(handles_of_all_sorts_see_each_others_bytes),
 		mounted_by_user(what_is_only_readable_is_read),
