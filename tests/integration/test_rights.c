@@ -2,6 +2,7 @@
 /* Rights that are more than the mode bits: what the daemon, being root, must not give away. */
 #include "harness.h"
 
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -230,6 +231,25 @@ static void a_removed_segment_is_its_last_owners(void **state)
 	close(text);
 }
 
+/* Whatever the descriptor is that cannot be had, nobody is told that a right is missing. */
+static void groups_that_cannot_be_read_are_not_left_out(void **state)
+{
+	const struct fixture *fixture = *state;
+	struct rlimit few;
+	int result = -1;
+	object_create("frames", 10);
+	must(chown(NATIVE "/frames", ALICE.uid, ALICE.gid));
+	must(prlimit(fixture->daemon, RLIMIT_NOFILE, NULL, &few));
+	for (few.rlim_cur = 3; result == -1; few.rlim_cur++) {
+		must(prlimit(fixture->daemon, RLIMIT_NOFILE, &few, NULL));
+		become(&ALICE);
+		result = chown(OBJECT, (uid_t)-1, ALICE.group);
+		int code = errno;
+		become(&ROOT);
+		assert_true(result == 0 || code == EMFILE);
+	}
+}
+
 /* --- ways round --- */
 
 /* With an object of hers in it, and the directory not hers to look into. */
@@ -380,6 +400,7 @@ int main(void)
 		mounted(a_writer_may_touch_what_only_its_owner_may_date),
 		mounted(what_was_removed_is_left_to_whose_it_was),
 		mounted(a_removed_segment_is_its_last_owners),
+		mounted(groups_that_cannot_be_read_are_not_left_out),
 		mounted(a_directory_that_is_closed_stays_closed),
 		mounted(what_is_marked_for_destruction_keeps_its_mode),
 		mounted(opening_for_ioctl_takes_both_rights),
