@@ -33,9 +33,7 @@ struct shmfs_backend {
 	/* The backend makes and ends these two. */
 	struct shmfs_object_table objects; /* those in use */
 	pthread_mutex_t lock;		   /* guards fields of the backend; it says which */
-	/* daemon/backends.c sets these two. */
-	dev_t mount_dev; /* st_dev of the mount; 0: not known */
-	unsigned number; /* 1 to 7; part of st_ino, see object.h */
+	unsigned number;		   /* 1 to 7; part of st_ino, see object.h */
 };
 
 /*

@@ -128,10 +128,3 @@ void shmfs_backends_clear(struct shmfs_backends *backends)
 	if (backends->users)
 		shmfs_users_free(backends->users);
 }
-
-void shmfs_backends_set_mount(const struct shmfs_backends *backends, dev_t dev)
-{
-	backends->sysv->mount_dev = dev;
-	backends->posix->mount_dev = dev;
-	shmfs_users_set_mount(backends->users, dev);
-}

@@ -31,7 +31,4 @@ int shmfs_backends_init(struct shmfs_backends *, const struct shmfs_options *,
 			struct shmfs_tree *tree);
 void shmfs_backends_clear(struct shmfs_backends *);
 
-/* Tell the backends the device number of the mount. */
-void shmfs_backends_set_mount(const struct shmfs_backends *, dev_t);
-
 #endif

@@ -105,7 +105,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 		return -EINVAL;
 	err = shmfs_mount(fs->session, options->mountpoint, &dev);
 	if (!err) {
-		shmfs_backends_set_mount(backends, dev);
+		shmfs_users_set_mount(backends->users, dev);
 		err = serve(fs, options, signal_fd);
 		/* Before the device is closed.  What the thread may wait for ends with the mount. */
 		has_ended = forget_end(fs);

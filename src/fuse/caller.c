@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Most have no more, and are looked for once. */
-#define FEW_GROUPS 32
-
 /*
  * How many groups the caller has, and up to `size` of them.  libfuse reads
  * /proc and says EIO for whatever open(2) failed with: what we are short of is

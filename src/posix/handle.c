@@ -54,17 +54,15 @@ static int resize(int fd, off_t size, const struct shmfs_caller *caller)
 	return ftruncate(fd, size) == 0 ? 0 : -errno;
 }
 
-static ssize_t call_truncate(const char *path, const void *size)
-{
-	return truncate(path, *(const off_t *)size);
-}
-
 int posix_truncate(struct shmfs_object *base, struct shmfs_handle *h, off_t size,
 		   const struct shmfs_caller *caller)
 {
 	if (h)
 		return resize(handle(h)->fd, size, caller);
-	return (int)posix_call(posix_object(base), caller, call_truncate, &size);
+
+	POSIX_PATH(path, posix_object(base), caller);
+
+	return path.err ? path.err : (int)posix_result(truncate(path.text, size));
 }
 
 /* One that is closed at the end of the block, unless it is stolen. */

@@ -3,6 +3,7 @@
 #ifndef SHMFS_POSIX_INTERNAL_H
 #define SHMFS_POSIX_INTERNAL_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -112,14 +113,27 @@ int posix_object_refer(struct posix_object *, const struct shmfs_caller *);
 /* Open the inode of a descriptor once more, with the rights of this thread. */
 int posix_reopen(int fd, int flags);
 
-/* A system call on a path: a count, or -1 and errno. */
-typedef ssize_t posix_call_fn(const char *path, const void *arg);
-/*
- * Make the call on a path to the object, as the caller, or as the daemon if that is NULL.  Returns
- * a count or a negative errno.
- */
-ssize_t posix_call(struct posix_object *, const struct shmfs_caller *, posix_call_fn *,
-		   const void *arg);
+/* A path to an object, for one system call with the credentials of a caller. */
+struct posix_path {
+	int err;
+	int fd; /* owned */
+	bool assumed;
+	char text[POSIX_PROC_PATH];
+};
+
+/* Caller NULL: the daemon. */
+struct posix_path posix_path_begin(struct posix_object *, const struct shmfs_caller *);
+void posix_path_end(const struct posix_path *);
+/* Declares a path that is good to the end of the block if its `err` is 0. */
+#define POSIX_PATH(path, object, caller) \
+	__attribute__((cleanup(posix_path_end))) const struct posix_path path = \
+		posix_path_begin(object, caller)
+
+/* The result of a system call, or a negative errno. */
+static inline ssize_t posix_result(ssize_t n)
+{
+	return n < 0 ? -errno : n;
+}
 
 SHMFS_SLOT(getattr) posix_getattr;
 SHMFS_SLOT(chmod) posix_chmod;

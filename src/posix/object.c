@@ -291,48 +291,33 @@ bool posix_object_is_named(struct posix_object *obj)
 	       st.st_ino == obj->base.identity;
 }
 
-ssize_t posix_call(struct posix_object *obj, const struct shmfs_caller *caller, posix_call_fn *call,
-		   const void *arg)
+struct posix_path posix_path_begin(struct posix_object *obj, const struct shmfs_caller *caller)
 {
-	SHMFS_AUTO_FD int fd = posix_object_refer(obj, caller);
-	char path[POSIX_PROC_PATH];
-	ssize_t n;
+	struct posix_path path = { .fd = posix_object_refer(obj, caller) };
 
-	if (fd < 0)
-		return fd;
-	posix_proc_path(fd, path);
-	if (!caller) {
-		n = call(path, arg);
-	} else {
-		SHMFS_AS_CALLER(err, caller);
-
-		if (err)
-			return err;
-		n = call(path, arg);
+	if (path.fd < 0) {
+		path.err = path.fd;
+		return path;
 	}
-	return n < 0 ? -errno : n;
+	posix_proc_path(path.fd, path.text);
+	if (caller)
+		path.err = shmfs_caller_assume(caller);
+	path.assumed = caller && !path.err;
+	return path;
 }
 
-static ssize_t call_chmod(const char *path, const void *mode)
+void posix_path_end(const struct posix_path *path)
 {
-	return chmod(path, *(const mode_t *)mode);
+	if (path->assumed)
+		shmfs_caller_drop();
+	shmfs_cleanup_fd(&path->fd);
 }
 
 int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
-	return (int)posix_call(posix_object(base), caller, call_chmod, &mode);
-}
+	POSIX_PATH(path, posix_object(base), caller);
 
-struct owner {
-	uid_t uid;
-	gid_t gid;
-};
-
-static ssize_t call_chown(const char *path, const void *arg)
-{
-	const struct owner *owner = arg;
-
-	return chown(path, owner->uid, owner->gid);
+	return path.err ? path.err : (int)posix_result(chmod(path.text, mode));
 }
 
 static int drop_setid(struct posix_object *obj, const struct shmfs_caller *caller)
@@ -347,22 +332,20 @@ static int drop_setid(struct posix_object *obj, const struct shmfs_caller *calle
 
 int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid, const struct shmfs_caller *caller)
 {
-	const struct owner owner = { uid, gid };
-
 	if (uid == (uid_t)-1 && gid == (gid_t)-1)
 		return drop_setid(posix_object(base), caller);
-	return (int)posix_call(posix_object(base), caller, call_chown, &owner);
-}
 
-static ssize_t call_utimens(const char *path, const void *times)
-{
-	return utimensat(AT_FDCWD, path, times, 0);
+	POSIX_PATH(path, posix_object(base), caller);
+
+	return path.err ? path.err : (int)posix_result(chown(path.text, uid, gid));
 }
 
 int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 		  const struct shmfs_caller *caller)
 {
-	return (int)posix_call(posix_object(base), caller, call_utimens, times);
+	POSIX_PATH(path, posix_object(base), caller);
+
+	return path.err ? path.err : (int)posix_result(utimensat(AT_FDCWD, path.text, times, 0));
 }
 
 /* As of Linux 6.2: setattr_should_drop_sgid() in fs/attr.c. */

@@ -56,44 +56,6 @@ const struct shmfs_xattr posix_xattrs[] = {
 
 /* --- the object's own --- */
 
-struct xattr_call {
-	const char *name;
-	void *value; /* or the list of names */
-	size_t size;
-	int flags;
-};
-
-static ssize_t call_get(const char *path, const void *arg)
-{
-	const struct xattr_call *xattr = arg;
-
-	return getxattr(path, xattr->name, xattr->value, xattr->size);
-}
-
-static ssize_t call_set(const char *path, const void *arg)
-{
-	const struct xattr_call *xattr = arg;
-
-	return setxattr(path, xattr->name, xattr->value, xattr->size, xattr->flags);
-}
-
-static ssize_t call_list(const char *path, const void *arg)
-{
-	const struct xattr_call *xattr = arg;
-
-	return listxattr(path, xattr->value, xattr->size);
-}
-
-/* Changing the owner, to the same one too, removes file capabilities without CAP_SETFCAP. */
-static ssize_t call_remove(const char *path, const void *name)
-{
-	int n = removexattr(path, name);
-
-	if (n != 0 && errno == EPERM && strcmp(name, XATTR_NAME_CAPS) == 0)
-		n = chown(path, (uid_t)-1, (gid_t)-1);
-	return n;
-}
-
 /*
  * The kernel asks for these itself before most requests.  Every user may read
  * them, so the caller's credentials do not matter.
@@ -106,9 +68,8 @@ static bool is_for_all(const char *name)
 ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		       const struct shmfs_caller *caller)
 {
-	const struct xattr_call xattr = { name, value, size, 0 };
-	ssize_t len =
-		posix_call(posix_object(base), is_for_all(name) ? NULL : caller, call_get, &xattr);
+	POSIX_PATH(path, posix_object(base), is_for_all(name) ? NULL : caller);
+	ssize_t len = path.err ? path.err : posix_result(getxattr(path.text, name, value, size));
 
 	/* The kernel only asks where there is no SELinux.  ls(1) then asks of no other file. */
 	return len == -ENODATA && strcmp(name, XATTR_NAME_SELINUX) == 0 ? -EOPNOTSUPP : len;
@@ -117,30 +78,36 @@ ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value,
 int posix_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
 		   int flags, const struct shmfs_caller *caller)
 {
-	const struct xattr_call xattr = { name, (void *)value, size, flags };
+	POSIX_PATH(path, posix_object(base), caller);
 
-	return (int)posix_call(posix_object(base), caller, call_set, &xattr);
+	return path.err ? path.err :
+			  (int)posix_result(setxattr(path.text, name, value, size, flags));
 }
 
 ssize_t posix_listxattr(struct shmfs_object *base, char *names, size_t size,
 			const struct shmfs_caller *caller)
 {
-	const struct xattr_call xattr = { .value = names, .size = size };
+	POSIX_PATH(path, posix_object(base), caller);
 
-	return posix_call(posix_object(base), caller, call_list, &xattr);
+	return path.err ? path.err : posix_result(listxattr(path.text, names, size));
 }
 
 /*
- * The kernel removes file capabilities in the name of whoever writes, and lets
- * only CAP_SETFCAP remove them otherwise (security/commoncap.c,
- * cap_inode_killpriv() and cap_inode_removexattr(), Linux 6.18).  So either
- * may.
+ * The kernel removes file capabilities in the name of any user who writes, and otherwise requires
+ * CAP_SETFCAP (security/commoncap.c, cap_inode_killpriv() and cap_inode_removexattr(), Linux 6.18).
+ * So the daemon removes them.  Without CAP_SETFCAP, setting the owner that a file has removes them.
  */
 int posix_removexattr(struct shmfs_object *base, const char *name,
 		      const struct shmfs_caller *caller)
 {
-	bool is_capability = strcmp(name, XATTR_NAME_CAPS) == 0;
+	const bool is_capability = strcmp(name, XATTR_NAME_CAPS) == 0;
+	POSIX_PATH(path, posix_object(base), is_capability ? NULL : caller);
+	int n;
 
-	return (int)posix_call(posix_object(base), is_capability ? NULL : caller, call_remove,
-			       name);
+	if (path.err)
+		return path.err;
+	n = removexattr(path.text, name);
+	if (n != 0 && errno == EPERM && is_capability)
+		n = chown(path.text, (uid_t)-1, (gid_t)-1);
+	return (int)posix_result(n);
 }
