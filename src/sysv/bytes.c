@@ -198,7 +198,7 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 		atomic_store(&sysv_handle(base)->wrote, true);
 	}
 	pthread_rwlock_unlock(&obj->io);
-	return err == -EAGAIN ? -EBUSY : err;
+	return sysv_error(SYSV_RESIZE, err);
 }
 
 /* An attachment cannot tell: all of it is data. */

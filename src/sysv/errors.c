@@ -16,6 +16,9 @@ static const struct {
 	{ SYSV_REMOVE, EIDRM, ENOENT },
 	/* More than SHMMAX, or than the address space. */
 	{ SYSV_MAKE, EINVAL, EFBIG },
+	/* Somebody has the file open, or it waited for itself. */
+	{ SYSV_RESIZE, EAGAIN, EBUSY },
+	{ SYSV_RESIZE, EDEADLK, EBUSY },
 };
 
 int sysv_error(enum sysv_call call, int err)

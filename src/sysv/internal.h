@@ -352,7 +352,7 @@ SHMFS_SLOT(seek) sysv_seek;
 
 /* --- errors.c --- */
 
-enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE };
+enum sysv_call { SYSV_BY_ID, SYSV_REMOVE, SYSV_MAKE, SYSV_RESIZE };
 /* Turns a negative errno of a shared-memory call into one of a file. */
 int sysv_error(enum sysv_call, int err);
 /* Turns -EINVAL and -EIDRM of a segment that is gone into -ESTALE. */

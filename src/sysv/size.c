@@ -142,9 +142,9 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 
 	if (h && h->fixed)
 		return -EPERM;
-	/* The kernel may have mapped it through this handle. */
+	/* The kernel may have mapped it through this handle, which does not go while it waits. */
 	if (h && h->lent)
-		return -EBUSY;
+		return -EDEADLK;
 	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */
 	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size, spare) : err;
@@ -188,7 +188,9 @@ bool sysv_wait_for_users(struct sysv_object *obj, struct sysv_patience *patience
 	/* Readers of another mount are attached when they open. */
 	patience->reader = patience->reader || err == -EAGAIN;
 	longest = patience->reader ? WAIT_FOR_READERS_NS : WAIT_FOR_ATTACHED_NS;
-	if (now - patience->since >= longest || now < obj->impatient_until) {
+	if (now < obj->impatient_until)
+		return false;
+	if (now - patience->since >= longest) {
 		obj->impatient_until = now + IMPATIENT_NS;
 		return false;
 	}
@@ -225,7 +227,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 		} while (err && sysv_wait_for_users(obj, &patience, err));
 		pthread_rwlock_unlock(&obj->io);
 	} while (sysv_follows_key(obj, &tries, &err));
-	return err == -EAGAIN ? -EBUSY : err;
+	return sysv_error(SYSV_RESIZE, err);
 }
 
 int sysv_truncate_by_id(struct shmfs_object *base, struct shmfs_handle *handle, off_t size,

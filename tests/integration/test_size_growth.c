@@ -296,6 +296,29 @@ static void a_segment_open_elsewhere_takes_what_fits(void **state)
 		assert_int_equal(segment_find(KEY), id);
 }
 
+/* A file that may be mapped keeps its own segment from growing.  That costs nobody else a wait. */
+static void a_writer_waits_for_a_reader_after_a_vain_write_of_another(void **state)
+{
+	(void)state;
+	segment_create(KEY, PAGE, 0600);
+	int both = must(open(PATH, O_RDWR));
+	if (engine_is_passthrough())
+		must_fail(ENOSPC, pwrite(both, "x", 1, PAGE));
+	must(close(both));
+	pid_t reader = must(fork());
+	if (reader == 0) {
+		both = open(PATH, O_RDONLY);
+		usleep(300000);
+		_exit(both == -1);
+	}
+	usleep(100000);
+	int fd = must(open(PATH, O_WRONLY));
+	assert_int_equal(pwrite(fd, "x", 1, PAGE), 1);
+	must(close(fd));
+	must(waitpid(reader, NULL, 0));
+	assert_int_equal(segment_size(), PAGE + 1);
+}
+
 static void a_copy_onto_an_attached_segment_says_no_space(void **state)
 {
 	(void)state;
@@ -403,6 +426,7 @@ int main(void)
 		mounted(writing_within_keeps_size_and_id),
 		mounted(an_attached_segment_takes_what_fits),
 		mounted(a_segment_open_elsewhere_takes_what_fits),
+		mounted(a_writer_waits_for_a_reader_after_a_vain_write_of_another),
 		mounted(a_copy_onto_an_attached_segment_says_no_space),
 		mounted(a_page_attached_while_it_grows_is_not_torn_away),
 		mounted(a_grown_segment_that_is_removed_has_its_size),
