@@ -5,8 +5,9 @@
 #include "engine.h"
 #include "hung.h"
 
-#include <sys/utsname.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 enum { KEY = 3148, PAGE = 4096, SIZE = 2 * PAGE };
@@ -79,6 +80,17 @@ static int write_once(int flags)
 	return 0;
 }
 
+/* In a system call, and not on a processor. */
+static bool is_waiting_in(long call, pid_t pid)
+{
+	char path[64], text[32] = "";
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	int fd = must(open(path, O_RDONLY));
+	ssize_t count = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return count > 0 && text[0] != 'r' && strtol(text, NULL, 10) == call;
+}
+
 /*
  * Before Linux 6.2 fuse_direct_write_iter() locks out other writers of the file, whatever the
  * daemon allows, and nothing but the version tells.
@@ -102,7 +114,7 @@ static void a_writer_that_waits_holds_up_no_other(void **state)
 	int id = make_both();
 	hung_start();
 	pid_t waiting = child_start(write_what_never_comes, 0);
-	usleep((useconds_t)patience(100000));
+	assert_true(eventually(is_waiting_in(SYS_write, waiting)));
 	pid_t others[] = { child_start(write_once, O_WRONLY), child_start(write_once, O_RDWR) };
 	bool is_written = eventually(segment_has(id, O_WRONLY, "bb", 2));
 	hung_stop();
