@@ -26,8 +26,8 @@
 
 /*
  * The memory of one segment: a descriptor of its inode, or without CAP_CHECKPOINT_RESTORE and
- * CAP_SYS_ADMIN an attachment.  Immutable but for its references.  A resize may put another one in
- * its place while somebody reads from it.
+ * CAP_SYS_ADMIN an attachment.  Immutable but for its references, and the size of a removed one.
+ * A resize may put another one in its place while somebody reads from it.
  */
 struct sysv_segment {
 	atomic_int refs;

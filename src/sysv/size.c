@@ -60,33 +60,15 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	return err;
 }
 
-static void exchange(struct sysv_object *obj, struct sysv_segment *segment)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-
-	sysv_segment_put(obj->segment);
-	obj->segment = segment;
-}
-
 /* The inode of a removed segment grows and shrinks as that of any file. */
 static int resize_inode(struct sysv_object *obj, uint64_t size)
 {
-	struct sysv_segment *segment = sysv_segment_new(sysv_backend_of(obj));
-
-	if (!segment)
-		return -ENOMEM;
-	segment->id = obj->id;
-	segment->size = size;
-	segment->writable = true;
-	segment->huge = obj->segment->huge;
-	segment->fd = dup(obj->segment->fd);
-	if (segment->huge || segment->fd < 0 || ftruncate(segment->fd, (off_t)size) != 0) {
-		int err = segment->huge ? -EOPNOTSUPP : -errno;
-
-		sysv_segment_put(segment);
-		return err;
-	}
-	exchange(obj, segment);
+	if (obj->segment->huge)
+		return -EOPNOTSUPP;
+	if (ftruncate(obj->segment->fd, (off_t)size) != 0)
+		return -errno;
+	SHMFS_LOCKED(&obj->base.lock);
+	obj->segment->size = size;
 	return 0;
 }
 
@@ -95,7 +77,6 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
 	struct sysv_segment *segment;
-	struct sysv_copy copy = { 0 };
 	struct shmid_ds ds;
 	int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
 	int err;
@@ -108,12 +89,16 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 	shmctl(id, IPC_RMID, NULL);
 	if (err)
 		return err;
-	err = sysv_segment_copy(segment, obj->segment, sysv_min(size, obj->segment->size), &copy,
-				NULL);
-	if (err)
-		sysv_segment_put(segment);
-	else
-		exchange(obj, segment);
+	err = sysv_segment_copy(segment, obj->segment, sysv_min(size, obj->segment->size),
+				&(struct sysv_copy){ 0 }, NULL);
+	if (!err) {
+		SHMFS_LOCKED(&obj->base.lock);
+		struct sysv_segment *old = obj->segment;
+
+		obj->segment = segment;
+		segment = old;
+	}
+	sysv_segment_put(segment);
 	return err;
 }
 
