@@ -329,7 +329,7 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 	do {
 		pthread_rwlock_rdlock(&obj->io);
 		sysv_keep_segment(obj);
-		err = sysv_object_id_now(obj, &id, &ds);
+		err = sysv_object_now(obj, &id, &ds, NULL);
 		if (!err) {
 			apply_perm(&ds, &perm);
 			err = set_segment_perm(id, &ds, caller);

@@ -380,10 +380,8 @@ SHMFS_SLOT(object_free) sysv_object_free;
  * another segment's by now.
  */
 int sysv_object_stat(struct sysv_object *, uint64_t *others);
-/* The same into *ds; takes the lock. */
-int sysv_object_stat_now(struct sysv_object *, struct shmid_ds *ds, uint64_t *others);
-/* The same, with the shmid of the same moment. */
-int sysv_object_id_now(struct sysv_object *, int *id, struct shmid_ds *ds);
+/* The same into *ds, with the shmid of that moment; takes the lock.  `id`, `others` can be NULL. */
+int sysv_object_now(struct sysv_object *, int *id, struct shmid_ds *ds, uint64_t *others);
 /* Count the handle among those that may outgrow the segment, or not; the object's lock is held. */
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
 /* The handle writes no more.  Returns whether it was the last that did. */

@@ -60,26 +60,17 @@ int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 	return err;
 }
 
-int sysv_object_stat_now(struct sysv_object *obj, struct shmid_ds *ds, uint64_t *others)
+int sysv_object_now(struct sysv_object *obj, int *id, struct shmid_ds *ds, uint64_t *others)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 	int err = sysv_object_stat(obj, others);
 
-	if (!err)
-		*ds = obj->last;
-	return err;
-}
-
-int sysv_object_id_now(struct sysv_object *obj, int *id, struct shmid_ds *ds)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-	int err = sysv_object_stat(obj, NULL);
-
-	if (!err) {
+	if (err)
+		return err;
+	if (id)
 		*id = obj->id;
-		*ds = obj->last;
-	}
-	return err;
+	*ds = obj->last;
+	return 0;
 }
 
 /* Take over the segment that the key has now.  obj->io is held. */
@@ -217,7 +208,7 @@ bool sysv_wait_while_closed(struct sysv_object *obj, bool to_open,
 	uint64_t start = shmfs_now_ns();
 	struct shmid_ds ds;
 
-	while (sysv_object_stat_now(obj, &ds, NULL) == 0 && is_closed(&ds)) {
+	while (sysv_object_now(obj, NULL, &ds, NULL) == 0 && is_closed(&ds)) {
 		if (!caller || shmfs_now_ns() - start >= patience(&ds, to_open, caller))
 			return false;
 		nanosleep(&pause, NULL);

@@ -110,7 +110,7 @@ static int resize_removed(struct sysv_object *obj, uint64_t size, uint64_t spare
 {
 	struct shmid_ds ds;
 	uint64_t others = 0;
-	bool exists = sysv_object_stat_now(obj, &ds, &others) == 0;
+	bool exists = sysv_object_now(obj, NULL, &ds, &others) == 0;
 
 	if (!obj->segment)
 		return -ESTALE;
@@ -140,7 +140,7 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 {
 	struct shmid_ds ds;
 	/* A removed one that is open has a size as well, and may be given that. */
-	int err = obj->segment ? 0 : sysv_object_stat_now(obj, &ds, NULL);
+	int err = obj->segment ? 0 : sysv_object_now(obj, NULL, &ds, NULL);
 	enum sysv_growth growth = SYSV_SETTLED;
 
 	if (!err && obj->growth != SYSV_SETTLED && size == sysv_file_size(obj))

@@ -49,7 +49,7 @@ int sysv_trim(struct sysv_object *obj)
 	static const struct shmfs_caller daemon_itself;
 	uint64_t size = sysv_max(obj->keep_size, obj->content_end);
 	struct shmid_ds ds;
-	int err = sysv_object_stat_now(obj, &ds, NULL);
+	int err = sysv_object_now(obj, NULL, &ds, NULL);
 
 	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
 		err = sysv_resize(obj, size, &daemon_itself);

@@ -141,7 +141,7 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	if (err)
 		return err;
 	SHMFS_READ_LOCKED(&obj->io);
-	err = sysv_object_id_now(obj, &id, &ds);
+	err = sysv_object_now(obj, &id, &ds, NULL);
 	return err ? err : sysv_gone(sysv_lock(sysv_backend_of(obj), id, on, caller));
 }
 

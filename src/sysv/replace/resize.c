@@ -36,7 +36,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 			   const struct shmfs_caller *caller)
 {
 	uint64_t others;
-	int err = sysv_object_stat_now(obj, &r->ds, &others);
+	int err = sysv_object_now(obj, NULL, &r->ds, &others);
 
 	if (err)
 		return err;
@@ -155,7 +155,7 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 {
 	__attribute__((cleanup(clear))) struct replacement r = { .backend = sysv_backend_of(obj),
 								 .size = size };
-	int err = sysv_object_stat_now(obj, &r.ds, NULL);
+	int err = sysv_object_now(obj, NULL, &r.ds, NULL);
 
 	if (err)
 		return err;
