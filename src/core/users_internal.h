@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Between the files that make snapshots, from the bottom up:
- *
- *   users_scan.c      reads all processes, in a process of its own
- *   users_mounts.c    finds other mounts of shmfs
- *   users.c           keeps and shares snapshots
- *   users_answers.c   what they say
- */
+/* What the files that make and read snapshots of /proc share. */
 #ifndef SHMFS_USERS_INTERNAL_H
 #define SHMFS_USERS_INTERNAL_H
 

@@ -1,25 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the files that speak FUSE share:
- *
- *   operations.c  the table of requests; what is agreed with the kernel first
- *   ops.c         requests on files: attributes, open and close
- *   names.c       requests on names: lookup, create, remove, rename
- *   dir.c         directories
- *   io.c          requests on bytes
- *   xattr.c       requests on extended attributes
- *   forget.c      what the kernel forgets; names that it is to forget, for they are gone
- *   caller.c      the caller of a request
- *   file.c        open files
- *   inode.c       the files that the kernel knows
- *   passthrough.c binding open files to descriptors that the kernel serves
- *   open_order.c  keeps replies to opens in order
- *   reply.c       replies that libfuse is not asked for, or cannot make before 3.17
- *   loop.c        how requests are handed to threads; the main thread
- *   worker.c      one thread: reads a request, has it served
- *   aside.c       requests that wait for their user's share of the threads
- *   follow.c      one caller alone is served by one thread, on its processor
- */
+/* What the files that speak FUSE share.  src/README.md says what each of them does. */
 #ifndef SHMFS_FUSE_INTERNAL_H
 #define SHMFS_FUSE_INTERNAL_H
 

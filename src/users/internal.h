@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Between the files of the views by use, from the bottom up:
- *
- *   uses.c      what a snapshot says of a file, or of a file and a process
- *   orphans.c   .orphans
- *   deleted.c   objects in .by-pid that have lost their name
- *   by_pid.c    .by-pid
- *   views.c     the views, made of those of .by-id and .by-name
- */
+/* What the files of .orphans and .by-pid share. */
 #ifndef SHMFS_USERS_VIEWS_INTERNAL_H
 #define SHMFS_USERS_VIEWS_INTERNAL_H
 

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Replacing a segment by one of another size under the same key:
- *
- *   resize.c    whether a segment may be replaced, and what becomes of its object
- *   replacer.c  the process that replaces it
- *   reserve.c   what that process has in hand before it removes the old segment
- *   copy.c      the bytes
- *
- * What runs in the replacer allocates nothing and takes no lock: see replacer.c.
+ * What the files that replace a segment share.  Code that runs in the replacer allocates nothing and
+ * takes no lock: see replacer.c.
  */
 #ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
 #define SHMFS_SYSV_REPLACE_INTERNAL_H
