@@ -2,11 +2,9 @@
 /*
  * System V segments behind the backend interface.
  *
- * A segment is found by its key in one hash lookup of the kernel (shmget).  The
- * one complication is that resizing means replacing (replace/resize.c): the
- * object stays, its shmid changes, and its identity with it.  While that is
- * going on the key may have no segment, or one that is not complete; the list
- * `replacing` says which object it leads to.
+ * A segment is found by its key in one hash lookup of the kernel (shmget).  A resize replaces it
+ * (replace/resize.c): the object stays, its shmid and identity change.  Meanwhile the key may have
+ * no segment, or an incomplete one, and the list `replacing` tells its object.
  */
 #include "sysv/internal.h"
 
@@ -59,8 +57,8 @@ static struct sysv_object *get_replacing(struct sysv_backend *be, uint32_t key)
 }
 
 /*
- * The object of a name, with a reference.  A segment that is being replaced, or is not
- * complete yet, is the object of its key.
+ * The object of a name, with a reference.  A segment that is being replaced, or is not complete
+ * yet, is the object of its key.
  */
 static int find(struct sysv_backend *be, const struct shmfs_name *name, struct shmfs_object **out)
 {
@@ -84,8 +82,8 @@ static int find(struct sysv_backend *be, const struct shmfs_name *name, struct s
 }
 
 /*
- * The kernel also finds a segment by its index in the table of all, the first of them 0.
- * The text of that table, /proc/sysvipc/shm, takes six times as long.
+ * The kernel also finds a segment by its index in the table of all, the first of them 0.  The text
+ * of that table, /proc/sysvipc/shm, takes six times as long.
  */
 static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
 		     const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
@@ -238,9 +236,8 @@ static int sysv_watch_names(struct shmfs_backend *base, int inotify)
 /* --- objects --- */
 
 /*
- * A lookup led here by the number alone, and that may be another segment's by
- * now, while handles still hold the memory of the one that had it.  Where none
- * do, sysv_look() says so.
+ * A lookup led here by the number alone, and that may be another segment's by now, while handles
+ * still hold the memory of the one that had it.  Where none do, sysv_look() says so.
  */
 static int revalidate(struct sysv_object *obj, const struct shmfs_name *name)
 {
@@ -317,8 +314,8 @@ static int set_segment_perm(int id, const struct shmid_ds *ds, const struct shmf
 }
 
 /*
- * IPC_SET sets owner, group and mode together, as the caller.  Even with nothing
- * to change it moves shm_ctime.
+ * IPC_SET sets owner, group and mode together, as the caller.  Even with nothing to change it moves
+ * shm_ctime.
  */
 static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmfs_caller *caller)
 {

@@ -2,9 +2,9 @@
 /*
  * The bytes of open segments.
  *
- * A reader takes a reference to the segment and needs no lock: one that is
- * replaced meanwhile had the same bytes.  A writer keeps `io` from write_begin()
- * to write_end(), so that nothing is written to a segment that was just copied.
+ * A reader takes a reference to the segment and no lock: a segment that is replaced meanwhile has
+ * the same bytes.  A writer holds `io` from write_begin() to write_end(), so that it writes to no
+ * segment that was copied already.
  */
 #include "sysv/internal.h"
 
@@ -77,8 +77,8 @@ void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 }
 
 /*
- * Take `io` the way that this write needs it and make room for it.  Appending
- * takes turns: where one write ends the next begins.
+ * Take `io` for reading, or for writing to append or to make room.  Appending takes turns: where
+ * one write ends the next begins.
  */
 static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t len, bool append,
 		       const struct shmfs_caller *caller, uint64_t *pos)
@@ -107,9 +107,8 @@ static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t le
 }
 
 /*
- * What becomes of a write that begins where no room could be made: a limit, or
- * others who use the segment, make it a full disk; what we are short of does
- * not.
+ * The error of a write that begins where no room could be made.  For limits and other users of the
+ * segment the disk is full; a want of memory or descriptors is told as such.
  */
 static int room_error(int err)
 {
@@ -218,7 +217,7 @@ off_t sysv_seek(struct shmfs_handle *base, off_t off, int whence)
 	uint64_t size = 0;
 	off_t pos;
 
-	/* What has data is no hole while it moves. */
+	/* Pages that move are no holes meanwhile. */
 	SHMFS_READ_LOCKED(&obj->io);
 
 	pos = sysv_use(obj, sysv_handle(base), false);

@@ -2,8 +2,7 @@
 /*
  * Open segments.
  *
- * All handles of an object share its memory (struct sysv_segment), and move to
- * another one with it.
+ * All handles of an object share its memory (struct sysv_segment), and move to another one with it.
  */
 #include "sysv/internal.h"
 
@@ -25,7 +24,10 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
 	return 0;
 }
 
-/* Count the handle among those whose memory the kernel was lent, or not.  The object's lock is held. */
+/*
+ * Count the handle among those whose memory the kernel was lent, or not.  The object's lock is
+ * held.
+ */
 static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 {
 	if (h->lent != lent)
@@ -236,9 +238,8 @@ int sysv_open_by_id(struct shmfs_object *base, int flags, const struct shmfs_cal
 }
 
 /*
- * A handle that several processes share is closed by each of them.  Cutting
- * the segment to size every time would copy it every time: the process that
- * opened the file does it, and where that is not the last, release().
+ * Several processes that share a handle close it one after the other.  Cutting the segment each
+ * time would copy it each time.  So the process that opened the file does it, or else release().
  */
 int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_caller *caller)
 {
@@ -277,15 +278,14 @@ void sysv_release(struct shmfs_handle *base)
 }
 
 /*
- * The kernel writes past the end of a file that it serves, which would grow
- * the segment's inode and not the segment.  So it may serve a reader whole, the
- * mappings of a reader and writer, and nothing that may yet grow.  A file that
- * it serves keeps the segment from being replaced: while somebody may outgrow
- * that, or has and it was not cut yet, every open file is served here.
+ * The kernel would write past the end of a file that it serves, and so grow the segment's inode but
+ * not the segment.  So it may serve a reader whole, the mappings of a reader and writer, and
+ * nothing that may yet grow.  A file that it serves keeps the segment from being replaced: while
+ * somebody may outgrow the segment, or it is still to be cut, the daemon serves every open file.
  *
- * The segment stays from here on until lent() or release() says that the kernel
- * has no reference to it.  A lease would not tell: the kernel keeps the file of
- * an inode, and binds the next open to it, until the last RELEASE was served.
+ * The segment stays until lent() or release() says that the kernel does not refer to it.  A lease
+ * would not tell: the kernel keeps the file of an inode, and binds the next open to it, until the
+ * last RELEASE was served.
  */
 enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 {

@@ -2,14 +2,13 @@
 /*
  * Reading an attachment without filling its holes.
  *
- * A fault on a hole of shared memory allocates the page, also when it is only read
- * (mm/shmem.c, shmem_fault(), Linux 6.18).  mincore(2) tells which pages are in
- * memory; the others are holes or swapped.  shmctl(SHM_INFO) tells how many pages of
- * all segments are swapped.
+ * A fault on a hole of shared memory allocates the page, even to read it (mm/shmem.c,
+ * shmem_fault(), Linux 6.18).  mincore(2) tells which pages are in memory; the others are holes or
+ * swapped.  shmctl(SHM_INFO) tells how many pages of all segments are swapped.
  *
- * A page is taken for a hole when it was not in memory, then no page was swapped, and
- * then it still was not in memory.  Bytes that were stored before the read began are
- * in memory or swapped at each of these three moments.
+ * A page counts as a hole if it was not in memory, then no page was swapped, and then it still was
+ * not in memory.  A byte that was stored before the read began is in memory or swapped at each of
+ * these three moments.
  */
 #include "sysv/internal.h"
 

@@ -2,13 +2,11 @@
 /*
  * SHM_LOCK in the caller's name.
  *
- * Unlocking goes by the effective uid.  Locking also looks at RLIMIT_MEMLOCK,
- * which belongs to a process, and puts the memory on the account of the real
- * uid (mm/mlock.c, user_shm_lock()).  The daemon itself would lock all of it on
- * root's account, within root's limit.  So a process of its own does it, with the
- * caller's uid and limit.  That process shares the daemon's memory, so nothing is
- * copied.  Nobody can trace it: a change of uid clears the "dumpable" attribute of
- * that memory (prctl(2)).  The caller can send it signals: stopped, it is ended.
+ * Unlocking goes by the effective uid.  Locking also looks at RLIMIT_MEMLOCK, which a process has,
+ * and puts the memory on the account of the real uid (mm/mlock.c, user_shm_lock()).  The daemon
+ * itself would lock all of it on root's account.  So a process with the caller's uid and limit does
+ * it.  It shares the daemon's memory.  Nobody can trace it: a change of uid clears the "dumpable"
+ * attribute of that memory (prctl(2)).  The caller can signal it: if it is stopped, it is ended.
  */
 #include "sysv/attributes.h"
 
@@ -38,9 +36,8 @@ static int be_locker(void *arg)
 	const uid_t effective = locker->is_limited ? locker->uid : (uid_t)-1;
 
 	/*
-	 * Of this process alone: not libc's setresuid(), which is for all threads.
-	 * The account goes by the real uid, the right to pass the limit by the
-	 * effective one.
+	 * Of this process alone: not libc's setresuid(), which is for all threads.  The account
+	 * goes by the real uid, the right to pass the limit by the effective one.
 	 */
 	if ((locker->is_limited && setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0) ||
 	    (getuid() == 0 && syscall(SET_UID, locker->uid, effective, effective) != 0) ||
@@ -61,8 +58,8 @@ int sysv_lock_as(const struct sysv_locker *locker)
 }
 
 /*
- * The soft RLIMIT_MEMLOCK of a process in bytes, from text that everybody may
- * read: prlimit(2) on another user's process takes CAP_SYS_RESOURCE.
+ * The soft RLIMIT_MEMLOCK of a process in bytes, from text that everybody may read: prlimit(2) on
+ * another user's process takes CAP_SYS_RESOURCE.
  */
 static int read_limit(const char *proc_dir, pid_t pid, rlim_t *limit)
 {

@@ -2,9 +2,9 @@
 /*
  * Segments as objects.
  *
- * A segment is inspected by its id without permission and without a trace
- * (SHM_STAT_ANY), so nothing is remembered that another process could change:
- * an object knows its shmid, and its memory only while handles are open.
+ * A segment is inspected by its id without permission and without a trace (SHM_STAT_ANY).  So an
+ * object remembers nothing that another process could change: it knows its shmid, and its memory
+ * only while handles are open.
  */
 #include "sysv/internal.h"
 
@@ -100,7 +100,7 @@ bool sysv_follows_key(struct sysv_object *obj, unsigned *tries, int *err)
 	pthread_rwlock_rdlock(&obj->io);
 	*err = follow_key(obj);
 	pthread_rwlock_unlock(&obj->io);
-	/* Whoever makes it anew that often has as often removed it. */
+	/* Another process makes and removes it again and again. */
 	if (!*err && ++*tries > MOST_TRIES)
 		*err = -ENOENT;
 	return *err == 0;
@@ -137,8 +137,8 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
 }
 
 /*
- * No more than there is: of huge pages the kernel's table tells too many times
- * (ipc/shm.c, shm_add_rss_swap(), Linux 6.18: pages of pages).
+ * No more than there is: of huge pages the kernel's table tells too many times (ipc/shm.c,
+ * shm_add_rss_swap(), Linux 6.18: pages of pages).
  */
 static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat *st)
 {
@@ -190,8 +190,8 @@ static bool is_closed(const struct shmid_ds *ds)
 }
 
 /*
- * Root waits to open one file.  It does not wait to list the files that a user may have
- * closed.  To attach a new segment takes microseconds.
+ * Root waits to open one file.  It does not wait to list the files that a user may have closed.  To
+ * attach a new segment takes microseconds.
  */
 static uint64_t patience(const struct shmid_ds *ds, bool to_open, const struct shmfs_caller *caller)
 {
@@ -274,7 +274,7 @@ void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
 	if (h->grows || h->lent || h->fixed)
 		return;
 	sysv_set_grows(obj, h, true);
-	/* Whoever made the file goes on behind what was written. */
+	/* The writer that made the file goes on behind its last write. */
 	if (h->created && obj->is_new)
 		obj->growth = SYSV_GROWING;
 }
@@ -329,9 +329,9 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
 }
 
 /*
- * The kernel has checked a mode that may be old.  Check the mode of this moment
- * by the rules of shmat(2): writing requires read permission.  The last mode of
- * a removed segment is not known.  Only its owner and creator may open that.
+ * The kernel has checked a mode that may be old.  Check the mode of this moment by the rules of
+ * shmat(2): writing requires read permission.  The last mode of a removed segment is not known.
+ * Only its owner and creator may open that.
  */
 int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
 		      const struct shmfs_caller *caller)

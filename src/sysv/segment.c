@@ -2,14 +2,12 @@
 /*
  * Getting at a segment's memory.
  *
- * shmat(2) is the way that everybody has, and it shows: nattch goes up, and
- * the mapping has to be read and written by touching pages.  The kernel backs
- * every segment with a file of an internal tmpfs, and an attached segment's
- * file can be opened through /proc/self/map_files.  It is opened by path, so
- * what comes is the plain file and not the attachment: after shmdt(2) nattch
- * is what it was, read(2) and write(2) work without faults, holes read as
- * zeros without being filled, and the kernel can bind an open file to it.
- * Opening needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc(5)).
+ * Everybody can attach with shmat(2), but nattch counts that, and a mapping is read and written by
+ * touching pages.  The kernel backs every segment with a file of an internal tmpfs, and the file of
+ * an attached segment can be opened through /proc/self/map_files, with CAP_CHECKPOINT_RESTORE or
+ * CAP_SYS_ADMIN (proc(5)).  It is the plain file and not the attachment: after shmdt(2) nattch is
+ * as before, read(2) and write(2) work without faults, holes are read without being filled, and the
+ * kernel can bind an open file to it.
  */
 #include "sysv/internal.h"
 
@@ -52,9 +50,8 @@ static size_t length_of_map(uint64_t size, size_t n)
 }
 
 /*
- * Open the file behind an attachment.  The name of the link is the range of
- * the mapping, which is rounded up to the page size of the segment; only the
- * one that is right exists.
+ * Open the file behind an attachment.  The link is named for the range of the mapping, which is
+ * rounded up to the segment's page size.  Only the right one exists.
  */
 static int open_map_file(const char *proc_dir, const char *map, uint64_t size)
 {
@@ -74,7 +71,7 @@ static int open_map_file(const char *proc_dir, const char *map, uint64_t size)
 	return -ENOENT;
 }
 
-/* shmat(2).  A child would have the attachment as well: no attachment goes to one. */
+/* shmat(2).  No child inherits the attachment. */
 static int attach(int id, uint64_t size, int flags, char **out)
 {
 	char *map = shmat(id, NULL, flags);
@@ -91,9 +88,9 @@ static int attach(int id, uint64_t size, int flags, char **out)
 }
 
 /*
- * mincore(2) does not find huge pages that this process has not touched.  MADV_COLD
- * is refused for a mapping of them (mm/madvise.c, can_madv_lru_vma()), and does
- * nothing to a fresh one of small pages.
+ * mincore(2) does not find huge pages that this process has not touched.  MADV_COLD is refused for
+ * a mapping of them (mm/madvise.c, can_madv_lru_vma()), and does nothing to a fresh one of small
+ * pages.
  */
 static bool tells_holes(char *map)
 {
@@ -180,7 +177,7 @@ void sysv_segment_count(struct sysv_segment *segment)
 		enter(segment);
 }
 
-/* What the kernel notes of this detach is not to count as a change. */
+/* A detach by shmfs does not count as a change. */
 static void detach(struct sysv_segment *segment)
 {
 	struct sysv_backend *be = segment->backend;
@@ -243,8 +240,8 @@ int sysv_segment_stat(struct sysv_backend *be, int id, struct shmid_ds *ds, uint
 	SHMFS_LOCKED(&be->base.lock);
 
 	/*
-	 * SHM_STAT_ANY asks for no permission.  It takes the slot that the id
-	 * names and returns the id of the segment that is in it now.
+	 * SHM_STAT_ANY needs no permission.  It returns the id of the segment that now is in the
+	 * slot that the given id names.
 	 */
 	if (shmctl(id, SHM_STAT_ANY, &now) != id)
 		return -ESTALE;
@@ -267,9 +264,9 @@ struct sysv_segment *sysv_segment_new(struct sysv_backend *be)
 }
 
 /*
- * With kernel.shm_rmid_forced a segment goes with the last process that has it
- * attached (proc(5)), and we attach each for a moment.  Setting it removes what
- * nobody has attached by then, so it is read before each attachment.
+ * With kernel.shm_rmid_forced a segment goes with the last process that has it attached (proc(5)),
+ * and shmfs attaches each for a moment.  Setting it removes segments that nobody has attached by
+ * then, so it is read before each attachment.
  */
 bool sysv_detaching_removes(const struct sysv_backend *be)
 {
@@ -278,7 +275,7 @@ bool sysv_detaching_removes(const struct sysv_backend *be)
 	return be->rmid_forced >= 0 && pread(be->rmid_forced, &value, 1, 0) == 1 && value != '0';
 }
 
-/* Is `a` what was seen as `b` before?  No call changes these, and time goes forward. */
+/* No call changes these, and time goes forward. */
 bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
 {
 	return a->shm_atime >= b->shm_atime && a->shm_dtime >= b->shm_dtime &&
@@ -288,8 +285,8 @@ bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
 }
 
 /*
- * Attached, a segment keeps its id.  So what the kernel says of the id now is
- * said of the segment that was attached, which may be another than was seen.
+ * Attached, a segment keeps its id.  So the kernel's answer for the id is about the segment that
+ * was attached, which may be another one than was seen.
  */
 static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds *seen,
 			  bool writable, const struct shmfs_caller *caller)
@@ -351,7 +348,7 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
 {
 	bool by_descriptor = segment->backend->by_descriptor;
-	/* Noted at once, for whoever ends what a process that is killed has begun. */
+	/* Noted at once, for a second replacer. */
 	int err = attach(id, size, by_descriptor ? SHM_RDONLY : 0, &segment->map);
 	char *map = segment->map;
 
@@ -405,7 +402,7 @@ static int punch_mapping(struct sysv_segment *segment, size_t off, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t end = off + len;
-	/* What follows the end in its page is nobody's. */
+	/* Bytes behind the end of the segment in its last page do not matter. */
 	size_t whole_end = end == segment->size ? round_up(end, page) : end / page * page;
 	size_t whole = round_up(off, page);
 
@@ -424,7 +421,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 		len = segment->size - off;
 	if (segment->fd < 0)
 		return punch_mapping(segment, (size_t)off, (size_t)len) == 0 ? 0 : -ENOMEM;
-	/* What follows the end in its page is nobody's: with that a whole page is given back. */
+	/* Punch to the end of the page, so that a whole page is given back. */
 	if (off + len == segment->size)
 		len = round_up((size_t)segment->size, page_of(segment)) - off;
 	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
@@ -448,10 +445,9 @@ int sysv_segment_populate(struct sysv_segment *segment, uint64_t off, uint64_t l
 }
 
 /*
- * A write lease is granted only to the sole opener of a file, and mappings
- * count as openers (fcntl(2), fs/locks.c check_conflicting_open()).  That
- * covers what nattch does not: files of this or another mount that the kernel
- * serves, and their mappings, which outlive them.
+ * A write lease is granted only to the sole opener of a file, and mappings count as openers
+ * (fcntl(2), fs/locks.c check_conflicting_open()).  That also covers files of this or another mount
+ * that the kernel serves, and their mappings, which outlive them.  nattch does not.
  */
 bool sysv_segment_is_shared(struct sysv_segment *segment)
 {

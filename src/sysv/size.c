@@ -2,15 +2,13 @@
 /*
  * The size rules.
  *
- * The standard fixes a segment's size when it is made, and a file has none
- * until it is written.  So a new segment has a least size, clearing one keeps
- * it, and another size is another segment under the same key (replace/).  A
- * writer that goes on past the end gets a larger segment, in growing steps.
- * It is cut to the file when the last writer closes that.
+ * A segment's size is fixed when it is made, and a file has none until it is written.  So a new
+ * segment has a least size, clearing keeps the segment, and another size is another segment under
+ * the same key (replace/).  A writer past the end gets a larger segment in growing steps.  It is
+ * cut to the file when the last writer closes that.
  *
- * Meanwhile the file shows what a file of tmpfs would: it ends where the
- * furthest write did, or where it ended before.  A file that was just made is
- * empty, although its segment is not.
+ * Meanwhile the file shows what a file of tmpfs would: it ends where the furthest write did, or
+ * where it ended before.  A new file is empty, although its segment is not.
  */
 #include "sysv/replace/internal.h"
 
@@ -103,8 +101,8 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 }
 
 /*
- * No shmget(2) tells the size of a removed segment any more: while handles alone have it,
- * it gets any size.  Others who have it attached keep it as it is.
+ * No shmget(2) tells the size of a removed segment any more: while handles alone have it, it gets
+ * any size.  Others who have it attached keep it as it is.
  */
 static int resize_removed(struct sysv_object *obj, uint64_t size, uint64_t spare)
 {
@@ -243,10 +241,9 @@ int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, 
 }
 
 /*
- * Rule 4.  Memory comes page by page as it is written, so a larger segment
- * costs nothing but the copy.  Each step doubles the segment: all copies
- * together are no more than what is written.  Where the limits do not allow a
- * step, a smaller one is tried.
+ * Rule 4.  Memory comes page by page as it is written, so a larger segment costs nothing but the
+ * copy.  Each step doubles the segment: all copies together are no more than what is written.
+ * Where the limits do not allow a step, a smaller one is tried.
  */
 int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 	      const struct shmfs_caller *caller)

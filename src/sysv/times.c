@@ -2,17 +2,15 @@
 /*
  * The time of last modification.
  *
- * The kernel notes when a segment was last attached, detached and changed, and
- * not when it was written.  A process that attached it may have written it until
- * it detached.  shmfs attaches segments to look at them, so its own detaches must
- * not count: what the kernel had noted before is kept here, and the time of
- * writes through the mount.
+ * The kernel notes when a segment was last attached, detached and changed, but not when it was
+ * written.  A process may have written until it detached.  shmfs attaches segments to look at them,
+ * and its own detaches must not count.  So the time of the detach before them is kept here, and the
+ * time of writes through the mount.
  *
- * The record is a file that all daemons of an IPC namespace map, so that a
- * second mount or a later one does not take the detaches of this one for
- * others'.  Where there is no directory for it each daemon has its own.  A row
- * belongs to the segment that was noted last among those that share it; without
- * its row a segment shows what the kernel tells.
+ * The record is a file that all daemons of an IPC namespace map, so that one mount does not take
+ * the detaches of another for those of users.  If it cannot be made, each daemon has its own
+ * record.  A row belongs to the last segment among those that share it.  Without a row a segment
+ * shows what the kernel tells.
  */
 #include "sysv/internal.h"
 
@@ -94,9 +92,9 @@ static struct sysv_times_row row_of(const struct sysv_backend *be, int id)
 }
 
 /*
- * The last detach that was not of a shmfs.  The kernel counts in seconds: of one
- * in the same second as ours only the process id is left, and that is of an
- * attach as well, if somebody has it attached.
+ * The last detach that was not of a shmfs.  The kernel counts in seconds: of one in the same second
+ * as ours only the process id is left, and that is of an attach as well, if somebody has it
+ * attached.
  */
 static int64_t others_detach(const struct sysv_times_row *row, const struct shmid_ds *ds,
 			     uint64_t others)

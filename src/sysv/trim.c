@@ -2,10 +2,9 @@
 /*
  * Cutting segments to size later.
  *
- * A segment that a writer outgrew is cut to the file when that is closed.  It
- * cannot be while somebody has it attached, reads it through the kernel, or
- * where a limit is in the way.  A thread tries again as long as there are such
- * segments, and ends with the last of them.
+ * A segment that a writer outgrew is cut when the file is closed, unless somebody has it attached
+ * or reads it through the kernel, or a limit is in the way.  A thread tries again as long as there
+ * are such segments, and ends with the last of them.
  */
 #include "sysv/internal.h"
 
@@ -20,10 +19,7 @@
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 2000
 
-/*
- * Has a process that attached the segment stored anything behind the end of the
- * file?  That is its to keep.
- */
+/* Has a process stored anything behind the end of the file in an attachment?  It stays then. */
 static bool is_used_behind(struct sysv_object *obj, uint64_t end)
 {
 	struct sysv_segment *segment;
@@ -45,7 +41,7 @@ static bool is_used_behind(struct sysv_object *obj, uint64_t end)
 
 int sysv_trim(struct sysv_object *obj)
 {
-	/* Whoever grew it was allowed to; cutting it to size needs no asking. */
+	/* The writer had the right to grow it: no right is needed to cut it. */
 	static const struct shmfs_caller daemon_itself;
 	uint64_t size = sysv_max(obj->keep_size, obj->content_end);
 	struct shmid_ds ds;
@@ -53,7 +49,7 @@ int sysv_trim(struct sysv_object *obj)
 
 	if (!err && ds.shm_segsz > size && !is_used_behind(obj, size))
 		err = sysv_resize(obj, size, &daemon_itself);
-	/* The size of a removed one is nobody's concern but that of its handles. */
+	/* A removed segment stays as it is for its handles. */
 	if (err == -ESTALE || err == -EIDRM)
 		return 0;
 	if (!err) {
@@ -74,7 +70,7 @@ void sysv_trim_begin(struct sysv_backend *be)
 	pthread_condattr_destroy(&monotonic);
 }
 
-/* Is it done with, be it that it grows again or has been removed? */
+/* Is there nothing left to cut? */
 static bool try_to_trim(struct sysv_object *obj)
 {
 	SHMFS_WRITE_LOCKED(&obj->io);
@@ -82,7 +78,7 @@ static bool try_to_trim(struct sysv_object *obj)
 	return obj->growth != SYSV_UNTRIMMED || sysv_trim(obj) == 0;
 }
 
-/* One look at each of them.  base.lock is held, but while it looks. */
+/* Try each of them once.  base.lock is held, but not while one is cut. */
 static void trim_all(struct sysv_backend *be)
 {
 	struct sysv_object *list = be->untrimmed;

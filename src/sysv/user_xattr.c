@@ -2,13 +2,13 @@
 /*
  * The extended attributes that users give a segment (user.note).
  *
- * Reading them must leave no trace, and only attaching leads to the inode of a segment.
- * So an empty file carries them, in a directory that belongs to root and outlives the
- * daemon, as "trusted.user.note": tmpfs has "user." from Linux 6.6 on.
+ * Only attaching leads to a segment's inode, and reading must leave no trace.  So an empty file
+ * carries the attributes, in a directory of root that outlives the daemon, as "trusted.user.note":
+ * tmpfs has "user." only since Linux 6.6.
  *
- * The kernel uses a shmid again in the end, and the inode number of an IPC namespace when
- * a container starts again.  So the file's name also has what no call changes of a
- * segment, and the start time of process 1.
+ * The kernel uses a shmid again, and a container that starts again can have the inode number of its
+ * old IPC namespace.  So the file's name also has the fields of a segment that no call changes, and
+ * the start time of process 1.
  */
 #include "sysv/attributes.h"
 
@@ -55,9 +55,8 @@ static struct text stored_name(const char *name)
 }
 
 /*
- * Somebody may remove the directory and make it again, so each call looks at it.
- * -ENODATA without it, -EPERM where others can write to it, -EOPNOTSUPP where segments
- * can have no attributes.
+ * Somebody may remove the directory and make it again, so each call looks at it.  -ENODATA without
+ * it, -EPERM where others can write to it, -EOPNOTSUPP where segments can have no attributes.
  */
 static int check_dir(struct sysv_user_xattrs *store)
 {

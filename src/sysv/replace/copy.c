@@ -14,7 +14,7 @@
 /* A step of a copy by the kernel. */
 #define KERNEL_STEP (4 << 20)
 
-/* The source needs it no more: its memory is for the next step. */
+/* Give back what the source needs no more, as memory for the next step. */
 static void leave(int from, off_t start, off_t end, struct sysv_copy *copy)
 {
 	atomic_store(&copy->moved, (uint64_t)end);
@@ -69,7 +69,7 @@ static bool is_zero(const char *bytes, size_t len)
 	return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
-/* Zeros are not written, so that the copy takes no more memory than need be. */
+/* Zeros are not written: holes stay holes. */
 static int copy_mappings(char *to, const char *from, uint64_t len, struct sysv_reserve *reserve)
 {
 	char buffer[MAPPING_STEP];

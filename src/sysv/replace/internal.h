@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files that replace a segment share.  Code that runs in the replacer allocates nothing and
- * takes no lock: see replacer.c.
+ * What the files that replace a segment share.  Code that runs in the replacer allocates nothing
+ * and takes no lock: see replacer.c.
  */
 #ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
 #define SHMFS_SYSV_REPLACE_INTERNAL_H
 
 #include "sysv/attributes.h"
 
-/* Where a replacement is, and where it ended. */
+/* How far a replacement is, or how it ended. */
 enum replace_phase {
 	REPLACE_PREPARING, /* the old segment is as it was */
 	REPLACE_CLOSING,   /* its mode is taken, or about to be */
@@ -18,7 +18,7 @@ enum replace_phase {
 	REPLACE_TORN,	   /* the first bytes are in `filling`, the others in the old segment */
 };
 
-/* A copy under way, in memory that is shared with the process that ends it if need be. */
+/* A copy under way.  A second replacer reads it if the first one is killed. */
 struct sysv_copy {
 	bool moves;		/* what has been copied leaves the source */
 	_Atomic uint64_t moved; /* up to here it may have */
@@ -61,20 +61,16 @@ struct replacement {
 
 /* --- replacer.c --- */
 
-/*
- * Replace the old segment.  What came of it is in *r.  Returns 0, or a negative
- * errno when nothing was begun.
- */
+/* Replace the old segment, with the outcome in *r.  A negative errno: nothing was begun. */
 int sysv_replacement_run(struct replacement *r);
-/* Log what did not go as it should; keep the old segment where it alone has the content. */
+/* Log what went wrong.  Keep the old segment if it alone has the content. */
 void sysv_replacement_report(struct replacement *r);
 
 /* --- reserve.c --- */
 
 /*
- * Make the ballast and the rescue, and populate as much of that as a copy takes.
- * -EFBIG, -ENOSPC, -ENOMEM, -EMFILE ...: what was made so far is for
- * sysv_reserve_drop().
+ * Make the ballast and the rescue, and populate it for the copy.  -EFBIG, -ENOSPC, -ENOMEM, -EMFILE
+ * ...: sysv_reserve_drop() removes the rest.
  */
 int sysv_reserve_take(struct replacement *r);
 /* One slot less of ballast.  False when there is none left. */
@@ -96,10 +92,7 @@ int sysv_huge_flags(const struct sysv_segment *);
 
 /* --- copy.c --- */
 
-/*
- * Copy the first `len` bytes, holes left as holes, with what the reserve gives
- * back; NULL: without.
- */
+/* Copy the first `len` bytes and leave holes.  The reserve, or NULL, gives memory back for it. */
 int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
 		      struct sysv_copy *, struct sysv_reserve *);
 

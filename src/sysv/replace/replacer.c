@@ -2,32 +2,28 @@
 /*
  * Replacing a segment by one of another size under the same key.
  *
- * The size of a segment is fixed when it is made, a key leads to one segment
- * at a time, and no call moves a key from one to another.  So the old segment
- * has to go before the new one can come.  Between the two its content belongs to
- * no key, and would be lost with the process that still has it attached.
+ * A segment's size is fixed, a key leads to one segment at a time, and no call moves a key.  So the
+ * old segment has to go before the new one can come.  In between its content belongs to no key, and
+ * would be lost with the process that still has it attached.
  *
- * A process of its own makes the change, the replacer.  It shares the daemon's
- * memory and descriptors (CLONE_VM, CLONE_FILES) but not its process id.  A
- * SIGKILL to the daemon leaves the replacer running until the key is whole
- * again.  A SIGKILL to the replacer leaves the daemon to send a second one.
- * (Whoever kills both at once, as the end of a cgroup does, can lose the key.)
- * The calling thread waits for the replacer's end (CLONE_VFORK), for both use
- * that thread's local memory.  The other threads run on.  The replacer takes no
- * lock and allocates nothing, for a thread that was killed keeps its locks.
+ * A process of its own makes the change, the replacer.  It shares the daemon's memory and
+ * descriptors (CLONE_VM, CLONE_FILES) but not its process id.  A SIGKILL to the daemon leaves the
+ * replacer running until the key is whole again.  After a SIGKILL to the replacer the daemon starts
+ * a second one.  A SIGKILL to both at once, as at the end of a cgroup, can lose the key.  The
+ * calling thread waits for the replacer's end (CLONE_VFORK), because both use its thread-local
+ * memory.  The other threads run on.  The replacer takes no lock and allocates nothing, because a
+ * killed thread keeps its locks.
  *
- * While the new segment is filled nobody may see half of it.  It is closed, by its mode,
- * until it is complete.  The old segment is closed from the moment when it is known to
- * be unused, so that nobody attaches it any more.  (A mode does not keep out a process
- * with CAP_IPC_OWNER.)
+ * The mode of the new segment is closed to others until it is filled.  The old one is closed as
+ * soon as it is known to be unused, so that nobody attaches it any more.  CAP_IPC_OWNER overrides a
+ * mode.
  *
- * Another process can take the key between its removal and its making, which
- * are two calls with nothing in between.  The content is then in the rescue
- * (reserve.c), under an id that the log names.  It is there as well when the new
- * segment cannot be made for any other reason, and the old size neither.
+ * Another process can take the key between its removal and its making, which are two calls with
+ * nothing in between.  The content is then in the rescue (reserve.c), under an id that the log
+ * names.  It is there as well if neither the new segment nor one of the old size can be made.
  *
- * Where nobody can read the old segment meanwhile, its pages move: each step of
- * the copy gives back what it has copied, and that is warm memory for the next.
+ * If nobody can read the old segment meanwhile, its pages move: each step of the copy gives its
+ * source back, and that is warm memory for the next step.
  */
 #include "sysv/replace/internal.h"
 
@@ -49,7 +45,7 @@
 #define MOST_PAUSES 300
 #define PAUSE_NS 10000000
 
-/* -ESTALE: it is gone, -EIDRM: it was removed, and goes at its last detach. */
+/* -ESTALE: there is none.  -EIDRM: it was removed, and goes at its last detach. */
 static int look_at(int id, struct shmid_ds *ds)
 {
 	if (shmctl(id, SHM_STAT_ANY, ds) != id)
@@ -58,8 +54,8 @@ static int look_at(int id, struct shmid_ds *ds)
 }
 
 /*
- * Owner, group and mode of the old one, but for what others have set of the new
- * one by its key: that was promised to them.
+ * Set owner, group and mode of the old segment.  Keep those that others have set of the new one by
+ * its key since it was made like *first.
  */
 static int set_final_perm(const struct replacement *r, int id, const struct shmid_ds *first)
 {
@@ -78,10 +74,9 @@ static int set_final_perm(const struct replacement *r, int id, const struct shmi
 }
 
 /*
- * Bring what has moved back to the old segment.  Each step makes room for the
- * next.  If others are faster (ENOMEM, or ENOSPC with SHM_NORESERVE) it waits
- * for them, but not for ever.  What came back before this process took over from
- * a replacer that was killed is a hole by now, and is left alone.
+ * Bring moved pages back to the old segment.  Each step makes room for the next.  While others take
+ * the room (ENOMEM, or ENOSPC with SHM_NORESERVE), wait a limited time.  Pages that a killed
+ * replacer has brought back are holes here, and are left alone.
  */
 static int take_back(struct replacement *r)
 {
@@ -91,7 +86,7 @@ static int take_back(struct replacement *r)
 	uint64_t done = 0;
 	int err = 0;
 
-	/* Without a descriptor it was removed by others, and nothing is to come back. */
+	/* Without a descriptor others have removed the new one: there is nothing to bring back. */
 	if (len == 0 || r->filling->fd < 0)
 		return 0;
 	sysv_reserve_yield(&r->reserve, r->reserve.size);
@@ -135,8 +130,8 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 }
 
 /*
- * Fill the segment that has the key now.  -EIDRM when somebody removed it before
- * it was complete: then that is what becomes of the key.
+ * Fill the segment that has the key now.  -EIDRM if somebody removed it before it was complete: the
+ * key stays free then.
  */
 static int complete(struct replacement *r, int id, uint64_t size)
 {
@@ -171,7 +166,7 @@ static int make_old(const struct replacement *r)
 	return sysv_get_new(r, r->ds.shm_perm.__key, r->old->size, sysv_huge_flags(r->old));
 }
 
-/* Bring the old content to where it is found: under its key, or in the rescue. */
+/* Restore the old content under its key, or else in the rescue. */
 static void restore(struct replacement *r)
 {
 	int err = r->err == -EEXIST ? -EEXIST : complete(r, make_old(r), r->old->size);
@@ -193,7 +188,7 @@ static int close_off(struct replacement *r)
 	struct shmid_ds ds;
 	int err;
 
-	/* As it is at this moment, for it is what is set again in the end. */
+	/* The mode of this moment: it is set again at the end. */
 	err = look_at(r->old->id, &ds);
 	if (err)
 		return err;
@@ -209,8 +204,8 @@ static int close_off(struct replacement *r)
 }
 
 /*
- * Give the key to a new segment: its id.  The calls between the ballast's end
- * and the making are the moment in which others can take the slot or the key.
+ * Give the key to a new segment, and return its id.  Others can take the slot or the key between
+ * the end of the ballast and the making.
  */
 static int swap(struct replacement *r)
 {
@@ -284,8 +279,8 @@ static void remove_half_made(const struct replacement *r)
 }
 
 /*
- * The replacer was killed.  Between what it did and what it noted of it the
- * kernel knows better.  A second one brings back what was.
+ * The replacer was killed, perhaps between a step and its note of it: ask the kernel.  A second
+ * replacer restores the old content.
  */
 static void recover(struct replacement *r)
 {
@@ -310,8 +305,8 @@ static void recover(struct replacement *r)
 }
 
 /*
- * The lock of the old segment goes to the new one.  The user on whose account it
- * is could stop the process that does it, so that is not the replacer.
+ * Lock the new segment as the old one was.  The replacer does not do it, because the user whose
+ * account it is could stop the process that locks.
  */
 static void move_lock(struct replacement *r)
 {
@@ -324,8 +319,8 @@ static void move_lock(struct replacement *r)
 }
 
 /*
- * The memory that a copy takes, and a rescue where the old one must stay as it
- * is.  The kernel keeps huge pages ready by itself.
+ * The memory that a copy takes, and a rescue if the old segment must stay as it is.  The kernel
+ * reserves huge pages itself.
  */
 static uint64_t wanted_memory(struct replacement *r)
 {

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the replacer has in hand before it removes the old segment.
+ * The reserve of the replacer, made before it removes the old segment.
  *
- * After the removal others can take what the new segment needs: the key, the
- * last slot of SHMMNI, the pages of SHMALL, memory, descriptors.  So two things
- * are made first.  The rescue is a segment without a key, open, and as large as
- * the old one: whatever happens, the content can go there.  The ballast holds
- * the slots and the size of the new segment until the very moment when that is
- * made.
+ * After the removal others can take what the new segment needs: the key, the last slot of SHMMNI,
+ * the pages of SHMALL, memory, descriptors.  So two things are made first.  The rescue is an open
+ * segment without a key, as large as the old one, for the content if all else fails.  The ballast
+ * holds the slots and the size of the new segment until just before that is made.
  *
- * The rescue holds the memory of the copy as well, and gives it back piece by
- * piece to the segment that is filled.  Where there is less memory than that,
- * the kernel ends a process.  So a child populates the rescue: one with a memory
- * of its own, which is ended before any other (proc(5), oom_score_adj).  Its
- * death is ENOMEM.
+ * The rescue also holds the memory of the copy, and gives it back piece by piece to the segment
+ * that is filled.  If there is less memory, the kernel kills a process.  So a child with a memory
+ * of its own populates the rescue, and is killed before any other process (proc(5), oom_score_adj).
+ * Its death is ENOMEM.
  */
 #include "sysv/replace/internal.h"
 
@@ -33,7 +30,7 @@
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
 /* Given back at once: as much as a huge page may have. */
 #define PIECE ((uint64_t)2 << 20)
-/* So little any request may take: not worth a process. */
+/* A process is not worth it for less. */
 #define LITTLE ((uint64_t)1 << 20)
 
 /* --- segments --- */
@@ -74,9 +71,9 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
 }
 
 /*
- * The first ballast shows as well that there can be such a segment as is wanted.  The
- * rescue is of huge pages if there are any left, for the kernel keeps these.  Else its
- * memory counts as it is populated, and not all at once.
+ * The first ballast also shows whether there can be such a segment as is wanted.  The rescue has
+ * huge pages if some are left, because the kernel reserves those.  Else its memory counts as it is
+ * populated.
  */
 static int make_segments(struct replacement *r)
 {
@@ -143,8 +140,8 @@ static int populate(struct sysv_segment *segment, uint64_t bytes)
 }
 
 /*
- * The child's whole life.  Its memory is a copy of the daemon's, with locks in
- * it that nobody releases any more.
+ * The child's whole life.  Its memory is a copy of the daemon's, with locks in it that nobody
+ * releases any more.
  */
 static void be_populator(const struct replacement *r)
 {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving a segment another size: whether it may be replaced, and what becomes
- * of the object.  replacer.c replaces the segment itself.
+ * Whether a segment may be replaced, and what becomes of its object.  replacer.c replaces the
+ * segment.
  *
- * Meanwhile the key has no segment, or one that is not complete.  The object is
- * in the backend's list `replacing`.  Requests for the key or the segment wait,
- * or use the object in that list.
+ * Meanwhile its key has no segment, or an incomplete one.  The object is in the backend's list
+ * `replacing`.  Requests for the key or the segment wait, or use that object.
  */
 #include "sysv/replace/internal.h"
 
@@ -27,10 +26,9 @@ struct sysv_object *sysv_find_replacing(struct sysv_backend *be, uint32_t key)
 /* --- whether --- */
 
 /*
- * May the segment be replaced?  The handles of the object move along, so only
- * those forbid it that are not the object's: attachments of other processes
- * (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN).
- * *r then says what the segment is like.
+ * May the segment be replaced?  Handles of the object move along.  Attachments of other processes
+ * forbid it (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN).  Fills in
+ * r->ds.
  */
 static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 			   const struct shmfs_caller *caller)
@@ -44,7 +42,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 		return -ESTALE;
 	if (r->ds.shm_perm.__key == 0 || !sysv_is_owner(&r->ds, caller))
 		return -EPERM;
-	/* By another mount of an ordinary user, perhaps: that is waited for as a reader is. */
+	/* Perhaps another mount of an ordinary user: wait as for a reader. */
 	if (others)
 		return r->backend->by_descriptor ? -EBUSY : -EAGAIN;
 	r->own = r->ds.shm_nattch;
@@ -53,7 +51,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 
 /* --- doing it --- */
 
-/* The key leads to the object from here on, whatever segment has it. */
+/* From here on the key leads to the object. */
 static void begin(struct sysv_object *obj, struct replacement *r)
 {
 	SHMFS_LOCKED(&obj->base.lock);
@@ -66,7 +64,7 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 	r->backend->replacing = obj;
 }
 
-/* From here on the object is what the key leads to, if that is ours. */
+/* The object takes the new segment. */
 static void adopt(struct sysv_object *obj, struct replacement *r)
 {
 	sysv_segment_count(r->made);
@@ -103,8 +101,8 @@ static int commit(struct sysv_object *obj, struct replacement *r)
 
 	begin(obj, r);
 	/*
-	 * Attached, the old one has an id until the new one is complete.  Without
-	 * descriptors it is attached, and its mode need not allow it once more.
+	 * Attached, the old segment keeps its id until the new one is complete.  Without
+	 * descriptors it is attached already, and its mode may forbid to attach it again.
 	 */
 	if (r->backend->by_descriptor) {
 		r->anchor->id = r->old->id;
@@ -172,11 +170,11 @@ int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_calle
 	if (err)
 		return err;
 	/*
-	 * Reading takes no lock (handle.c): a handle that reads must find all in
-	 * the old segment for as long as it has that.
+	 * Reading takes no lock (bytes.c): a handle that reads must find all content in the old
+	 * segment as long as it has that.
 	 */
 	r.copy.moves = obj->nreaders == 0;
-	/* What was written through us is ours already, and to move it takes no more. */
+	/* A file that was written through the mount moves into its own memory. */
 	r.needs_no_memory = r.copy.moves && obj->is_new;
 	return commit(obj, &r);
 }
