@@ -50,12 +50,14 @@ static void acknowledge_opener(struct shmfs_fs *fs, struct shmfs_inode *inode, p
 void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
 	const struct timespec moment = { .tv_nsec = SETTLE_NS / 200 };
+	/* Those that are opened meanwhile make it no longer: somebody can open it for ever. */
+	const uint64_t until = shmfs_now_ns() + SETTLE_NS;
 
 	/* 0: threads of another PID namespace, which are not told apart. */
 	if (opener)
 		acknowledge_opener(fs, inode, opener);
 	while (inode->backing_users == 0 && atomic_load(&inode->nunacknowledged) > 0 &&
-	       shmfs_now_ns() - inode->daemon_open_at < SETTLE_NS) {
+	       shmfs_now_ns() - inode->daemon_open_at < SETTLE_NS && shmfs_now_ns() < until) {
 		pthread_mutex_unlock(&inode->backing_lock);
 		nanosleep(&moment, NULL);
 		pthread_mutex_lock(&inode->backing_lock);

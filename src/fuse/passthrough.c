@@ -96,7 +96,8 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	int id;
 	SHMFS_LOCKED(&inode->backing_lock);
 
-	if (bound.binding != SHMFS_IO_DAEMON && bound.binding != SHMFS_IO_MOVABLE) {
+	if (bound.binding != SHMFS_IO_DAEMON && bound.binding != SHMFS_IO_MOVABLE &&
+	    inode->nunbound_writers == 0) {
 		shmfs_open_order_settle(fs, inode, file->opener);
 		/* That may have taken long enough for others to open it. */
 		bound.binding = ops_of(inode)->binding(file->handle, &map.fd);
