@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Which opens wait for which, so that the kernel takes their replies in order. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <cmocka.h>
 
 #include "kernel.h"
+#include "shmfs/clock.h"
 
 #define ROOT SHMFS_DIR_ROOT
 #define BACKING 5
@@ -148,6 +151,82 @@ static void a_served_file_in_use_holds_nobody_back(void **state)
 	end_process(opener);
 }
 
+/* How long an open takes beside that of a writer, which is served. */
+static int64_t wait_for_writer(struct kernel *k)
+{
+	const uint64_t node = kernel_find(k, ROOT, name);
+	struct kernel_file writer;
+	struct kernel_file file;
+	int64_t before;
+
+	k->posix->binding = SHMFS_IO_DAEMON;
+	assert_int_equal(kernel_open(k, node, O_WRONLY, &writer), 0);
+	k->pid = (uint32_t)getppid();
+	before = now_ms();
+	file = open_as(k, SHMFS_IO_PASSTHROUGH);
+	before = now_ms() - before;
+	k->pid = 0;
+	assert_int_equal(file.backing_id, 0);
+	kernel_close(k, &writer);
+	kernel_close(k, &file);
+	return before;
+}
+
+/* Nothing is bound beside a writer, and so there is nothing to wait for. */
+static void a_writer_holds_nobody_back(void **state)
+{
+	struct kernel *k = *state;
+	int64_t least = INT64_MAX;
+
+	memory_add(k->posix, 0, name);
+	for (int i = 0; i < 10; i++) {
+		int64_t wait = wait_for_writer(k);
+
+		least = wait < least ? wait : least;
+	}
+	assert_in_range(least, 0, 99);
+}
+
+static atomic_bool is_over;
+
+/* As if the file were opened all the time, and served. */
+static void *open_again_and_again(void *arg)
+{
+	struct shmfs_inode *inode = arg;
+
+	while (!atomic_load(&is_over)) {
+		pthread_mutex_lock(&inode->backing_lock);
+		inode->daemon_open_at = shmfs_now_ns();
+		pthread_mutex_unlock(&inode->backing_lock);
+		usleep(10000);
+	}
+	return NULL;
+}
+
+static void nobody_is_held_back_for_ever(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file served;
+	struct kernel_file bound;
+	pthread_t others;
+
+	memory_add(k->posix, 0, name);
+	served = open_as(k, SHMFS_IO_DAEMON);
+	atomic_store(&is_over, false);
+	assert_int_equal(
+		pthread_create(&others, NULL, open_again_and_again, (void *)(uintptr_t)served.node),
+		0);
+	alarm(60);
+	k->pid = (uint32_t)getppid();
+	bound = open_as(k, SHMFS_IO_PASSTHROUGH);
+	k->pid = 0;
+	alarm(0);
+	atomic_store(&is_over, true);
+	assert_int_equal(pthread_join(others, NULL), 0);
+	kernel_close(k, &served);
+	kernel_close(k, &bound);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +234,8 @@ int main(void)
 		ORDER_TEST(an_opener_that_opens_again_is_not_held_back),
 		ORDER_TEST(an_opener_that_is_not_to_be_seen_is_waited_for),
 		ORDER_TEST(a_served_file_in_use_holds_nobody_back),
+		ORDER_TEST(a_writer_holds_nobody_back),
+		ORDER_TEST(nobody_is_held_back_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
