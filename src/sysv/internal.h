@@ -121,6 +121,7 @@ struct sysv_object {
 	 */
 	pthread_rwlock_t io;
 	uint64_t impatient_until; /* see sysv_wait_for_users(); guarded by `io` */
+	uint64_t grown_at;	  /* CLOCK_MONOTONIC, ns; guarded by `io` */
 
 	/* base.lock guards all below. */
 	int id;

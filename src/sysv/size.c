@@ -23,6 +23,11 @@
 /* Less room than this is not worth asking for. */
 #define LEAST_SPARE ((uint64_t)16 << 10)
 
+/* A file of that size to which a byte is written in so short a time, and its room to spare. */
+#define LARGE ((uint64_t)16 << 20)
+#define FAST_NS 50
+#define FAST_SPARE 7
+
 /* As long as a person would wait for a reader that the kernel serves. */
 #define WAIT_FOR_READERS_NS 1200000000u
 /* Other daemons attach a segment for moments. */
@@ -242,14 +247,20 @@ int sysv_grow_to(struct sysv_object *obj, struct sysv_handle *h, uint64_t size, 
 
 /*
  * Rule 4.  Memory comes page by page as it is written, so a larger segment costs nothing but the
- * copy.  Each step doubles the segment: all copies together are no more than what is written.
- * Where the limits do not allow a step, a smaller one is tried.
+ * copy.  Each step doubles the segment: all copies together are no more than what is written.  A
+ * large file that grows fast gets more at once, and is copied less.  Where the limits do not allow
+ * a step, a smaller one is tried.
  */
 int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 	      const struct shmfs_caller *caller)
 {
-	uint64_t spare = end <= INT64_MAX / 2 ? sysv_max(end, LEAST_SPARE) : 0;
+	uint64_t now = shmfs_now_ns();
+	bool is_fast = end >= LARGE && (now - obj->grown_at) / end < FAST_NS;
+	uint64_t times = is_fast ? FAST_SPARE : 1;
+	uint64_t spare = end <= INT64_MAX / (1 + times) ? sysv_max(times * end, LEAST_SPARE) : 0;
 	int err;
+
+	obj->grown_at = now;
 
 	for (;;) {
 		err = sysv_grow_to(obj, h, end, spare, caller);

@@ -350,6 +350,24 @@ static void a_page_attached_while_it_grows_is_not_torn_away(void **state)
 }
 
 /* Each new id is a copy of what was written so far. */
+static void a_large_file_that_grows_fast_is_copied_seldom(void **state)
+{
+	(void)state;
+	const off_t large = 17 << 20;
+	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(pwrite(fd, "x", 1, large), 1);
+	size_t room = segment_size();
+	assert_in_range(room, large + 1, 2 * large + 2);
+	usleep(2500000);
+	assert_int_equal(pwrite(fd, "x", 1, (off_t)room), 1);
+	assert_in_range(segment_size(), room + 1, 2 * room + 2);
+	room = segment_size();
+	assert_int_equal(pwrite(fd, "x", 1, (off_t)room), 1);
+	assert_in_range(segment_size(), 7 * room, 9 * room);
+	must(close(fd));
+	assert_int_equal(segment_size(), room + 1);
+}
+
 /* What is known of a segment when it is made is not what is true when it goes. */
 static void a_grown_segment_that_is_removed_has_its_size(void **state)
 {
@@ -429,6 +447,7 @@ int main(void)
 		mounted(a_writer_waits_for_a_reader_after_a_vain_write_of_another),
 		mounted(a_copy_onto_an_attached_segment_says_no_space),
 		mounted(a_page_attached_while_it_grows_is_not_torn_away),
+		mounted(a_large_file_that_grows_fast_is_copied_seldom),
 		mounted(a_grown_segment_that_is_removed_has_its_size),
 		mounted(a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed),
 		mounted(streaming_is_linear),
