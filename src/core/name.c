@@ -2,17 +2,14 @@
 /*
  * What a file name means.
  *
- * System V and POSIX name their objects differently, by a 32-bit number and by
- * a string, and the root directory holds both.  So the text has to decide, and
- * it has to decide alike for everybody: a program that creates 3148, a script
- * that removes 0xc4c and ipcs(1), which prints 0x00000c4c, mean one segment.
+ * The root directory has System V segments, named by a 32-bit number, and POSIX objects, named by a
+ * string.  So the text decides, and alike for everybody: a program that creates 3148, a script that
+ * removes 0xc4c and ipcs(1), which prints 0x00000c4c, mean one segment.
  *
- * The rule is: what reads as a key is a key, in one of three notations, and
- * everything else is a POSIX name.  The notations are kept narrow, because each
- * string they take is one that a POSIX object cannot be reached by here:
- * no blanks, no "+", no "0X", and no leading zeros in a decimal, which some
- * would read as octal.  Key 0 is refused rather than handed on as a POSIX name:
- * it is IPC_PRIVATE, and whoever writes it means System V.
+ * A text that reads as a key, in one of three notations, is a key.  Every other text is a POSIX
+ * name.  The notations are narrow, because each string that they take hides a POSIX object: no
+ * blanks, no "+", no "0X", and no leading zeros in a decimal, which some would read as octal.  Key
+ * 0 is refused: it is IPC_PRIVATE, and no name of a POSIX object.
  *
  * Digits are compared as ASCII; a file name has no locale.
  */

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 /*
- * How many groups the caller has, and up to `size` of them.  libfuse reads
- * /proc and says EIO for whatever open(2) failed with: what we are short of is
- * our error, and who cannot be seen there (another PID namespace) has none.
+ * Get up to `size` groups of the caller, and return how many there are.  libfuse reads /proc and
+ * says EIO for every error of open(2): a want of memory or descriptors is an error, and a caller
+ * that /proc does not show (another PID namespace) has no groups.
  */
 static int read_groups(fuse_req_t req, int size, gid_t *list)
 {
@@ -22,8 +22,8 @@ static int read_groups(fuse_req_t req, int size, gid_t *list)
 }
 
 /*
- * The groups as they are now: FUSE sends one only.  They can change between
- * being counted and being read, and there are at most NGROUPS_MAX.
+ * The groups as they are now: FUSE sends one only.  They can change between being counted and being
+ * read, and there are at most NGROUPS_MAX.
  */
 static int load_groups(const struct shmfs_caller *caller, const gid_t **list)
 {

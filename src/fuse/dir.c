@@ -2,17 +2,16 @@
 /*
  * Directories.
  *
- * An offset says where a name stands by a hash of it, so it means the same in
- * every listing: whatever a stream has read so far, a name that is there all
- * the time comes once, and a stream may begin where another one left off.
- * Nothing is kept for an open directory.  A few listings are kept for the next
- * requests of open streams, as long as some directory is open.
+ * The offset of a name is a hash of it, so it means the same in every listing.  A name that stays
+ * comes once in a stream, and a stream may begin where another one left off.  Nothing is kept for
+ * an open directory.  A few listings are kept for the next requests of open streams while some
+ * directory is open.
  *
- * Offsets have 31 bits, for the telldir(3) of 32-bit programs.  Names with the
- * same hash are told in one reply.
+ * Offsets have 31 bits, for the telldir(3) of 32-bit programs.  Names with the same hash are told
+ * in one reply.
  *
- * There is no readdirplus: it would hand out entries that may be used without
- * looking them up again, and names are never served stale.
+ * There is no readdirplus: it would hand out entries that may be used without another lookup, and
+ * names are never served stale.
  */
 #include "fuse/internal.h"
 

@@ -2,14 +2,12 @@
 /*
  * What the kernel forgets, and names that it is to forget.
  *
- * A name that is gone in one directory is gone in all that show it.  There the
- * kernel would keep its dentry, and with that the object's memory, until it is
- * short of memory.
+ * A name that is removed in one directory is gone in all that show it.  Their dentries would keep
+ * the object's memory until the kernel is short of memory.
  *
- * To drop the dentry the kernel locks its directory (fs/fuse/dir.c,
- * fuse_reverse_inval_entry(), Linux 6.18).  Whoever has that lock may wait for a
- * reply of this daemon, or hold it for ever.  So no thread that serves requests
- * does it, but one that is there as long as there are names.
+ * To drop a dentry the kernel locks its directory (fs/fuse/dir.c, fuse_reverse_inval_entry(), Linux
+ * 6.18).  A process with that lock may wait for a reply of this daemon, or hold it for ever.  So no
+ * thread that serves requests drops names.  Another thread does, as long as there are some.
  */
 #include "fuse/internal.h"
 

@@ -134,8 +134,8 @@ static void free_inode(struct shmfs_inode *inode)
 }
 
 /*
- * Memory of many inodes goes back to the system when most of them have gone.
- * glibc keeps what is freed, up to the end of each heap (malloc_trim(3)).
+ * Give memory back to the system after most of many inodes have gone.  glibc keeps freed memory
+ * below the end of each heap (malloc_trim(3)).
  */
 static bool is_time_to_trim(struct shmfs_inode_table *table)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests on bytes.  The backend says where they lie, a descriptor or
- * memory, and they are moved from or to there without a stop in between.
+ * Requests on bytes.  The backend says where they are, in a descriptor or in memory, and they are
+ * copied once.
  */
 #include "fuse/internal.h"
 
@@ -19,9 +19,8 @@
 #define SPLICED_REPLY ((size_t)16 << 10)
 
 /*
- * Lend the pages themselves to the kernel, which copies them once.  Where no
- * pipe is to be had libfuse copies.  Of a file that becomes shorter meanwhile
- * libfuse may send no reply at all, so only segments lend their pages.
+ * Lend the pages to the kernel, which copies them once.  Without a pipe libfuse copies.  If a file
+ * becomes shorter meanwhile, libfuse may send no reply at all: only segments lend their pages.
  */
 static void reply_spliced(fuse_req_t req, const struct shmfs_extent *extent)
 {
@@ -54,14 +53,13 @@ static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
 }
 
 /*
- * Is this a read into the kernel's page cache?  read(2) says whose files table
- * it comes from; what fills pages, for sendfile(2) and private mappings, has
- * no owner (fs/fuse/file.c, fuse_send_read() and fuse_do_readfolio()).
+ * Is this a read into the kernel's page cache?  read(2) tells its files table; a read that fills
+ * pages for sendfile(2) or a private mapping has no owner (fs/fuse/file.c, fuse_send_read() and
+ * fuse_do_readfolio()).
  *
- * The kernel would keep such a page and serve it stale later, and there is no
- * telling it not to.  So there are none: EINVAL is how sendfile(2) says that a
- * file cannot do it, whereupon programs read; a private mapping, which cannot
- * be refused when it is made, ends with SIGBUS when it is touched.
+ * The kernel would keep such a page and serve it stale later.  So there are none: at EINVAL from
+ * sendfile(2) programs read instead.  A private mapping cannot be refused when it is made, and ends
+ * with SIGBUS when it is touched.
  */
 static bool fills_page(const struct fuse_file_info *fi)
 {
@@ -93,10 +91,7 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	ops->read_end(handle, &extent);
 }
 
-/*
- * Store `bytes` where the extent is and give it back.  What counts is what the
- * backend says then.
- */
+/* Store `bytes` at the extent and give it back.  Returns how many count for the backend. */
 static ssize_t store(const struct shmfs_file *file, struct shmfs_extent *extent, const char *bytes)
 {
 	ssize_t n = shmfs_extent_store(extent, bytes);

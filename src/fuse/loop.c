@@ -2,14 +2,13 @@
 /*
  * How requests are handed to threads.
  *
- * Nearly every request is answered within a microsecond or two, but any can sleep: on an
- * object's lock that a user holds, on memory, on a process that is looked at.  So one
- * thread reads while others serve: it gives its turn to the next one when it has a
- * request, and if no other thread waits, one more is made.  No piece of code has to say
- * that it may take long.  While one caller alone asks, one thread does both: follow.h.
+ * Nearly every request is answered within a microsecond or two, but any can sleep: on an object's
+ * lock, on memory, on a process that is looked at.  So one thread reads while others serve.  It
+ * gives its turn to the next one when it has a request, and if no other thread waits, one more is
+ * made.  While one caller alone asks, one thread does both: follow.h.
  *
- * One user cannot have all threads.  A request past its user's share is put aside and
- * served when one of that user's is done.
+ * One user cannot have all threads.  A request past its user's share is put aside, and served when
+ * one of that user's is done.
  */
 #include "fuse/loop.h"
 
@@ -82,8 +81,7 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 }
 
 /*
- * One that is on its way to read(2) can miss the signal.  One that serves is not to be
- * interrupted in that.  False: nobody reads.
+ * Wake the reader unless it serves.  It can miss the signal before read(2).  False: nobody reads.
  */
 static bool wake_reader(struct loop *loop)
 {

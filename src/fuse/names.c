@@ -2,10 +2,9 @@
 /*
  * Requests on names.
  *
- * The kernel caches no names (an entry timeout of 0), for other processes make
- * and remove segments without telling shmfs.  A lookup brings attributes along.
- * The kernel may use them for a jiffy while nobody has the file open, which
- * saves a GETATTR after every LOOKUP.
+ * The kernel caches no names (an entry timeout of 0), because other processes make and remove
+ * segments without telling shmfs.  A lookup brings attributes, which the kernel may use for a jiffy
+ * while nobody has the file open.  That saves a GETATTR after every LOOKUP.
  */
 #include "fuse/internal.h"
 
@@ -129,9 +128,8 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* --- creating --- */
 
 /*
- * The name was free when the kernel looked it up and is taken now, without
- * O_EXCL: open what is there.  The kernel has not checked whether the caller
- * may; open() does.
+ * The name was free when the kernel looked it up and is taken now, without O_EXCL: open the object.
+ * The kernel has not checked the caller's rights; open() does.
  */
 static int open_taken(struct shmfs_fs *fs, struct path *path, int flags,
 		      const struct shmfs_caller *caller)
@@ -166,10 +164,9 @@ static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
 }
 
 /*
- * Make the object, or without O_EXCL open the one that another process has made
- * since the kernel found none.  Other processes can make and remove it again and
- * again, hence the tries.  A name that is taken and never found is no object,
- * such as a directory in /dev/shm.
+ * Make the object, or without O_EXCL open the one that another process has made since the kernel
+ * found none.  Other processes can make and remove it again and again, hence the tries.  A name
+ * that is taken and never found is no object, such as a directory in /dev/shm.
  */
 static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode, int flags,
 		  struct path *path)
@@ -303,9 +300,9 @@ static int make_target(struct shmfs_fs *fs, struct path *to, mode_t mode,
 }
 
 /*
- * A name that cannot be moved takes the content of the source, and the source is
- * removed.  A caller who does not own the source may fail at that last step, and
- * gets EXDEV beforehand: mv(1) then copies.
+ * A name that cannot be moved takes the content of the source, and the source is removed.  A caller
+ * who does not own the source could fail at that last step, so it gets EXDEV first, and mv(1)
+ * copies.
  */
 static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to, unsigned flags,
 			const struct shmfs_caller *caller)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel passthrough (Linux 6.9): an open file is bound to a descriptor, and
- * read(2), write(2) and mmap(2) on it never reach the daemon.
+ * Kernel passthrough (Linux 6.9): an open file is bound to a descriptor, and read(2), write(2) and
+ * mmap(2) on it never reach the daemon.
  */
 #ifndef SHMFS_FUSE_PASSTHROUGH_H
 #define SHMFS_FUSE_PASSTHROUGH_H
@@ -29,17 +29,15 @@ struct shmfs_bound {
 bool shmfs_passthrough_exists(const char *device);
 
 /*
- * Why the kernel does not serve the files that are opened now, in words for the
- * user.  NULL: it does.  Tries it out.
+ * Try out whether the kernel serves files that are opened now.  Returns NULL, or why not, in words
+ * for the user.
  */
 const char *shmfs_passthrough_lack(const struct shmfs_fs *);
 
 /*
- * Bind a handle to the descriptor that its backend names, of which the kernel
- * keeps a reference of its own, and say how it is bound.  SHMFS_IO_DAEMON: the
- * backend does not want it or the kernel refused.  SHMFS_IO_MOVABLE: it is not
- * bound, but the kernel would want that of this inode; another one is found by
- * the next lookup.  unbind() undoes the rest.
+ * Bind a handle to the descriptor that its backend names, and say how it is bound.
+ * SHMFS_IO_DAEMON: the backend does not want it, or the kernel refused.  SHMFS_IO_MOVABLE: not
+ * bound, but the kernel would want that of this inode; the next lookup finds another one.
  */
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
 void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_file *);

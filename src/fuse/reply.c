@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A reply for which libfuse is not asked, and two that it cannot complete
- * before 3.17: INIT's, which asks the kernel for passthrough, and that of an
- * open, which binds the file.
+ * Replies without libfuse, and two that it cannot complete before 3.17: that of INIT, which asks
+ * the kernel for passthrough, and that of an open, which binds the file.
  *
- * A program that was linked with libfuse 3.14 to 3.16 (libfuse3.so.3) never
- * meets a newer one (libfuse3.so.4), so which of the two halves of this file
- * is needed is known when it is compiled.
+ * A program that was linked with libfuse 3.14 to 3.16 (libfuse3.so.3) never meets a newer one
+ * (libfuse3.so.4), so the compiler chooses between the two halves of this file.
  *
- * libfuse offers fuse_session_custom_io() for replies that are to be changed on
- * their way.  3.18.3 and its backports refuse it, so it is not used: before
- * 3.17 a pipe stands under the descriptor of /dev/fuse while libfuse answers
+ * fuse_session_custom_io() would let replies be changed on their way, but 3.18.3 and its backports
+ * refuse it.  So before 3.17 a pipe stands under the descriptor of /dev/fuse while libfuse answers
  * INIT.
  *
  * INIT also says that writes clear set-user-ID bits and capabilities themselves
- * (FUSE_HANDLE_KILLPRIV_V2).  A filesystem that answers GETXATTR is asked for
- * security.capability before every write otherwise (fs/fuse/file.c and
- * mm/filemap.c, file_remove_privs(), Linux 5.11).
+ * (FUSE_HANDLE_KILLPRIV_V2).  Otherwise the kernel asks a filesystem that answers GETXATTR for
+ * security.capability before every write (fs/fuse/file.c and mm/filemap.c, file_remove_privs(),
+ * Linux 5.11).
  */
 #include "fuse/reply.h"
 

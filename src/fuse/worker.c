@@ -24,8 +24,8 @@ static const struct fuse_in_header *header_of(const void *bytes)
 /* --- shares --- */
 
 /*
- * May one more request of this user be served?  A user may have half of what others
- * leave.  loop->lock is held.
+ * May one more request of this user be served?  A user may have half of what others leave.
+ * loop->lock is held.
  */
 static bool has_share(const void *arg, uint32_t uid)
 {
@@ -111,10 +111,10 @@ static bool await_turn(struct worker *worker)
 }
 
 /*
- * Did a request end before it could be read, so that the next one is to be read?
- * ENOENT: it was interrupted.  ECONNABORTED: it went with the mount, and so may the
- * next few until there is ENODEV (fs/fuse/dev.c, fuse_dev_do_read(), fuse_abort_conn()).
- * ENOMEM: the daemon is at the limit of its memory cgroup, and that request has failed.
+ * Did a request end before it could be read?  ENOENT: it was interrupted.  ECONNABORTED: it went
+ * with the mount, and so may the next few until ENODEV (fs/fuse/dev.c, fuse_dev_do_read(),
+ * fuse_abort_conn()).  ENOMEM: it has failed, because the daemon is at the limit of its memory
+ * cgroup.
  */
 static bool is_lost(int err)
 {
@@ -177,8 +177,8 @@ bool shmfs_worker_note(struct loop *loop, pid_t caller, uint64_t now)
 }
 
 /*
- * Have the main thread look every few ms.  The timer wakes it, for that takes longer than most
- * requests.  loop->lock is held.
+ * Have the main thread look every few ms.  A timer wakes it: to wake it here would take longer than
+ * most requests.  loop->lock is held.
  */
 static void watch(struct loop *loop)
 {
@@ -189,10 +189,7 @@ static void watch(struct loop *loop)
 	shmfs_worker_set_timer(loop, SHMFS_TICK_NS);
 }
 
-/*
- * Requests are entered in the order in which they came: by the reader.  False: this one
- * is not to be served now.
- */
+/* The reader enters requests in their order.  False: this one is not to be served now. */
 static bool begin(struct worker *worker, const struct fuse_buf *buf)
 {
 	struct loop *loop = worker->loop;
@@ -219,8 +216,8 @@ static bool begin(struct worker *worker, const struct fuse_buf *buf)
 /* --- serving --- */
 
 /*
- * Whoever has closed a file and then asks for something finds it closed, as if one
- * thread served them all: the kernel sends a RELEASE and does not wait for its end.
+ * The kernel sends a RELEASE and does not wait for its end.  A caller that has closed a file finds
+ * it closed at its next request, as if one thread served them all.
  */
 static void await_releases(const struct worker *worker, uint64_t node)
 {
@@ -290,7 +287,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* It has its buffer before it reads: a reader must not want for memory. */
+/* A reader must not want for memory, so it has its buffer before. */
 int shmfs_worker_add(struct loop *loop)
 {
 	struct worker *worker = loop->workers;

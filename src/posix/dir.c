@@ -2,11 +2,10 @@
 /*
  * The directory that the objects are in.
  *
- * Something can be mounted on a name, in a container by a hostile user, and
- * whatever is mounted need not answer, ever.  stat() and open() here do not ask
- * the filesystem that a name leads to.  To ask each name of a listing whether something
- * is mounted on it doubles the cost.  The kernel says when its table of mounts has
- * changed (proc_pid_mountinfo(5), POLLPRI), so the table is read once, and again after a
+ * Something can be mounted on a name, in a container by a hostile user, and may never answer.
+ * stat() and open() here do not ask the filesystem that a name leads to.  To ask of each name of a
+ * listing whether something is mounted on it doubles the cost.  The kernel says when its table of
+ * mounts has changed (proc_pid_mountinfo(5), POLLPRI), so the table is read once, and again after a
  * change.
  */
 #include "posix/internal.h"
@@ -111,8 +110,8 @@ static uint64_t mount_of(int dir)
 }
 
 /*
- * The directory of another mount namespace (`-o target=PID`) is not in the
- * table at all; then each name is asked.
+ * The directory of another mount namespace (`-o target=PID`) is not in the table at all; then each
+ * name is asked.
  */
 static bool read_table(FILE *table, uint64_t dir_mount)
 {

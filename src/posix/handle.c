@@ -18,9 +18,8 @@ static struct posix_handle *handle(struct shmfs_handle *base)
 }
 
 /*
- * May the caller open it, by the rights that are set at this moment?  The
- * kernel has looked at those that it knew.  Where the mode is not the whole
- * answer the kernel is asked again, as the caller.
+ * May the caller open it, by the rights of this moment?  The kernel has checked those that it knew.
+ * Where the mode is not the whole answer, the kernel is asked again, as the caller.
  */
 static int check_rights(const struct posix_backend *be, int fd, const struct stat *st, int flags,
 			const struct shmfs_caller *caller)
@@ -87,9 +86,8 @@ static struct posix_handle *new_handle(int flags)
 }
 
 /*
- * Those of open(2) that mean something here; the rest is the kernel's affair.
- * O_APPEND comes with each write, for fcntl(2) can change it; O_TRUNC is
- * carried out when it is sure what was opened.
+ * The flags of open(2) that matter here.  O_APPEND comes with each write, because fcntl(2) can
+ * change it.  O_TRUNC is carried out once it is sure what was opened.
  */
 static int open_flags(int flags)
 {
@@ -182,10 +180,9 @@ void posix_release(struct shmfs_handle *base)
 }
 
 /*
- * The kernel opens the backing file with the flags of the open, and an
- * O_APPEND that fcntl(2) takes away later stays on there (fs/fuse/passthrough.c,
- * Linux 6.18): writes would go to the end.  With those that come here comes the
- * flag as it is.
+ * The kernel opens the backing file with the flags of the open, and keeps an O_APPEND that fcntl(2)
+ * takes away later (fs/fuse/passthrough.c, Linux 6.18): writes would go to the end.  Writes that
+ * the daemon serves have the flag of the moment.
  */
 enum shmfs_io_mode posix_binding(struct shmfs_handle *base, int *fd)
 {

@@ -97,7 +97,7 @@ static int rename_as(const struct posix_backend *be, const char *from, const cha
 	return renameat2(be->config.dir, from, be->config.dir, to, flags) == 0 ? 0 : -errno;
 }
 
-/* Whatever has the name `to` and is no object must stay. */
+/* Anything else that has the name `to` must stay. */
 static int try_rename(const struct shmfs_view *view, const char *from, const char *to,
 		      unsigned flags, const struct shmfs_caller *caller)
 {

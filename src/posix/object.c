@@ -5,13 +5,12 @@
  * An object's identity is its inode number.  It is reached
  *
  *   by the name that last led to it,
- *   by the descriptor of an open handle, whatever becomes of the name,
- *   by a descriptor that is kept when this mount removes the name: the kernel
- *   can go on using the inode, and forgets it once it does not, and
- *   by the name that somebody else has given it.
+ *   by the descriptor of an open handle,
+ *   by a descriptor, kept from when this mount removes the name until the kernel forgets it, and
+ *   by the name that another program has given it.
  *
- * If none of them leads there the object is gone, and the record stands for the
- * one that has its name now, as if the kernel had looked that up a moment later.
+ * If none of them leads there the object is gone, and the record stands for the object that has its
+ * name now, as if the kernel had looked that up a moment later.
  */
 #include "posix/internal.h"
 

@@ -10,9 +10,8 @@
 /* What the view keeps of an object: shmfs_object.view_state. */
 struct text_state {
 	/*
-	 * Held for writing by whatever changes the text, for reading by whatever
-	 * reads it.  It can be held for long.  The locks of the backend are taken
-	 * under it.
+	 * Held for writing to change the text, for reading to read it.  Both can take long.  The
+	 * locks of the backend are taken under it.
 	 */
 	pthread_rwlock_t io;
 
@@ -41,8 +40,8 @@ static inline const struct shmfs_backend_ops *text_inner(const struct shmfs_obje
 #define TEXT_PIECE ((size_t)1 << 20)
 
 /*
- * The length of the text, or `limit` if it is at least that long.  Returns 0
- * or a negative errno.  text->state->io is held here and in all that follows.
+ * The length of the text, or `limit` if it is at least that long.  Returns 0 or a negative errno.
+ * text->state->io is held here and in all that follows.
  */
 int text_length(const struct text *, uint64_t limit, uint64_t *len);
 
@@ -58,8 +57,8 @@ int text_truncate(const struct text *, uint64_t size);
 /* Have room and memory for a text of `len` bytes, or fail with nothing changed that shows. */
 int text_reserve(const struct text *, uint64_t len);
 /*
- * Make the text that of another object, which is `len` long now.  Whether there
- * is room is settled before anything is changed.
+ * Replace the text by that of another object, which is `len` long now.  Nothing is changed if there
+ * is no room.
  */
 int text_replace(const struct text *, const struct text *from, uint64_t len);
 

@@ -2,9 +2,8 @@
 /*
  * A C string in memory, treated as a text file.
  *
- * Processes that have the memory attached take no lock and look at any moment.
- * Every step therefore leaves a string behind: no byte replaces the NUL before
- * another NUL is further on.
+ * Processes that have the memory attached take no lock and look at any moment.  So every step
+ * leaves a string: a byte replaces the NUL only after another NUL was put further on.
  */
 #include "text/internal.h"
 
@@ -162,9 +161,9 @@ static int store_zeros(const struct text *text, uint64_t from, uint64_t end, uin
 }
 
 /*
- * Where a text that shall end at `want` can end: there, or where there is still
- * room for its NUL.  Puts the NUL if that is past `end`, the end of the text
- * now.  A text that fills the object whole has no NUL and can stay.
+ * Where can a text end that shall end at `want`?  There, or where its NUL still has room.  Puts the
+ * NUL if that is past `end`, the end of the text now.  A text that fills the object has no NUL and
+ * can stay.
  */
 static int make_end(const struct text *text, uint64_t end, uint64_t want, uint64_t *new_end)
 {
@@ -183,8 +182,8 @@ static int make_end(const struct text *text, uint64_t end, uint64_t want, uint64
 }
 
 /*
- * Store text that goes past the end.  The bytes behind the old NUL come first;
- * the byte that replaces the NUL shows them all at once.
+ * Store text that goes past the end.  The bytes behind the old NUL come first.  The byte that
+ * replaces the NUL shows them all at once.
  */
 static ssize_t extend(const struct text *text, uint64_t off, uint64_t end, const char *bytes,
 		      size_t len)
@@ -324,6 +323,6 @@ int text_replace(const struct text *text, const struct text *from, uint64_t len)
 		err = (int)n;
 	if (!err)
 		err = text_truncate(text, pos);
-	/* It can be as long as the old one and still have remains behind it. */
+	/* The new text can be as long as the old one, and have bytes of it behind. */
 	return err ? err : cut(text, pos);
 }

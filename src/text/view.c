@@ -2,11 +2,9 @@
 /*
  * The slots in which the text view differs from the backend behind it.
  *
- * Objects and handles are the backend's.  Its handle can read, whatever the text
- * was opened for: a write has to find the end of the text first.
- *
- * The bytes of a request stop over in a buffer.  A read is cut at its NUL where
- * nobody else can change it; a write is checked before any of it is stored.
+ * Objects and handles are the backend's.  Every handle can read, because a write has to find the
+ * end of the text.  The bytes of a request stop over in a buffer: a read is cut at its NUL where
+ * nobody can change it, and a write is checked before any of it is stored.
  */
 #include "text/internal.h"
 
@@ -91,8 +89,8 @@ static int length_of(const struct text *text, uint64_t *len)
 }
 
 /*
- * The same for a look at attributes.  A write has the lock for as long as it takes, which
- * can be for ever: its user may hold the lock of the object's inode.  -EBUSY then.
+ * The same for attributes.  A write has the lock for as long as it takes, perhaps for ever, and its
+ * user may hold the lock of the object's inode.  -EBUSY then.
  */
 static int length_soon(const struct text *text, uint64_t *len)
 {
@@ -112,8 +110,8 @@ static int length_soon(const struct text *text, uint64_t *len)
 }
 
 /*
- * Put the length of the text in the place of the object's size.  A caller
- * without read permission sees the size, and so does one who looks during a long write.
+ * Put the length of the text in the place of the object's size.  Without read permission, and
+ * during a long write, the caller sees the size of the object.
  */
 static int measure(struct shmfs_object *object, const struct shmfs_caller *caller, struct stat *st)
 {

@@ -2,9 +2,8 @@
 /*
  * .by-pid: what each process uses, of the processes that the caller may look into.
  *
- * Names are those of .by-id and .by-name.  A segment that is marked for
- * destruction, and an object that has lost its name, have the mark that /proc
- * gives them.
+ * Names are those of .by-id and .by-name.  A segment that is marked for destruction, and an object
+ * without a name, have the mark that /proc gives them.
  */
 #include "users/internal.h"
 
@@ -72,7 +71,7 @@ static int translate(const struct user_view *view, const char *text, struct shmf
 	return 0;
 }
 
-/* What has its name still, and is used by the process. */
+/* An object that still has its name, and that the process uses. */
 static int look_up_named(const struct process_uses *uses, const char *text,
 			 struct shmfs_object **out, struct stat *st)
 {
@@ -108,7 +107,7 @@ static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
 					   deleted_lookup(&uses, bare, out, st);
 }
 
-/* What is marked has no name that could be removed. */
+/* A marked name cannot be removed. */
 static int remove_used(const struct shmfs_view *base, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {

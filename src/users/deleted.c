@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects that a process uses and that have lost their name, in .by-pid.
+ * Objects in .by-pid that have lost their name.
  *
- * They are shown by the last part of the path that /proc shows, with a mark,
- * and are reached through the process's descriptor or mapping.  Following that
- * takes the caller's right to look into the process, and for a mapping
- * CAP_SYS_ADMIN as well (fs/proc/base.c, proc_map_files_get_link()).
+ * They are shown by the last part of the path in /proc, with a mark, and are reached through the
+ * process's descriptor or mapping.  That takes the caller's right to look into the process, and for
+ * a mapping CAP_SYS_ADMIN as well (fs/proc/base.c, proc_map_files_get_link()).
  */
 #include "users/internal.h"
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * .orphans: what no process has attached, mapped or open.
+ * .orphans: objects that no process has attached, mapped or open.
  *
- * A snapshot rules out what a process was seen to use.  The kernel is asked about
- * the rest, for it knows of processes that are out of sight, and of what came into
- * use after the snapshot.
+ * A snapshot rules out objects that a process was seen to use.  The kernel is asked about the rest,
+ * because it knows of hidden processes, and of uses that began after the snapshot.
  */
 #include "users/internal.h"
 
 #include <errno.h>
 
 /*
- * A name leads to what its listing showed, so that a walk to each does not ask
- * the kernel again.  Removing does.
+ * A name leads to what its listing showed: the kernel is not asked again for each name of a walk.
+ * Removing asks it.
  */
 static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
 		   const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
@@ -61,7 +60,7 @@ static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t 
 		     view->files->ops->list(view->files, space, dir, caller, list_orphan, &lister);
 }
 
-/* The snapshot is of a while ago: the kernel is asked about this one once more. */
+/* The snapshot is old: ask the kernel once more. */
 static int remove_orphan(const struct shmfs_view *base, const struct shmfs_name *name,
 			 const struct shmfs_caller *caller)
 {

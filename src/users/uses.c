@@ -15,9 +15,8 @@ static bool is_used(const struct shmfs_users_snapshot *snapshot, dev_t dev, ino_
 }
 
 /*
- * The low half of an identity is the shmid, or all of it the inode number in
- * /dev/shm.  Its low bits are the number of a file, unless that was given when
- * the file had another identity.
+ * The identity of a segment has the shmid in its low half; that of an object is the inode number in
+ * /dev/shm.  Its low bits are the number of a file, unless the file got that with another identity.
  */
 bool uses_include(const struct user_view *view, const struct shmfs_users_snapshot *snapshot,
 		  uint64_t identity, pid_t pid)
