@@ -81,7 +81,7 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 	file->user = opener->uid;
 	atomic_fetch_add(&inode->nopen, 1);
 	enter(fs, file);
-	*bound = fs->passthrough.on ?
+	*bound = fs->passthrough.on && !fs->passthrough.refused ?
 			 shmfs_passthrough_bind(fs, file) :
 			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
 	if (bound->binding == SHMFS_IO_MOVABLE) {

@@ -110,6 +110,7 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 		bound.binding = SHMFS_IO_DAEMON;
 	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {
 		id = ioctl(fuse_session_fd(fs->session), BACKING_OPEN, &map);
+		fs->passthrough.refused = id < 0 && errno == EPERM;
 		inode->backing_id = id > 0 ? id : 0;
 	}
 	if (inode->backing_id == 0) {

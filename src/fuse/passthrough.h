@@ -16,6 +16,7 @@ struct shmfs_fs;
 struct shmfs_passthrough {
 	const char *unwanted; /* why it is not asked for, in words for the user; or NULL */
 	bool on;	      /* asked for and, as far as INIT tells, granted */
+	atomic_bool refused;  /* to this daemon, which lacks the privilege: nothing is ever bound */
 };
 
 /* What an open reply says of a handle. */

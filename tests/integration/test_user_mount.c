@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <time.h>
 
 enum { KEY = 3148, PAGE = 4096 };
 
@@ -47,6 +48,39 @@ static void a_user_makes_uses_and_removes_segments(void **state)
 {
 	(void)state;
 	assert_int_equal(run_as(&NOBODY, use_own_segment, NULL), 0);
+}
+
+/* Each in a process of its own, which keeps it open and does not use it. */
+static int open_together(void *arg)
+{
+	struct timespec begin, end;
+	char byte;
+	int opened[2];
+	(void)arg;
+	close(open(OBJECT, O_CREAT | O_EXCL | O_RDWR, 0600));
+	child_must(pipe(opened) == 0);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (int i = 0; i < 20; i++) {
+		pid_t opener = fork();
+		child_must(opener != -1);
+		if (opener == 0)
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (opener == 0) {
+			byte = open(OBJECT, O_RDONLY) == -1;
+			(void)!write(opened[1], &byte, 1);
+			pause();
+		}
+		child_must(read(opened[0], &byte, 1) == 1 && byte == 0);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000 >
+	       patience(2000);
+}
+
+static void opens_of_one_object_wait_for_no_other(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, open_together, NULL), 0);
 }
 
 static int use_own_object(void *arg)
@@ -349,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		mounted_by_user(a_user_makes_uses_and_removes_segments),
 		mounted_by_user(a_user_makes_uses_and_removes_objects),
+		mounted_by_user(opens_of_one_object_wait_for_no_other),
 		mounted_by_user(a_user_resizes_his_segments),
 		mounted_by_user(the_filesystems_attachment_is_not_counted),
 		mounted_by_user(a_closed_segment_is_attached_no_more),
