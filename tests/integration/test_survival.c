@@ -6,6 +6,8 @@
  */
 #include "harness.h"
 
+#include "engine.h"
+
 #include <dirent.h>
 #include <sys/resource.h>
 #include <sys/xattr.h>
@@ -96,10 +98,13 @@ static pid_t begin_enlarging(int id, int round, pid_t *child)
 	return replacer;
 }
 
-/* An attribute of the segment's own. */
-static void give_attribute(void)
+/* A full segment, with an attribute of its own: the id. */
+static int make_large(void)
 {
+	int id = segment_create(KEY, LARGE, 0640);
+	segment_put(id, 0, large, LARGE);
 	must(setxattr(SEGMENT, "user.note", "payroll", 7, 0));
+	return id;
 }
 
 static void assert_attribute_is_there(void)
@@ -123,9 +128,7 @@ static void the_replacer_may_be_killed(void **state)
 	int failed = 0;
 	for (int round = 0; round < ROUNDS; round++) {
 		pid_t child;
-		int id = segment_create(KEY, LARGE, 0640), status;
-		segment_put(id, 0, large, LARGE);
-		give_attribute();
+		int id = make_large(), status;
 		pid_t replacer = begin_enlarging(id, round, &child);
 		kill(replacer, SIGKILL);
 		must(waitpid(child, &status, 0));
@@ -149,9 +152,7 @@ static void the_daemon_may_be_killed(void **state)
 	struct fixture *fixture = *state;
 	for (int round = 0; round < ROUNDS; round++) {
 		pid_t child;
-		int id = segment_create(KEY, LARGE, 0640);
-		segment_put(id, 0, large, LARGE);
-		give_attribute();
+		int id = make_large();
 		pid_t replacer = begin_enlarging(id, round, &child);
 		kill(fixture->daemon, SIGKILL);
 		assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
@@ -297,7 +298,8 @@ static void a_number_used_again_is_another_segment(void **state)
 		assert_int_equal(pread(old, seen, 3, 0), 3);
 		assert_string_equal(seen, "old");
 		assert_int_equal(pwrite(old, "OLD", 3, 0), 3);
-		assert_int_equal(ftruncate(old, PAGE * 4), -1);
+		/* Whoever may have it mapped keeps the size. */
+		assert_int_equal(ftruncate(old, PAGE * 4), engine_is_passthrough() ? -1 : 0);
 		close(old);
 		assert_true(file_has(SEGMENT, 0, "new", 3));
 		assert_true(segment_has(id, 0, "new", 3));
@@ -308,31 +310,40 @@ static void a_number_used_again_is_another_segment(void **state)
 
 /* --- growing segments --- */
 
+static char grown[100000];
+
+/* Close a file that grew while this process has its segment attached.  Returns the id. */
+static int close_attached(char **memory)
+{
+	pattern_fill(grown, sizeof(grown), 4);
+	int fd = must(open(SEGMENT, O_CREAT | O_RDWR, 0600));
+	assert_int_equal(write(fd, grown, sizeof(grown)), sizeof(grown));
+	int id = segment_find(KEY);
+	*memory = segment_attach(id);
+	must(close(fd));
+	assert_true(segment_stat(id).shm_segsz > sizeof(grown));
+	return id;
+}
+
 static void what_could_not_be_cut_stays_as_it_is(void **state)
 {
-	static char bytes[100000];
-	pattern_fill(bytes, sizeof(bytes), 4);
-	int fd = must(open(SEGMENT, O_CREAT | O_RDWR, 0600));
-	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
-	int id = segment_find(KEY);
-	char *memory = segment_attach(id);
+	char *memory;
+	int id = close_attached(&memory);
 	size_t size = segment_stat(id).shm_segsz;
 	/* The process that is attached may use all of it. */
 	memory[size - 1] = 'e';
-	must(close(fd));
 	assert_true(eventually(daemon_holds_objects(*state) == 0));
 	assert_int_equal(segment_stat(id).shm_segsz, size);
-	assert_true(size > sizeof(bytes));
 	segment_detach(memory);
 	assert_true(eventually(file_stat(SEGMENT).st_size == (off_t)size));
 
 	const int ways[] = { O_RDONLY, O_WRONLY, O_RDWR };
 	for (size_t i = 0; i < array_size(ways); i++) {
 		close(must(open(SEGMENT, ways[i])));
-		file_write(SEGMENT, 0, bytes, 10);
+		file_write(SEGMENT, 0, grown, 10);
 		assert_int_equal(segment_find(KEY), id);
 		assert_int_equal(segment_stat(id).shm_segsz, size);
-		assert_true(segment_has(id, 0, bytes, sizeof(bytes)));
+		assert_true(segment_has(id, 0, grown, sizeof(grown)));
 		assert_true(segment_has(id, size - 1, "e", 1));
 	}
 }
@@ -341,18 +352,12 @@ static void what_could_not_be_cut_stays_as_it_is(void **state)
 static void what_could_not_be_cut_is_cut_later(void **state)
 {
 	(void)state;
-	static char bytes[100000];
-	pattern_fill(bytes, sizeof(bytes), 4);
-	int fd = must(open(SEGMENT, O_CREAT | O_RDWR, 0600));
-	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
-	int id = segment_find(KEY);
-	char *memory = segment_attach(id);
-	must(close(fd));
-	assert_true(segment_stat(id).shm_segsz > sizeof(bytes));
-	assert_int_equal(file_stat(SEGMENT).st_size, sizeof(bytes));
+	char *memory;
+	close_attached(&memory);
+	assert_int_equal(file_stat(SEGMENT).st_size, sizeof(grown));
 	segment_detach(memory);
-	assert_true(eventually(segment_is_complete(KEY, sizeof(bytes))));
-	assert_true(segment_has(segment_find(KEY), 0, bytes, sizeof(bytes)));
+	assert_true(eventually(segment_is_complete(KEY, sizeof(grown))));
+	assert_true(segment_has(segment_find(KEY), 0, grown, sizeof(grown)));
 }
 
 static int shared_fd;
