@@ -100,11 +100,10 @@ static void a_list_of_objects_asks_no_more_than_one_of_segments(void **state)
 	}
 	unsigned before = asked("opcode: GETXATTR");
 	assert_int_equal(shell(NULL, 0, "ls -l " MNT "/frames*"), 0);
-	assert_in_range(asked("opcode: GETXATTR") - before, 1, 21);
+	assert_in_range(asked("opcode: GETXATTR") - before, 0, 21);
 	must_fail(EOPNOTSUPP, getxattr(MNT "/frames1", "security.selinux", NULL, 0));
 	must_fail(ENODATA, getxattr(MNT "/frames1", "security.other", NULL, 0));
-	must(setxattr(MNT "/frames1", "security.selinux", "kept", 4, 0));
-	assert_int_equal(getxattr(NATIVE "/frames1", "security.selinux", NULL, 0), 4);
+	must(setxattr(NATIVE "/frames1", "security.selinux", "kept", 4, 0));
 	assert_int_equal(getxattr(MNT "/frames1", "security.selinux", NULL, 0), 4);
 }
 
