@@ -128,20 +128,17 @@ static void a_line_may_come_in_two_pieces(void **state)
 
 	(void)state;
 	memset(filler, 'x', sizeof(filler));
+	add_process(10, "p", OURS);
 	for (int place = 0; place < PLACES; place++) {
-		char path[64];
-		FILE *maps;
+		FILE *maps = fopen("10/maps", "w");
 
-		add_process(1000 + place, "p", OURS);
-		snprintf(path, sizeof(path), "%d/maps", 1000 + place);
-		maps = fopen(path, "w");
 		assert_non_null(maps);
 		for (int i = 0; i < LINES; i++)
 			fprintf(maps, "%.*s\n", CHUNK / LINES - 1 - (i == 0 ? place : 0), filler);
 		assert_int_equal(fclose(maps), 0);
-		add_mapping(1000 + place, dev, SHMID, "/SYSV00000c4c (deleted)");
+		add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
+		assert_says(&of_segment, "10 p\n");
 	}
-	assert_int_equal(count_lines(&of_segment), PLACES);
 }
 
 static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
