@@ -12,6 +12,7 @@
 #include "sysv/internal.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,19 +33,19 @@ static void close_dir(DIR *const *dir)
 		closedir(*dir);
 }
 
-/* Is it a file with the inode number of the object, in whichever view? */
+/*
+ * Is it a file with the inode number of the object, in whichever view?  To read
+ * /proc/PID/fdinfo takes locks that the process can hold for ever (ep_show_fdinfo()).
+ * This takes none, and asks no server.  ENOENT: it was closed meanwhile.
+ */
 static bool is_file_of(const struct sysv_object *obj, int dir, const char *name)
 {
-	SHMFS_AUTO_FD int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	char text[512] = "";
-	const char *ino;
+	const int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
+	struct statx stx;
 
-	/* Closed since the directory was read. */
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return false;
-	ino = strstr(text, "\nino:\t"); /* Linux 5.14 */
-	return !ino || (strtoull(ino + 6, NULL, 10) & ~SHMFS_INO_VARIANT) ==
-			       shmfs_object_ino(&obj->base, 0);
+	if (statx(dir, name, flags, STATX_INO, &stx) != 0)
+		return errno != ENOENT;
+	return (stx.stx_ino & ~SHMFS_INO_VARIANT) == shmfs_object_ino(&obj->base, 0);
 }
 
 /* Has the process the file open?  Also true where that is not known. */
@@ -55,7 +56,7 @@ static bool has_open(const struct sysv_object *obj, pid_t pid)
 	__attribute__((cleanup(close_dir))) DIR *dir = NULL;
 	const struct dirent *entry;
 
-	snprintf(path, sizeof(path), "%s/%d/fdinfo", be->config.proc_dir, (int)pid);
+	snprintf(path, sizeof(path), "%s/%d/fd", be->config.proc_dir, (int)pid);
 	dir = opendir(path);
 	if (!dir)
 		return true;
