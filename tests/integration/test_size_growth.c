@@ -349,7 +349,6 @@ static void a_page_attached_while_it_grows_is_not_torn_away(void **state)
 	segment_detach(memory);
 }
 
-/* Each new id is a copy of what was written so far. */
 static void a_large_file_that_grows_fast_is_copied_seldom(void **state)
 {
 	(void)state;
@@ -401,6 +400,7 @@ static void a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed(void 
 	assert_holds_movie(100000);
 }
 
+/* Each new id is a copy of what was written so far. */
 static void streaming_is_linear(void **state)
 {
 	(void)state;
