@@ -291,6 +291,11 @@ static bool hold_an_epoll_mutex(void)
 	return open_object();
 }
 
+static bool make_a_key_with_it_held(void)
+{
+	return hold_an_epoll_mutex() && close(open(SEGMENT, O_CREAT | O_WRONLY, 0600)) == 0;
+}
+
 /* What exec(2) closes it closes with exec_update_lock held, and FLUSH has no answer. */
 static bool hold_what_maps_waits_for(void)
 {
@@ -312,6 +317,16 @@ static void a_held_epoll_mutex_holds_nobody_up(void **state)
 	hold(open_object, &ALICE);
 	usleep(100000);
 	assert_attached(OBJECT, holders, 2);
+}
+
+static void a_held_epoll_mutex_holds_no_close_up(void **state)
+{
+	(void)state;
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+	hung_start();
+	hold(make_a_key_with_it_held, &ALICE);
+	assert_int_equal(file_stat(SEGMENT).st_uid, ALICE.uid);
 }
 
 static void a_program_that_never_starts_holds_nobody_up(void **state)
@@ -429,6 +444,7 @@ int main(void)
 		held(only_what_the_asker_may_see_is_told),
 		held_by_user(a_users_own_mount_tells_of_his_processes),
 		held(a_held_epoll_mutex_holds_nobody_up),
+		held(a_held_epoll_mutex_holds_no_close_up),
 		held(a_program_that_never_starts_holds_nobody_up),
 		unmounted(a_targets_processes_have_their_numbers_here),
 		held(a_first_thread_that_ended_hides_nothing),
