@@ -81,9 +81,12 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 	struct sysv_backend *be = sysv_backend_of(obj);
 	struct sysv_segment *segment;
 	struct shmid_ds ds;
-	int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
+	int id;
 	int err;
 
+	if (size > SIZE_MAX)
+		return -EFBIG;
+	id = shmget(IPC_PRIVATE, (size_t)size, IPC_CREAT | 0600);
 	if (id < 0)
 		return sysv_error(SYSV_MAKE, -errno);
 	err = sysv_segment_stat(be, id, &ds, NULL);
