@@ -128,7 +128,6 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	if (signal_fd < 0)
 		return signal_fd;
 	shmfs_process_limit_descriptors();
-	shmfs_process_raise_nice_limit();
 	shmfs_fs_init(&fs);
 	fs.target = options->target;
 	fs.passthrough.unwanted = options->nopassthrough ? "nopassthrough was asked for" : NULL;

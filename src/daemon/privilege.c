@@ -31,6 +31,7 @@ static const unsigned kept[] = {
 	CAP_CHOWN,	  /* root's chown */
 	CAP_FSETID,	  /* root's chmod g+s */
 	CAP_SETFCAP,	  /* root's setcap(8); removing file capabilities on a write */
+	CAP_SYS_NICE,	  /* leaving SCHED_IDLE: fuse/follow.c */
 	CAP_SYS_PTRACE,	  /* reading /proc where it is mounted with hidepid */
 };
 

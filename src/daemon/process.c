@@ -10,9 +10,6 @@
 #include <unistd.h>
 
 #define RESERVED_DESCRIPTORS 64
-/* The RLIMIT_NICE that allows nice 0 (getrlimit(2)). */
-#define NICE_0 20
-
 int shmfs_process_take_descriptors(void)
 {
 	int fd;
@@ -59,16 +56,4 @@ void shmfs_process_limit_descriptors(void)
 		return;
 	limit.rlim_cur = limit.rlim_max - RESERVED_DESCRIPTORS;
 	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-void shmfs_process_raise_nice_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NICE, &limit) != 0 || limit.rlim_cur >= NICE_0)
-		return;
-	limit.rlim_cur = NICE_0;
-	if (limit.rlim_max < NICE_0)
-		limit.rlim_max = NICE_0;
-	setrlimit(RLIMIT_NICE, &limit);
 }

@@ -23,7 +23,4 @@ int shmfs_process_block_signals(void);
  */
 void shmfs_process_limit_descriptors(void);
 
-/* Raise RLIMIT_NICE, so that threads of root's daemon can leave SCHED_IDLE: fuse/follow.h. */
-void shmfs_process_raise_nice_limit(void);
-
 #endif

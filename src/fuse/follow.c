@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/follow.h"
 
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -18,12 +19,19 @@
 /* RLIMIT_NICE that lets a thread leave SCHED_IDLE for nice 0 (sched(7), getrlimit(2)). */
 #define NICE_0 20
 
-void shmfs_follow_init(struct shmfs_follow *follow)
+static bool may_leave_idle(void)
 {
 	struct rlimit limit;
 
+	return (capng_get_caps_process() == 0 &&
+		capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE)) ||
+	       (getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_0);
+}
+
+void shmfs_follow_init(struct shmfs_follow *follow)
+{
 	*follow = (struct shmfs_follow){ .cpu = -1 };
-	follow->useful = getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= NICE_0 &&
+	follow->useful = may_leave_idle() &&
 			 sched_getaffinity(0, sizeof(follow->allowed), &follow->allowed) == 0 &&
 			 CPU_COUNT(&follow->allowed) > 1;
 }

@@ -168,7 +168,7 @@ static bool groups_are_seen_in_a_hidden_proc(struct fixture *fixture)
 
 static const struct use {
 	unsigned capability;
-	bool (*works)(struct fixture *fixture);
+	bool (*works)(struct fixture *fixture); /* NULL: unit.follow shows it */
 } uses[] = {
 	{ CAP_SYS_ADMIN, root_changes_any_segment },
 	{ CAP_SETUID, a_user_owns_what_he_makes },
@@ -182,6 +182,7 @@ static const struct use {
 	{ CAP_CHOWN, root_gives_objects_away },
 	{ CAP_FSETID, root_sets_the_group_id_bit_of_any_object },
 	{ CAP_SETFCAP, root_gives_an_object_capabilities },
+	{ CAP_SYS_NICE, NULL },
 	{ CAP_SYS_PTRACE, groups_are_seen_in_a_hidden_proc },
 };
 
@@ -207,6 +208,8 @@ static void each_capability_that_is_kept_is_used(void **state)
 	struct fixture *fixture = *state;
 	char number[16];
 	for (size_t i = 0; i < array_size(uses); i++) {
+		if (!uses[i].works)
+			continue;
 		snprintf(number, sizeof(number), "%u", uses[i].capability);
 		setenv("SHMFS_WITHOUT", number, 1);
 		start_with_insider(fixture);

@@ -5,11 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fuse/follow.h"
+#include "shmfs/cleanup.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -78,6 +80,74 @@ static void finds_where_a_thread_is(void **state)
 	assert_int_equal(shmfs_follow_find(0x7fffffff), -1);
 }
 
+static void *be_reader(void *arg)
+{
+	struct worker *reader = arg;
+	SHMFS_LOCKED(&reader->loop->lock);
+
+	reader->tid = gettid();
+	pthread_cond_broadcast(&reader->loop->released);
+	while (!reader->loop->stopped)
+		pthread_cond_wait(&reader->loop->released, &reader->loop->lock);
+	return NULL;
+}
+
+static void start_reader(struct loop *loop)
+{
+	loop->workers[0].loop = loop;
+	loop->reader = &loop->workers[0];
+	assert_int_equal(pthread_create(&loop->reader->id, NULL, be_reader, loop->reader), 0);
+	SHMFS_LOCKED(&loop->lock);
+	while (!loop->reader->tid)
+		pthread_cond_wait(&loop->released, &loop->lock);
+}
+
+static void end_reader(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->stopped = true;
+	pthread_cond_broadcast(&loop->released);
+	pthread_mutex_unlock(&loop->lock);
+	assert_int_equal(pthread_join(loop->workers[0].id, NULL), 0);
+}
+
+static int processors_of(pid_t thread)
+{
+	cpu_set_t set;
+
+	assert_int_equal(sched_getaffinity(thread, sizeof(set), &set), 0);
+	return CPU_COUNT(&set);
+}
+
+static void the_reader_is_put_beside_its_caller_and_back(void **state)
+{
+	struct loop loop = {
+		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.released = PTHREAD_COND_INITIALIZER,
+		.caller = getpid(),
+		.in_a_row = 100,
+		.nread = 1,
+	};
+	struct shmfs_follow follow;
+
+	(void)state;
+	shmfs_follow_init(&follow);
+	if (!follow.useful)
+		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	start_reader(&loop);
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_IDLE);
+	assert_int_equal(processors_of(loop.reader->tid), 1);
+	loop.in_a_row = 1;
+	loop.nread++;
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_OTHER);
+	assert_int_equal(processors_of(loop.reader->tid), processors_of(0));
+	end_reader(&loop);
+	close(loop.timer_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -85,6 +155,7 @@ int main(void)
 		cmocka_unit_test(several_at_once_are_not),
 		cmocka_unit_test(a_caller_that_cannot_be_seen_changes_nothing),
 		cmocka_unit_test(finds_where_a_thread_is),
+		cmocka_unit_test(the_reader_is_put_beside_its_caller_and_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
