@@ -21,6 +21,7 @@
 #include <sys/random.h>
 
 #include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 
 /* Offsets of the entries of every directory, and of the first after them. */
 static const char *const dots[] = { ".", ".." };
@@ -43,7 +44,7 @@ uint64_t dirs_seed(void)
 
 	/* With a hash that users can foresee they could make many names stand at one place. */
 	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
-		seed = (uintptr_t)&seed;
+		seed = shmfs_now_ns();
 	return seed;
 }
 
@@ -64,11 +65,13 @@ static void put_snapshot(struct snapshot **snapshot)
 void dirs_clear(struct shmfs_fs *fs)
 {
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
-		SNAPSHOT old;
-		SHMFS_LOCKED(&fs->lock);
+		struct snapshot *old;
 
+		pthread_mutex_lock(&fs->lock);
 		old = fs->dirs.kept[i];
 		fs->dirs.kept[i] = NULL;
+		pthread_mutex_unlock(&fs->lock);
+		snapshot_put(old);
 	}
 }
 
@@ -105,12 +108,16 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 	       snapshot->gid == caller->gid;
 }
 
-/* Keep the snapshot in the place of an older one: of the same, or of the oldest. */
-static void keep(struct shmfs_fs *fs, struct snapshot *snapshot, const struct shmfs_caller *caller)
+/*
+ * Keep the snapshot in the place of an older one: of the same, or of the oldest.  Returns the older
+ * one, to be put without the lock, or NULL.
+ */
+static struct snapshot *keep(struct shmfs_fs *fs, struct snapshot *snapshot,
+			     const struct shmfs_caller *caller)
 {
 	struct snapshot **place = fs->dirs.kept;
 	uint64_t oldest = UINT64_MAX;
-	SNAPSHOT old = NULL; /* freed without the lock */
+	struct snapshot *old;
 	SHMFS_LOCKED(&fs->lock);
 
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT && oldest > 0; i++) {
@@ -123,10 +130,11 @@ static void keep(struct shmfs_fs *fs, struct snapshot *snapshot, const struct sh
 		place = &fs->dirs.kept[i];
 	}
 	if (*place && is_of(*place, snapshot->dir, caller) && (*place)->moment > snapshot->moment)
-		return;
+		return NULL;
 	old = *place;
 	atomic_fetch_add(&snapshot->references, 1);
 	*place = snapshot;
+	return old;
 }
 
 static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *caller,
@@ -152,7 +160,7 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 			hash_of(fs->dirs.seed, listing->names + listing->entries[i].name);
 	if (listing->count > 0)
 		qsort(listing->entries, listing->count, sizeof(*listing->entries), compare);
-	keep(fs, snapshot, caller);
+	snapshot_put(keep(fs, snapshot, caller));
 	*out = shmfs_steal_pointer(&snapshot);
 	return 0;
 }

@@ -8,8 +8,10 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
-/* How long an opener takes to look up another inode, on a machine with more to do than it can. */
+/* How long others wait for an opener that looks up another inode. */
 #define AWAIT_NS 1000000000u
+/* How long that takes at most, on a machine with far more to do than it can. */
+#define WALK_NS 30000000000u
 
 /* So many inodes are worth a look at the heap: some hundred kilobytes. */
 #define TRIM_EVERY 1024
@@ -77,9 +79,10 @@ static bool is_expected(const struct shmfs_inode_table *table, const struct shmf
 	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
 		const struct shmfs_sent_away *sent = &table->sent_away[i];
 
-		if (now < sent->until &&
-		    (itself ? sent->opener == opener :
-			      sent->opener != opener && sent->object == object))
+		if (sent->at == 0 || now - sent->at > (itself ? WALK_NS : AWAIT_NS))
+			continue;
+		if (itself ? sent->opener == opener :
+			     sent->opener != opener && sent->object == object)
 			return true;
 	}
 	return false;
@@ -96,7 +99,7 @@ bool shmfs_inode_send_away(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t
 	for (struct shmfs_inode *other = inode->object->inodes; other; other = other->sibling)
 		other->superseded = other->superseded || other->view == inode->view;
 	table->sent_away[table->nsent_away++ % SHMFS_SENT_AWAY] =
-		(struct shmfs_sent_away){ inode->object, opener, shmfs_now_ns() + AWAIT_NS };
+		(struct shmfs_sent_away){ inode->object, opener, shmfs_now_ns() };
 	return true;
 }
 
@@ -107,7 +110,7 @@ bool shmfs_inode_is_awaited(struct shmfs_fs *fs, const struct shmfs_inode *inode
 
 	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
 		if (table->sent_away[i].opener == opener)
-			table->sent_away[i].until = 0;
+			table->sent_away[i].at = 0;
 	}
 	return is_expected(table, inode->object, opener, false);
 }

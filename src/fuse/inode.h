@@ -52,7 +52,7 @@ struct shmfs_inode {
 struct shmfs_sent_away {
 	const struct shmfs_object *object; /* not to be followed */
 	pid_t opener;
-	uint64_t until; /* it is expected; CLOCK_MONOTONIC, ns */
+	uint64_t at; /* CLOCK_MONOTONIC, ns; 0: it has come */
 };
 
 /* Guarded by shmfs_fs.lock, as are `inodes` of objects. */
