@@ -73,10 +73,15 @@ static int write_what_never_comes(int number)
 	return 0;
 }
 
+/*
+ * The file stays open until both have written: close(2) waits for the writer as well, and then no
+ * other can begin to write (fs/fuse/file.c, fuse_flush(), Linux 6.12).
+ */
 static int write_once(int flags)
 {
 	int fd = open(SEGMENT, flags);
 	child_must(fd != -1 && pwrite(fd, "b", 1, flags) == 1);
+	child_must(eventually(segment_has(segment_find(KEY), O_WRONLY, "bb", 2)));
 	return 0;
 }
 
