@@ -17,6 +17,12 @@
 
 static struct container box;
 
+static void create_object_for_all(void)
+{
+	object_create("frames", PAGE);
+	must(chmod(NATIVE "/frames", 0666));
+}
+
 /* --- other ways to have it --- */
 
 static bool attach_and_remove(void)
@@ -217,8 +223,7 @@ static void how_and_how_often_is_told(void **state)
 	(void)state;
 	char lines[256];
 	segment_create(KEY, PAGE, 0666);
-	object_create("frames", PAGE);
-	must(chmod(NATIVE "/frames", 0666));
+	create_object_for_all();
 	pid_t reader = hold(attach_twice_to_read, &ALICE);
 	pid_t writer = hold(attach, &ROOT);
 	snprintf(lines, sizeof(lines), "%d %u attached r 2 holder\n%d 0 attached rw 1 holder",
@@ -238,8 +243,7 @@ static void only_what_the_asker_may_see_is_told(void **state)
 {
 	(void)state;
 	segment_create(KEY, PAGE, 0666);
-	object_create("frames", PAGE);
-	must(chmod(NATIVE "/frames", 0666));
+	create_object_for_all();
 	hold(attach, &ROOT);
 	hold(attach, &ALICE);
 	hold(open_object, &ROOT);
@@ -268,8 +272,7 @@ static void a_users_own_mount_tells_of_his_processes(void **state)
 {
 	(void)state;
 	segment_create(KEY, PAGE, 0666);
-	object_create("frames", PAGE);
-	must(chmod(NATIVE "/frames", 0666));
+	create_object_for_all();
 	hold(attach, &NOBODY);
 	hold(open_object, &NOBODY);
 	hold(attach, &ROOT);
@@ -310,8 +313,7 @@ static bool hold_what_maps_waits_for(void)
 static void a_held_epoll_mutex_holds_nobody_up(void **state)
 {
 	(void)state;
-	object_create("frames", PAGE);
-	must(chmod(NATIVE "/frames", 0666));
+	create_object_for_all();
 	hung_start();
 	hold(hold_an_epoll_mutex, &ALICE);
 	hold(open_object, &ALICE);
@@ -322,8 +324,7 @@ static void a_held_epoll_mutex_holds_nobody_up(void **state)
 static void a_held_epoll_mutex_holds_no_close_up(void **state)
 {
 	(void)state;
-	object_create("frames", PAGE);
-	must(chmod(NATIVE "/frames", 0666));
+	create_object_for_all();
 	hung_start();
 	hold(make_a_key_with_it_held, &ALICE);
 	assert_int_equal(file_stat(SEGMENT).st_uid, ALICE.uid);

@@ -6,11 +6,6 @@ enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE, BIG = 4 << 20 };
 
 #define SEGMENT MNT "/3148"
 
-static int is_nobody(int (*function)(void *arg))
-{
-	return run_as(&NOBODY, function, NULL);
-}
-
 static unsigned long resident_pages(void)
 {
 	struct shm_info info = { 0 };
@@ -47,7 +42,7 @@ static int read_holes(void *arg)
 static void reading_holes_allocates_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(is_nobody(read_holes), 0);
+	assert_int_equal(run_as(&NOBODY, read_holes, NULL), 0);
 }
 
 /* The page that the end is in goes as well. */
@@ -68,7 +63,7 @@ static int clear_to_the_last_page(void *arg)
 static void clearing_gives_all_pages_back(void **state)
 {
 	(void)state;
-	assert_int_equal(is_nobody(clear_to_the_last_page), 0);
+	assert_int_equal(run_as(&NOBODY, clear_to_the_last_page, NULL), 0);
 }
 
 static int copy_much(void *arg)
@@ -99,7 +94,7 @@ static int copy_much(void *arg)
 static void more_is_copied_than_is_read_at_once(void **state)
 {
 	(void)state;
-	assert_int_equal(is_nobody(copy_much), 0);
+	assert_int_equal(run_as(&NOBODY, copy_much, NULL), 0);
 }
 
 int main(void)

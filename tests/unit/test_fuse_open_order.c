@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which opens wait for which, so that the kernel takes their replies in order. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -227,6 +228,25 @@ static void nobody_is_held_back_for_ever(void **state)
 	kernel_close(k, &bound);
 }
 
+/* An opener that needs longer than others wait for it comes by a descriptor, or is slow. */
+static void nobody_is_sent_away_twice(void **state)
+{
+	struct kernel *k = *state;
+	struct kernel_file bound;
+	struct kernel_file again;
+
+	memory_add(k->posix, 0, name);
+	bound = open_as(k, SHMFS_IO_PASSTHROUGH);
+	k->pid = (uint32_t)getppid();
+	k->posix->binding = SHMFS_IO_MOVABLE;
+	assert_int_equal(kernel_open(k, bound.node, O_RDONLY, &again), -ESTALE);
+	usleep(1200000);
+	assert_int_equal(kernel_open(k, bound.node, O_RDONLY, &again), 0);
+	k->pid = 0;
+	kernel_close(k, &again);
+	kernel_close(k, &bound);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +256,7 @@ int main(void)
 		ORDER_TEST(a_served_file_in_use_holds_nobody_back),
 		ORDER_TEST(a_writer_holds_nobody_back),
 		ORDER_TEST(nobody_is_held_back_for_ever),
+		ORDER_TEST(nobody_is_sent_away_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
