@@ -243,7 +243,7 @@ static void nobody_is_sent_away_twice(void **state)
 	usleep(1200000);
 	assert_int_equal(kernel_open(k, bound.node, O_RDONLY, &again), 0);
 	k->pid = 0;
-	kernel_close(k, &again);
+	kernel_release(k, &again);
 	kernel_close(k, &bound);
 }
 
