@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/backends.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/options.h"
 #include "daemon/target.h"

@@ -3,12 +3,7 @@
 #ifndef SHMFS_BACKENDS_H
 #define SHMFS_BACKENDS_H
 
-#include <sys/types.h>
-
-#include "shmfs/backend.h"
-#include "shmfs/tree.h"
 #include "shmfs/user_views.h"
-#include "shmfs/users.h"
 
 struct shmfs_options;
 

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Start and end: options, backends, mount, loop, and all of it back again. */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "daemon/backends.h"
 #include "daemon/mount.h"

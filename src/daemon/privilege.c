@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <linux/securebits.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>

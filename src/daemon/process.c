@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
-#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 

@@ -7,11 +7,7 @@
  */
 #include "posix/internal.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 static struct posix_backend *backend(struct shmfs_backend *base)
 {

@@ -11,18 +11,14 @@
 #include "posix/internal.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <linux/openat2.h>
 #include <linux/xattr.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 static struct timespec time_of(const struct statx_timestamp *time)
 {

@@ -2,12 +2,9 @@
 /* Open POSIX objects: each handle is a descriptor of its own. */
 #include "posix/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/xattr.h>
-#include <stdlib.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 /* Opening races with others that open the next object of the same name. */
 #define OPEN_TRIES 10

@@ -3,8 +3,6 @@
 #ifndef SHMFS_POSIX_INTERNAL_H
 #define SHMFS_POSIX_INTERNAL_H
 
-#include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "shmfs/cleanup.h"

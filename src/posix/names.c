@@ -2,10 +2,7 @@
 /* Names of POSIX objects: found, listed, removed, renamed; whether anybody uses their objects. */
 #include "posix/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 
 /* Others can make and remove the name that a rename goes to. */
 #define RENAME_TRIES 10

@@ -14,11 +14,7 @@
  */
 #include "posix/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 /* Of all objects.  A user can make the kernel hold removed ones. */
 #define KEPT_MAX 1000

@@ -5,14 +5,8 @@
  */
 #include "posix/internal.h"
 
-#include <errno.h>
 #include <linux/xattr.h>
-#include <string.h>
 #include <sys/xattr.h>
-#include <unistd.h>
-
-#include "shmfs/users.h"
-#include "shmfs/xattr.h"
 
 /* --- ours; the subject is a struct posix_object --- */
 

@@ -12,15 +12,6 @@
 #include "sysv/internal.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 /* With more files, or children, RELEASE will do. */
 #define MOST_FILES 64

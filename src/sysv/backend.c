@@ -8,14 +8,6 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 #include "sysv/attributes.h"
 

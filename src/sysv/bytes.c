@@ -8,13 +8,6 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
-
 static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, size_t len,
 			struct shmfs_extent *extent)
 {

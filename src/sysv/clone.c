@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sysv/clone.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>

@@ -2,8 +2,6 @@
 /* Errors of the kernel's shared-memory calls as errors of a file. */
 #include "sysv/internal.h"
 
-#include <errno.h>
-
 static const struct {
 	enum sysv_call call;
 	int kernel;

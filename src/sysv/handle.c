@@ -6,12 +6,6 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-
-#include "shmfs/cleanup.h"
-
 static int new_handle(const struct sysv_backend *be, int flags, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));

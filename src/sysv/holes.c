@@ -12,10 +12,7 @@
  */
 #include "sysv/internal.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "shmfs/sigbus.h"
 

@@ -4,10 +4,10 @@
 #define SHMFS_SYSV_INTERNAL_H
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/shm.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/sysv.h"
 
 #ifndef SHM_STAT_ANY

@@ -10,15 +10,6 @@
  */
 #include "sysv/attributes.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/raw_setid.h"
 #include "sysv/clone.h"
 

@@ -8,12 +8,6 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* A key can get another segment again and again. */

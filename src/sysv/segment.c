@@ -11,17 +11,10 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/sigbus.h"
 
 #ifndef MADV_COLD

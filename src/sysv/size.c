@@ -12,12 +12,6 @@
  */
 #include "sysv/replace/internal.h"
 
-#include <errno.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* Less room than this is not worth asking for. */

@@ -14,15 +14,7 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 #define ROWS 4096 /* as many as kernel.shmmni is by default */
 #define SIZE (ROWS * sizeof(struct sysv_times_row))

@@ -8,13 +8,7 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 #define FIRST_PAUSE_MS 100
 #define LONGEST_PAUSE_MS 2000

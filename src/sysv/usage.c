@@ -14,15 +14,6 @@
  */
 #include "sysv/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How old the table may be, in times of what reading it took. */

@@ -13,16 +13,9 @@
 #include "sysv/attributes.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/xattr.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 
 #define MOST 4096	/* bytes of names and values of one segment */

@@ -8,16 +8,10 @@
 #include "sysv/attributes.h"
 
 #include <endian.h>
-#include <errno.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
-#include <string.h>
 #include <sys/sysinfo.h>
-
-#include "shmfs/cleanup.h"
-#include "shmfs/users.h"
-#include "shmfs/xattr.h"
 
 static void snapshot_clear(struct sysv_snapshot *snapshot)
 {

@@ -2,11 +2,6 @@
 /* Copying one segment to another. */
 #include "sysv/replace/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "shmfs/sigbus.h"
 
 /* A step of a copy through mappings; it is on the stack of the copier. */

@@ -27,17 +27,9 @@
  */
 #include "sysv/replace/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 #include "sysv/clone.h"
 

@@ -14,17 +14,9 @@
  */
 #include "sysv/replace/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/sigbus.h"
 
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */

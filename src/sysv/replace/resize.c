@@ -8,10 +8,6 @@
  */
 #include "sysv/replace/internal.h"
 
-#include <errno.h>
-
-#include "shmfs/cleanup.h"
-
 /* --- segments that are being replaced --- */
 
 struct sysv_object *sysv_find_replacing(struct sysv_backend *be, uint32_t key)
