@@ -303,9 +303,11 @@ struct timespec sysv_times_modified(struct sysv_backend *, int id, const struct 
 				    uint64_t others);
 /* A write through the mount, now. */
 void sysv_times_wrote(struct sysv_backend *, int id);
-/* shmfs has detached it.  base.lock is held. */
+/* shmfs is going to attach it, and its process id will take the place of that in `before`. */
+void sysv_times_attaching(struct sysv_backend *, int id, const struct shmid_ds *before);
+/* shmfs has detached it, and others had it attached `others` times.  base.lock is held. */
 void sysv_times_detached(struct sysv_backend *, int id, const struct shmid_ds *before,
-			 const struct shmid_ds *after);
+			 uint64_t others, const struct shmid_ds *after);
 /* One segment takes the place of another. */
 void sysv_times_carry(struct sysv_backend *, int to, int from);
 

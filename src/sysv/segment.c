@@ -175,16 +175,18 @@ static void detach(struct sysv_segment *segment)
 {
 	struct sysv_backend *be = segment->backend;
 	struct sysv_segment **link = &be->attached;
-	struct shmid_ds before, after;
+	struct shmid_ds before = { 0 }, after;
 	int id = segment->id;
+	uint64_t others;
 	bool known;
 	SHMFS_LOCKED(&be->base.lock);
 
 	known = shmctl(id, SHM_STAT_ANY, &before) == id;
+	others = before.shm_nattch - count_own(be, id);
 	shmdt(segment->map);
 	segment->map = NULL;
 	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
-		sysv_times_detached(be, id, &before, &after);
+		sysv_times_detached(be, id, &before, others, &after);
 	while (*link != segment)
 		link = &(*link)->next_attached;
 	*link = segment->next_attached;
@@ -320,6 +322,7 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	segment->id = id;
 	segment->size = seen->shm_segsz;
 	segment->writable = be->by_descriptor || writable;
+	sysv_times_attaching(be, id, seen);
 	err = sysv_attach(segment, be->by_descriptor || !writable ? SHM_RDONLY : 0);
 	if (!err)
 		err = check_attached(be, id, seen, writable, caller);

@@ -97,16 +97,26 @@ static int64_t others_detach(const struct sysv_times_row *row, const struct shmi
 	return is_ours ? row->others_detach : ds->shm_dtime;
 }
 
+void sysv_times_attaching(struct sysv_backend *be, int id, const struct shmid_ds *before)
+{
+	SHMFS_LOCKED(&be->base.lock);
+	const struct sysv_times_row row = row_of(be, id);
+
+	if (row.own_detach)
+		take_row(be, id)->others_detach = others_detach(&row, before, before->shm_nattch);
+}
+
 void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds *before,
-			 const struct shmid_ds *after)
+			 uint64_t others, const struct shmid_ds *after)
 {
 	struct sysv_times_row *row;
+	/* The process id may be of our own attach. */
+	bool is_unknown = others > 0 || before->shm_lpid == getpid();
 
 	if (after->shm_lpid != getpid())
 		return;
 	row = take_row(be, id);
-	/* We had it attached ourselves: the process id before is of that. */
-	row->others_detach = others_detach(row, before, 1);
+	row->others_detach = others_detach(row, before, is_unknown);
 	row->own_detach = after->shm_dtime;
 	row->lpid = after->shm_lpid;
 }

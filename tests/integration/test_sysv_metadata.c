@@ -74,6 +74,21 @@ static void times_are_the_segments(void **state)
 	assert_true(data.shm_dtime > data.shm_ctime);
 }
 
+static void a_detach_between_two_reads_counts(void **state)
+{
+	(void)state;
+	int id = segment_create(KEY, PAGE, 0600);
+	time_t second;
+	usleep(1100000); /* the kernel counts in seconds */
+	do {
+		second = time(NULL);
+		assert_true(file_has(PATH, 0, "", 0));
+		segment_put(id, 0, "x", 1);
+		assert_true(file_has(PATH, 0, "x", 1));
+	} while (segment_stat(id).shm_dtime != second);
+	assert_int_equal(file_stat(PATH).st_mtime, second);
+}
+
 static void setting_times_changes_ctime_alone(void **state)
 {
 	(void)state;
@@ -308,6 +323,7 @@ int main(void)
 		mounted(chown_sets_owner_and_group_and_not_the_creator),
 		mounted(an_open_handle_changes_its_own_segment),
 		mounted(times_are_the_segments),
+		mounted(a_detach_between_two_reads_counts),
 		mounted(setting_times_changes_ctime_alone),
 		mounted(tools_that_set_times_succeed),
 		mounted(links_are_one_and_the_attachments),

@@ -47,10 +47,10 @@ static void a_detach_of_ours_does_not_count(void **state)
 	const struct shmid_ds after = noted(NOW, getpid());
 
 	assert_int_equal(modified(*state, &after, 0), NOW);
-	sysv_times_detached(*state, ID, &before, &after);
+	sysv_times_detached(*state, ID, &before, 0, &after);
 	assert_int_equal(modified(*state, &after, 0), BEFORE);
 	/* And no second one in the same second. */
-	sysv_times_detached(*state, ID, &after, &after);
+	sysv_times_detached(*state, ID, &after, 0, &after);
 	assert_int_equal(modified(*state, &after, 0), BEFORE);
 }
 
@@ -60,7 +60,7 @@ static void others_that_attach_it_have_not_modified_it(void **state)
 	const struct shmid_ds after = noted(NOW, getpid());
 	const struct shmid_ds attached = noted(NOW, 1);
 
-	sysv_times_detached(*state, ID, &before, &after);
+	sysv_times_detached(*state, ID, &before, 0, &after);
 	assert_int_equal(modified(*state, &attached, 1), BEFORE);
 	/* Nobody has it attached any more: whoever did has detached it in that second. */
 	assert_int_equal(modified(*state, &attached, 0), NOW);
@@ -71,8 +71,44 @@ static void a_detach_of_others_right_after_ours_counts(void **state)
 	const struct shmid_ds before = noted(BEFORE, 1);
 	const struct shmid_ds after = noted(NOW, 1);
 
-	sysv_times_detached(*state, ID, &before, &after);
+	sysv_times_detached(*state, ID, &before, 0, &after);
 	assert_int_equal(modified(*state, &after, 0), NOW);
+}
+
+static void a_detach_of_others_between_two_of_ours_counts(void **state)
+{
+	const struct shmid_ds before = noted(BEFORE, 1);
+	const struct shmid_ds ours = noted(NOW, getpid());
+	const struct shmid_ds theirs = noted(NOW, 1);
+
+	sysv_times_detached(*state, ID, &before, 0, &ours);
+	sysv_times_attaching(*state, ID, &theirs);
+	sysv_times_detached(*state, ID, &ours, 0, &ours);
+	assert_int_equal(modified(*state, &ours, 0), NOW);
+}
+
+static void a_detach_of_others_while_we_have_it_attached_counts(void **state)
+{
+	const struct shmid_ds before = noted(BEFORE, 1);
+	const struct shmid_ds ours = noted(NOW, getpid());
+	const struct shmid_ds theirs = noted(NOW, 1);
+
+	sysv_times_detached(*state, ID, &before, 0, &ours);
+	sysv_times_detached(*state, ID, &theirs, 0, &ours);
+	assert_int_equal(modified(*state, &ours, 0), NOW);
+}
+
+static void an_attach_of_others_between_two_of_ours_does_not_count(void **state)
+{
+	const struct shmid_ds before = noted(BEFORE, 1);
+	const struct shmid_ds ours = noted(NOW, getpid());
+	struct shmid_ds attached = noted(NOW, 1);
+
+	attached.shm_nattch = 1;
+	sysv_times_detached(*state, ID, &before, 0, &ours);
+	sysv_times_attaching(*state, ID, &attached);
+	sysv_times_detached(*state, ID, &attached, 1, &ours);
+	assert_int_equal(modified(*state, &ours, 1), BEFORE);
 }
 
 static void a_write_counts_and_moves_along(void **state)
@@ -103,7 +139,7 @@ static void a_row_is_of_one_segment(void **state)
 	const struct shmid_ds before = noted(BEFORE, 1);
 	const struct shmid_ds after = noted(NOW, getpid());
 
-	sysv_times_detached(*state, ID, &before, &after);
+	sysv_times_detached(*state, ID, &before, 0, &after);
 	sysv_times_wrote(*state, SHARES_ROW);
 	assert_int_equal(modified(*state, &after, 0), NOW);
 }
@@ -116,6 +152,9 @@ int main(void)
 		times_test(a_detach_of_ours_does_not_count),
 		times_test(others_that_attach_it_have_not_modified_it),
 		times_test(a_detach_of_others_right_after_ours_counts),
+		times_test(a_detach_of_others_between_two_of_ours_counts),
+		times_test(a_detach_of_others_while_we_have_it_attached_counts),
+		times_test(an_attach_of_others_between_two_of_ours_does_not_count),
 		times_test(a_write_counts_and_moves_along),
 		times_test(what_comes_after_a_write_counts),
 		times_test(a_row_is_of_one_segment),
