@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* How requests are handed to threads: what blocks, and what goes on meanwhile. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "fuse/follow.h"
 #include "loop_fixture.h"
 
 /* With `no_memory` set a thread that has no buffer yet gets none. */
@@ -60,6 +64,39 @@ static void serves_in_a_row_until_a_signal(void **state)
 		assert_int_equal(answered(f, LONG_TIME), unique);
 	}
 	loop_stop(f);
+}
+
+/* Does a thread of this process give way to all others on its processor? */
+static bool a_thread_is_idle(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	bool found = false;
+
+	assert_non_null(tasks);
+	for (struct dirent *task; (task = readdir(tasks));)
+		found |= sched_getscheduler(atoi(task->d_name)) == SCHED_IDLE;
+	closedir(tasks);
+	return found;
+}
+
+static void a_caller_that_asks_again_and_again_is_followed(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_follow follow;
+	bool followed = false;
+
+	shmfs_follow_init(&follow);
+	if (!follow.useful)
+		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	loop_start(f, MEMORY_SLOTS);
+	for (int i = 0; i < 100000 && !followed; i++) {
+		uint64_t unique = post_getattr(f);
+
+		assert_int_equal(answered(f, LONG_TIME), unique);
+		followed = a_thread_is_idle();
+	}
+	loop_stop(f);
+	assert_true(followed);
 }
 
 static void what_blocks_does_not_block_others(void **state)
@@ -272,6 +309,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LOOP_TEST(serves_in_a_row_until_a_signal),
+		LOOP_TEST(a_caller_that_asks_again_and_again_is_followed),
 		LOOP_TEST(what_blocks_does_not_block_others),
 		LOOP_TEST(a_file_that_is_being_closed_is_waited_for),
 		LOOP_TEST(any_number_can_block),
