@@ -12,6 +12,7 @@
 
 #include "fuse/follow.h"
 #include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -148,6 +149,46 @@ static void the_reader_is_put_beside_its_caller_and_back(void **state)
 	close(loop.timer_fd);
 }
 
+static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
+{
+	int device[2];
+	struct loop loop = {
+		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.released = PTHREAD_COND_INITIALIZER,
+		.is_watched = true,
+		.caller = getpid(),
+		.in_a_row = 100,
+		.nread = 1,
+	};
+	struct shmfs_follow follow;
+
+	(void)state;
+	shmfs_follow_init(&follow);
+	if (!follow.useful)
+		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	assert_int_equal(pipe(device), 0);
+	assert_int_equal(write(device[1], "x", 1), 1);
+	loop.fd = device[0];
+	start_reader(&loop);
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_IDLE);
+	/* Nothing was read, and a request is there. */
+	const uint64_t now = shmfs_now_ns();
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_OTHER);
+	assert_true(follow.not_placed_until > now);
+	/* This test may be slow. */
+	follow.not_placed_until = UINT64_MAX;
+	loop.nread++;
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_OTHER);
+	end_reader(&loop);
+	close(device[0]);
+	close(device[1]);
+	close(loop.timer_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +197,7 @@ int main(void)
 		cmocka_unit_test(a_caller_that_cannot_be_seen_changes_nothing),
 		cmocka_unit_test(finds_where_a_thread_is),
 		cmocka_unit_test(the_reader_is_put_beside_its_caller_and_back),
+		cmocka_unit_test(a_reader_that_gets_no_processor_stays_away_for_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
