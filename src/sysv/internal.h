@@ -46,6 +46,7 @@ struct sysv_segment {
 /* Bytes of one segment. */
 struct sysv_usage_row {
 	int id;
+	uint64_t size;
 	uint64_t resident;
 	uint64_t swapped;
 };
@@ -133,6 +134,7 @@ struct sysv_object {
 	unsigned nlent;		      /* of them, those whose memory the kernel was lent */
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
+	uint64_t size;	      /* of the segment: all bits of it */
 	bool known;	      /* `last` is valid */
 	uint32_t key;	      /* the name that led to it, or 0: its shmid alone did */
 
@@ -240,6 +242,8 @@ void sysv_usage_destroy(struct sysv_usage *);
 uint64_t sysv_usage_of(struct sysv_usage *, int id);
 /* Both numbers as they are now.  -ENODATA: there is no such segment. */
 int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
+/* The size whose lower half is `low_bits`, or that half if the table does not have the segment. */
+uint64_t sysv_usage_size(struct sysv_usage *, int id, uint32_t low_bits);
 /* Resident bytes of a segment that is open, as they are now. */
 uint64_t sysv_segment_resident(struct sysv_segment *);
 /* The segment's memory was just changed through us. */
@@ -393,6 +397,8 @@ bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
 void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
 /* Set the size of the file; a write can make it larger. */
 void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t keep_size);
+/* The size of the segment as last seen.  The object's lock is held. */
+uint64_t sysv_segment_size(const struct sysv_object *);
 /* The size that the file shows.  The object's lock is held. */
 uint64_t sysv_file_size(const struct sysv_object *);
 /*

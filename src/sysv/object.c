@@ -40,6 +40,17 @@ void sysv_object_free(struct shmfs_object *base)
 	free(obj);
 }
 
+/*
+ * shmctl(2) tells a 32-bit program 32 bits of the size (ipc/shm.c, copy_compat_shmid_to_user(),
+ * Linux 6.18).  A 64-bit program can have made the segment larger.
+ */
+static uint64_t whole_size(struct sysv_object *obj, const struct shmid_ds *ds)
+{
+	if (sizeof(ds->shm_segsz) == sizeof(uint64_t))
+		return ds->shm_segsz;
+	return sysv_usage_size(&sysv_backend_of(obj)->usage, obj->id, (uint32_t)ds->shm_segsz);
+}
+
 int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 {
 	struct shmid_ds ds;
@@ -47,6 +58,8 @@ int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 
 	if (!err && obj->known && !sysv_is_same(&ds, &obj->last))
 		err = -ESTALE;
+	if (!err && !obj->known)
+		obj->size = whole_size(obj, &ds);
 	if (!err) {
 		obj->last = ds;
 		obj->known = true;
@@ -100,13 +113,18 @@ bool sysv_follows_key(struct sysv_object *obj, unsigned *tries, int *err)
 	return *err == 0;
 }
 
+uint64_t sysv_segment_size(const struct sysv_object *obj)
+{
+	return obj->segment ? obj->segment->size : obj->size;
+}
+
 uint64_t sysv_file_size(const struct sysv_object *obj)
 {
 	if (obj->growth == SYSV_GROWING && obj->is_new)
 		return obj->content_end;
 	if (obj->growth != SYSV_SETTLED)
 		return sysv_max(obj->keep_size, obj->content_end);
-	return obj->segment ? obj->segment->size : obj->last.shm_segsz;
+	return sysv_segment_size(obj);
 }
 
 /* --- attributes --- */

@@ -135,6 +135,13 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size, spare) : err;
 }
 
+static uint64_t segment_size(struct sysv_object *obj)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	return sysv_segment_size(obj);
+}
+
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		  const struct shmfs_caller *caller)
 {
@@ -145,7 +152,7 @@ int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 
 	if (!err && obj->growth != SYSV_SETTLED && size == sysv_file_size(obj))
 		growth = obj->growth; /* It is cut to that in the end. */
-	else if (!err && size != (obj->segment ? obj->segment->size : ds.shm_segsz))
+	else if (!err && size != segment_size(obj))
 		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;

@@ -25,7 +25,7 @@
  * The columns that count: key shmid perms size cpid lpid nattch uid gid cuid cgid atime
  * dtime ctime rss swap (ipc/shm.c, sysvipc_shm_proc_show(), Linux 2.6.34 and newer).
  */
-enum { SHMID = 1, RSS = 14, SWAP = 15, COLUMNS };
+enum { SHMID = 1, SIZE = 3, RSS = 14, SWAP = 15, COLUMNS };
 
 static bool parse_row(const char *line, struct sysv_usage_row *row)
 {
@@ -39,7 +39,8 @@ static bool parse_row(const char *line, struct sysv_usage_row *row)
 			return false;
 		line = end;
 	}
-	*row = (struct sysv_usage_row){ (int)columns[SHMID], columns[RSS], columns[SWAP] };
+	*row = (struct sysv_usage_row){ (int)columns[SHMID], columns[SIZE], columns[RSS],
+					columns[SWAP] };
 	return true;
 }
 
@@ -209,6 +210,20 @@ uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 	return row.resident + row.swapped;
 }
 
+uint64_t sysv_usage_size(struct sysv_usage *usage, int id, uint32_t low_bits)
+{
+	struct sysv_usage_row row;
+
+	/* A segment keeps its size: any table that has it will do. */
+	for (int tries = 0; tries < 2; tries++) {
+		if (copy_row(usage, id, &row) == 0 && (uint32_t)row.size == low_bits)
+			return row.size;
+		if (tries == 0 && read_table(usage) != 0)
+			break;
+	}
+	return low_bits;
+}
+
 uint64_t sysv_segment_resident(struct sysv_segment *segment)
 {
 	struct sysv_usage_row row;
@@ -232,7 +247,8 @@ void sysv_usage_touched(struct sysv_segment *segment)
 	/* Their sum is exact from here on.  Each of them is not. */
 	usage->table.totals.used_ids = -1;
 	if (row)
-		*row = (struct sysv_usage_row){ segment->id, (uint64_t)st.st_blocks * 512, 0 };
+		*row = (struct sysv_usage_row){ segment->id, row->size,
+						(uint64_t)st.st_blocks * 512, 0 };
 	else
 		usage->table.read_at = 0;
 }

@@ -28,6 +28,9 @@
 #define ROW_3148 \
 	"      3148      65538   666                  4096  1201  1202      3  1000  1001  1002  " \
 	"1003 1790000001 1790000002 1790000003                  8192                 12288"
+#define ROW_LARGE \
+	"      3147      65537   666            4294971392  1201  1202      3  1000  1001  1002  " \
+	"1003 1790000001 1790000002 1790000003                  8192                 12288\n"
 #define ROW_CUT "      3149      65539   666                  4096  1201  1202      3  1000"
 
 static char proc[] = "/tmp/test_sysv_usage.XXXXXX";
@@ -65,6 +68,24 @@ static void rows_are_found_by_id(void **state)
 	assert_int_equal(row.swapped, 4096);
 	assert_int_equal(sysv_usage_find(&usage, 65539, &row), -ENODATA);
 	assert_int_equal(sysv_usage_of(&usage, 65539), 0);
+	sysv_usage_destroy(&usage);
+}
+
+static void a_size_is_known_by_its_lower_half(void **state)
+{
+	struct sysv_usage usage;
+
+	(void)state;
+	start(&usage, HEADING ROW_3148 "\n");
+	assert_int_equal(sysv_usage_size(&usage, 65538, 4096), 4096);
+	/* What the last table lacks, or has otherwise, is read. */
+	write_table(HEADING ROW_LARGE);
+	assert_int_equal(sysv_usage_size(&usage, 65537, 4096), 4294971392);
+	assert_int_equal(sysv_usage_size(&usage, 65538, 8192), 8192);
+	assert_int_equal(sysv_usage_size(&usage, 65537, 8192), 8192);
+	assert_int_equal(remove(table), 0);
+	assert_int_equal(sysv_usage_size(&usage, 65537, 4096), 4294971392);
+	assert_int_equal(sysv_usage_size(&usage, 65538, 4096), 4096);
 	sysv_usage_destroy(&usage);
 }
 
@@ -162,6 +183,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_are_found_by_id),
+		cmocka_unit_test(a_size_is_known_by_its_lower_half),
 		cmocka_unit_test(what_is_no_row_is_left_out),
 		cmocka_unit_test(a_table_that_cannot_be_read_is_an_error),
 		cmocka_unit_test(pages_count_as_soon_as_they_are_touched),
