@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "shmfs/cleanup.h"
+#include "shmfs/proc.h"
 
 /* Processor time of one process that costs nothing. */
 #define USUAL_NS 1000000u
@@ -106,18 +107,6 @@ static int each_number(struct reader *reader, const char *name, entry_fn *fn)
 		tick(reader);
 	}
 	return n < 0 ? -errno : 0;
-}
-
-/* A file of /proc that has `size - 1` bytes at most, as a string; its length. */
-static ssize_t read_text(int dir, const char *path, char *text, size_t size)
-{
-	SHMFS_AUTO_FD int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? -1 : read(fd, text, size - 1);
-
-	if (len < 0)
-		return -errno;
-	text[len] = '\0';
-	return len;
 }
 
 /* --- what is written down --- */
@@ -398,8 +387,7 @@ static uid_t read_uid(struct reader *reader)
 	char *text = reader->buffer;
 	unsigned uid;
 
-	if (read_text(reader->dir, "status", text, BUFFER) < 0)
-		return (uid_t)-1;
+	shmfs_proc_read(reader->dir, text, BUFFER, "status");
 	text = strstr(text, "\nUid:");
 	return text && sscanf(text, "\nUid: %*u %u", &uid) == 1 ? (uid_t)uid : (uid_t)-1;
 }
@@ -414,7 +402,7 @@ static int keep_process(struct reader *reader)
 
 	if (sheet->nprocesses == PROCESSES_MAX)
 		return -ENOSPC;
-	len = read_text(reader->dir, "comm", command, sizeof(command));
+	len = shmfs_proc_read(reader->dir, command, sizeof(command), "comm");
 	if (len < 0)
 		return (int)len;
 	if (len > 0 && command[len - 1] == '\n')

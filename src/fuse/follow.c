@@ -4,13 +4,12 @@
 #include <cap-ng.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
+#include "shmfs/proc.h"
 
 /* So many requests of one caller in a row are a loop. */
 #define LOOP_REQUESTS 16
@@ -41,15 +40,8 @@ int shmfs_follow_find(pid_t pid)
 {
 	char text[1024];
 	const char *field;
-	ssize_t len;
 
-	snprintf(text, sizeof(text), "/proc/%d/stat", (int)pid);
-	SHMFS_AUTO_FD int fd = open(text, O_RDONLY | O_CLOEXEC);
-
-	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (len < 0)
-		return -1;
-	text[len] = '\0';
+	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "/proc/%d/stat", (int)pid);
 	field = strrchr(text, ')');
 	for (int i = 2; field && i < 39; i++)
 		field = strchr(field + 1, ' ');
