@@ -13,6 +13,8 @@
 
 #include <dirent.h>
 
+#include "shmfs/proc.h"
+
 /* With more files, or children, RELEASE will do. */
 #define MOST_FILES 64
 #define MOST_CHILDREN 16
@@ -64,15 +66,12 @@ static bool has_open(const struct sysv_object *obj, pid_t pid)
 static bool child_has_open(const struct sysv_object *obj, pid_t thread)
 {
 	const struct sysv_backend *be = (struct sysv_backend *)obj->base.backend;
-	SHMFS_AUTO_FD int fd = -1;
-	char text[MOST_CHILDREN * 12] = "";
+	char text[MOST_CHILDREN * 12];
 	char *rest = text;
-	char path[128];
+	ssize_t len = shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/%d/task/%d/children",
+				      be->config.proc_dir, (int)thread, (int)thread);
 
-	snprintf(path, sizeof(path), "%s/%d/task/%d/children", be->config.proc_dir, (int)thread,
-		 (int)thread);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && read(fd, text, sizeof(text) - 1) == sizeof(text) - 1)
+	if (len == sizeof(text) - 1)
 		return true;
 	for (pid_t child; (child = (pid_t)strtol(rest, &rest, 10)) > 0;)
 		if (has_open(obj, child))

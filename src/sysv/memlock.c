@@ -10,6 +10,7 @@
  */
 #include "sysv/attributes.h"
 
+#include "shmfs/proc.h"
 #include "shmfs/raw_setid.h"
 #include "sysv/clone.h"
 
@@ -55,15 +56,12 @@ int sysv_lock_as(const struct sysv_locker *locker)
 static int read_limit(const char *proc_dir, pid_t pid, rlim_t *limit)
 {
 	static const char label[] = "\nMax locked memory";
-	char text[4096] = "";
-	char path[128];
-	SHMFS_AUTO_FD int fd = -1;
+	char text[4096];
 	const char *line;
 	char *end;
 
-	snprintf(path, sizeof(path), "%s/%d/limits", proc_dir, pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	line = read(fd, text, sizeof(text) - 1) > 0 ? strstr(text, label) : NULL;
+	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/%d/limits", proc_dir, pid);
+	line = strstr(text, label);
 	if (!line)
 		return -EPERM;
 	line += sizeof(label) - 1;

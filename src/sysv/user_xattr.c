@@ -17,6 +17,7 @@
 #include <sys/xattr.h>
 
 #include "shmfs/log.h"
+#include "shmfs/proc.h"
 
 #define MOST 4096	/* bytes of names and values of one segment */
 #define LIST_SIZE 16384 /* room for their names */
@@ -96,13 +97,10 @@ static unsigned long long read_start(const char *proc_dir)
 	static const char format[] = ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
 				     " %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu";
 	unsigned long long start = 0;
-	char text[1024] = "";
-	char path[128];
-	SHMFS_AUTO_FD int fd = -1;
+	char text[1024];
 
-	snprintf(path, sizeof(path), "%s/1/stat", proc_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (read(fd, text, sizeof(text) - 1) > 0 && strrchr(text, ')'))
+	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/1/stat", proc_dir);
+	if (strrchr(text, ')'))
 		(void)!sscanf(strrchr(text, ')'), format, &start);
 	return start;
 }
