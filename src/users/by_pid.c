@@ -8,7 +8,6 @@
 #include "users/internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "shmfs/cleanup.h"
 
@@ -57,119 +56,77 @@ int by_pid_list_processes(void *context, const struct shmfs_caller *caller,
 
 /* --- names --- */
 
-static bool is_of_segments(const struct user_view *view)
-{
-	return view->dev == SHMFS_SEGMENTS;
-}
-
 /* The name in .by-id or .by-name. */
 static int translate(const struct user_view *view, const char *text, struct shmfs_name *name)
 {
-	if (is_of_segments(view))
+	if (view->segments)
 		return shmfs_name_parse_shmid(text, name);
 	*name = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
 	return 0;
 }
 
-/* An object that still has its name, and that the process uses. */
-static int look_up_named(const struct process_uses *uses, const char *text,
-			 struct shmfs_object **out, struct stat *st)
+/* An object that still has its name. */
+static int look_up_named(const struct uses *uses, const char *text, struct shmfs_object **out,
+			 struct stat *st)
 {
-	const struct shmfs_view *files = uses->view->files;
 	struct shmfs_name name;
 	int err = translate(uses->view, text, &name);
 
-	if (!err)
-		err = files->ops->lookup(files, &name, uses->caller, out, st);
-	if (err || uses_include(uses->view, uses->snapshot, (*out)->identity, uses->pid))
-		return err;
-	shmfs_object_put(*out);
-	return -ENOENT;
+	return err ? err : uses_look_up(uses, &name, out, st);
 }
 
-static int look_up(const struct shmfs_view *base, const struct shmfs_name *name,
+static int begin(struct uses *uses, const struct shmfs_view *view, uint32_t pid,
+		 const struct shmfs_caller *caller)
+{
+	int err = uses_begin(uses, view, pid, caller);
+
+	return err ? err : check_process(uses->snapshot, uses->pid, caller);
+}
+
+static int look_up(const struct shmfs_view *view, const struct shmfs_name *name,
 		   const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
-	struct process_uses uses = { user_view(base), NULL, (pid_t)name->dir, caller };
-	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
+	AUTO_USES uses;
 	char bare[NAME_MAX + 1];
-	int err = shmfs_users_get(uses.view->users, &snapshot);
+	int err = begin(&uses, view, name->dir, caller);
 
-	uses.snapshot = snapshot;
-	if (!err)
-		err = check_process(snapshot, uses.pid, caller);
 	if (!err)
 		err = look_up_named(&uses, name->text, out, st);
 	if (err != -ENOENT || !deleted_strip(name->text, bare))
 		return err;
 	/* A segment keeps its number. */
-	return is_of_segments(uses.view) ? look_up_named(&uses, bare, out, st) :
-					   deleted_lookup(&uses, bare, out, st);
+	return uses.view->segments ? look_up_named(&uses, bare, out, st) :
+				     deleted_lookup(&uses, bare, out, st);
 }
 
 /* A marked name cannot be removed. */
-static int remove_used(const struct shmfs_view *base, const struct shmfs_name *name,
+static int remove_used(const struct shmfs_view *view, const struct shmfs_name *name,
 		       const struct shmfs_caller *caller)
 {
-	const struct user_view *view = user_view(base);
 	struct shmfs_object *object;
 	struct shmfs_name inner;
 	struct stat st;
-	int err = look_up(base, name, caller, &object, &st);
+	int err = look_up(view, name, caller, &object, &st);
 
 	if (err)
 		return err;
 	shmfs_object_put(object);
-	err = translate(view, name->text, &inner);
+	err = translate(view->context, name->text, &inner);
 	if (!err)
 		err = view->files->ops->remove(view->files, &inner, caller);
 	return err == -ENOENT ? -EPERM : err;
 }
 
-/* --- listings --- */
-
-struct lister {
-	struct process_uses uses;
-	shmfs_list_fn *fn;
-	void *arg;
-};
-
-static int list_segment(const struct lister *lister, const struct shmfs_name *name,
-			uint64_t identity)
-{
-	char text[NAME_MAX + 1];
-	const struct shmfs_name shown = { .space = SHMFS_SPACE_POSIX, .text = text };
-
-	snprintf(text, sizeof(text), "%u%s", name->number, name->deleted ? DELETED : "");
-	return lister->fn(&shown, identity, lister->arg);
-}
-
-static int list_used(const struct shmfs_name *name, uint64_t identity, void *arg)
-{
-	const struct lister *lister = arg;
-	const struct process_uses *uses = &lister->uses;
-
-	if (!uses_include(uses->view, uses->snapshot, identity, uses->pid))
-		return 0;
-	return is_of_segments(uses->view) ? list_segment(lister, name, identity) :
-					    lister->fn(name, identity, lister->arg);
-}
-
-static int list(const struct shmfs_view *base, enum shmfs_space space, uint32_t dir,
+static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
 		const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
-	const struct user_view *view = user_view(base);
-	SHMFS_USERS_SNAPSHOT *snapshot = NULL;
-	int err = shmfs_users_get(view->users, &snapshot);
-	struct lister lister = { { view, snapshot, (pid_t)dir, caller }, fn, arg };
+	AUTO_USES uses;
+	int err = begin(&uses, view, dir, caller);
 
+	(void)space;
 	if (!err)
-		err = check_process(snapshot, (pid_t)dir, caller);
-	if (err)
-		return err;
-	space = is_of_segments(view) ? SHMFS_SPACE_SHMID : space;
-	err = view->files->ops->list(view->files, space, 0, caller, list_used, &lister);
-	return err || is_of_segments(view) ? err : deleted_list(&lister.uses, fn, arg);
+		err = uses_list(&uses, fn, arg);
+	return err || uses.view->segments ? err : deleted_list(&uses, fn, arg);
 }
 
 void by_pid_init(struct shmfs_backend_ops *ops)

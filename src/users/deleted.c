@@ -27,26 +27,37 @@ bool deleted_strip(const char *text, char bare[static NAME_MAX + 1])
 	return true;
 }
 
+/* Look up a name in .by-name.  -ENOENT if it leads to another object than that of the use. */
+static int look_up(const struct uses *uses, const char *text, const struct shmfs_use *use,
+		   struct shmfs_object **out, struct stat *st)
+{
+	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = text };
+	const struct shmfs_view *files = uses->view->files;
+	int err = files->ops->lookup(files, &name, uses->caller, out, st);
+
+	if (err || (*out)->identity == use->file.ino)
+		return err;
+	shmfs_object_put(*out);
+	return -ENOENT;
+}
+
 /* The object of a use, through the process. */
-static int reach(const struct process_uses *uses, const struct shmfs_use *use,
-		 struct shmfs_object **out, struct stat *st)
+static int reach(const struct uses *uses, const struct shmfs_use *use, struct shmfs_object **out,
+		 struct stat *st)
 {
 	char path[SHMFS_USE_PATH];
-	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = path };
 
 	shmfs_use_path(uses->snapshot, use, path);
-	return uses_look_up(uses, &name, use->file.ino, out, st);
+	return look_up(uses, path, use, out, st);
 }
 
 /* Does the name that /proc shows lead to it still? */
-static bool has_name(const struct process_uses *uses, const struct shmfs_use *use)
+static bool has_name(const struct uses *uses, const struct shmfs_use *use)
 {
-	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX,
-					 .text = shmfs_use_name(uses->snapshot, use) };
 	struct shmfs_object *object;
 	struct stat st;
 
-	if (uses_look_up(uses, &name, use->file.ino, &object, &st) != 0)
+	if (look_up(uses, shmfs_use_name(uses->snapshot, use), use, &object, &st) != 0)
 		return false;
 	shmfs_object_put(object);
 	return true;
@@ -58,13 +69,13 @@ static void format_second(const char *name, const struct shmfs_use *use, char *t
 	snprintf(text, size, "%s.%llu", name, (unsigned long long)use->file.ino);
 }
 
-static bool is_of(const struct process_uses *uses, const struct shmfs_use *use)
+static bool is_of(const struct uses *uses, const struct shmfs_use *use)
 {
-	return use->pid == uses->pid && use->file.dev == uses->view->dev;
+	return use->pid == uses->pid && use->file.dev == SHMFS_OBJECTS;
 }
 
 /* The uses of a snapshot come by inode number, so the first is the same each time. */
-int deleted_lookup(const struct process_uses *uses, const char *bare, struct shmfs_object **out,
+int deleted_lookup(const struct uses *uses, const char *bare, struct shmfs_object **out,
 		   struct stat *st)
 {
 	int err = -ENOENT;
@@ -96,7 +107,7 @@ static int compare_names(const void *a, const void *b, void *arg)
 }
 
 /* Those that have no name, each file once; returns how many. */
-static size_t collect(const struct process_uses *uses, const struct shmfs_use **deleted)
+static size_t collect(const struct uses *uses, const struct shmfs_use **deleted)
 {
 	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	size_t found = 0;
@@ -113,7 +124,7 @@ static size_t collect(const struct process_uses *uses, const struct shmfs_use **
 	return found;
 }
 
-int deleted_list(const struct process_uses *uses, shmfs_list_fn *fn, void *arg)
+int deleted_list(const struct uses *uses, shmfs_list_fn *fn, void *arg)
 {
 	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
 	SHMFS_AUTO_FREE const struct shmfs_use **deleted =

@@ -10,31 +10,29 @@ struct user_view {
 	struct shmfs_backend_ops ops;
 	struct shmfs_users *users;	/* borrowed */
 	const struct shmfs_view *files; /* borrowed; .by-id or .by-name */
-	dev_t dev;			/* of the memory in a snapshot */
-	dev_t file_dev;			/* of the files of mounts of shmfs */
-};
-
-static inline const struct user_view *user_view(const struct shmfs_view *view)
-{
-	return view->context;
-}
-
-/* What one process uses, as one view shows it. */
-struct process_uses {
-	const struct user_view *view;
-	const struct shmfs_users_snapshot *snapshot;
-	pid_t pid;
-	const struct shmfs_caller *caller; /* whoever asks */
+	bool segments;
 };
 
 /* --- uses.c --- */
 
-/* Is it seen that a process uses the memory of that identity?  `pid` 0: any process. */
-bool uses_include(const struct user_view *, const struct shmfs_users_snapshot *, uint64_t identity,
-		  pid_t pid);
-/* Look up a name in .by-id or .by-name.  -ENOENT if it leads to another identity than this. */
-int uses_look_up(const struct process_uses *, const struct shmfs_name *, uint64_t identity,
-		 struct shmfs_object **, struct stat *);
+/* What a directory of a view shows to a caller. */
+struct uses {
+	const struct user_view *view;
+	const struct shmfs_users_snapshot *snapshot;
+	pid_t pid; /* what this process uses; 0: what none does */
+	const struct shmfs_caller *caller;
+};
+
+/* Returns 0 or an error of shmfs_users_get(). */
+int uses_begin(struct uses *, const struct shmfs_view *, uint32_t pid, const struct shmfs_caller *);
+void uses_end(struct uses *);
+#define AUTO_USES __attribute__((cleanup(uses_end))) struct uses
+
+/* Look up a name in .by-id or .by-name.  -ENOENT if its object is not shown. */
+int uses_look_up(const struct uses *, const struct shmfs_name *, struct shmfs_object **,
+		 struct stat *);
+/* List the objects that are shown and have a name there. */
+int uses_list(const struct uses *, shmfs_list_fn *, void *arg);
 
 /* --- orphans.c --- */
 
@@ -55,9 +53,8 @@ int by_pid_list_processes(void *context, const struct shmfs_caller *, int (*fn)(
 /* The text without the mark; false: it has none, or is too long for a name. */
 bool deleted_strip(const char *text, char bare[static NAME_MAX + 1]);
 /* List the objects that the process uses and that have lost their name. */
-int deleted_list(const struct process_uses *, shmfs_list_fn *, void *arg);
+int deleted_list(const struct uses *, shmfs_list_fn *, void *arg);
 /* The object of that name without its mark.  The caller reaches it through the process. */
-int deleted_lookup(const struct process_uses *, const char *bare, struct shmfs_object **,
-		   struct stat *);
+int deleted_lookup(const struct uses *, const char *bare, struct shmfs_object **, struct stat *);
 
 #endif

@@ -47,8 +47,7 @@ int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
 			.ops = *files->ops,
 			.users = users,
 			.files = files,
-			.dev = rows[i].segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS,
-			.file_dev = rows[i].segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES,
+			.segments = rows[i].segments,
 		};
 		view->ops.create = create_nothing;
 		rows[i].init(&view->ops);
