@@ -129,6 +129,20 @@ static inline double attr_timeout(const struct shmfs_inode *inode)
 
 /* --- operations.c --- */
 
+/* The requests that are served: shmfs_fuse_lookup() and so on.  Others fail with ENOSYS. */
+/* clang-format off */
+#define SHMFS_REQUESTS(each) \
+	each(lookup) each(create) each(mknod) each(mkdir) each(symlink) each(link) \
+	each(unlink) each(rmdir) each(rename) \
+	each(getattr) each(setattr) each(open) each(flush) \
+	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \
+	each(read) each(write) each(fallocate) each(lseek) each(copy_file_range) \
+	each(opendir) each(readdir) each(statfs)
+/* clang-format on */
+#define SHMFS_DECLARE_REQUEST(name) \
+	__typeof__(*((struct fuse_lowlevel_ops *)NULL)->name) shmfs_fuse_##name;
+SHMFS_REQUESTS(SHMFS_DECLARE_REQUEST)
+
 extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
 /* Begin and end what the requests share; `fs` is zeroed.  At its end the kernel is gone. */
 void shmfs_fs_init(struct shmfs_fs *);
@@ -161,10 +175,6 @@ void close_files(struct shmfs_fs *);
 
 /* --- ops.c --- */
 
-void shmfs_fuse_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_setattr(fuse_req_t, fuse_ino_t, struct stat *, int to_set, struct fuse_file_info *);
-void shmfs_fuse_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_flush(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 /*
  * Serve a RELEASE or RELEASEDIR.  False: it is another request.
  *
@@ -175,39 +185,6 @@ bool serve_release(struct shmfs_fs *, const void *request);
 
 /* `names_watch` is readable: have the kernel drop the attributes of the root. */
 void shmfs_fs_names_changed(struct shmfs_fs *);
-
-/* --- xattr.c --- */
-
-void shmfs_fuse_getxattr(fuse_req_t, fuse_ino_t, const char *name, size_t);
-void shmfs_fuse_setxattr(fuse_req_t, fuse_ino_t, const char *name, const char *value, size_t,
-			 int flags);
-void shmfs_fuse_listxattr(fuse_req_t, fuse_ino_t, size_t);
-void shmfs_fuse_removexattr(fuse_req_t, fuse_ino_t, const char *name);
-
-/* --- io.c --- */
-
-void shmfs_fuse_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
-void shmfs_fuse_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t, struct fuse_file_info *);
-void shmfs_fuse_fallocate(fuse_req_t, fuse_ino_t, int mode, off_t, off_t len,
-			  struct fuse_file_info *);
-void shmfs_fuse_lseek(fuse_req_t, fuse_ino_t, off_t, int whence, struct fuse_file_info *);
-void shmfs_fuse_copy_file_range(fuse_req_t, fuse_ino_t in, off_t off_in,
-				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
-				struct fuse_file_info *fi_out, size_t len, int flags);
-
-/* --- names.c --- */
-
-void shmfs_fuse_lookup(fuse_req_t, fuse_ino_t parent, const char *name);
-void shmfs_fuse_create(fuse_req_t, fuse_ino_t parent, const char *name, mode_t,
-		       struct fuse_file_info *);
-void shmfs_fuse_mknod(fuse_req_t, fuse_ino_t parent, const char *name, mode_t, dev_t);
-void shmfs_fuse_mkdir(fuse_req_t, fuse_ino_t parent, const char *name, mode_t);
-void shmfs_fuse_symlink(fuse_req_t, const char *link, fuse_ino_t parent, const char *name);
-void shmfs_fuse_link(fuse_req_t, fuse_ino_t, fuse_ino_t newparent, const char *newname);
-void shmfs_fuse_unlink(fuse_req_t, fuse_ino_t parent, const char *name);
-void shmfs_fuse_rmdir(fuse_req_t, fuse_ino_t parent, const char *name);
-void shmfs_fuse_rename(fuse_req_t, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
-		       const char *newname, unsigned flags);
 
 /* --- forget.c --- */
 
@@ -228,9 +205,6 @@ bool forget_end(struct shmfs_fs *);
 
 /* --- dir.c --- */
 
-void shmfs_fuse_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
-void shmfs_fuse_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
-void shmfs_fuse_statfs(fuse_req_t, fuse_ino_t);
 /* For dirs.seed. */
 uint64_t dirs_seed(void);
 /* A directory was closed. */

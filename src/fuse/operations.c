@@ -62,31 +62,6 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 		conn->max_write = MAX_TRANSFER;
 }
 
-const struct fuse_lowlevel_ops shmfs_fuse_operations = {
-	.init = on_init,
-	.lookup = shmfs_fuse_lookup,
-	.getattr = shmfs_fuse_getattr,
-	.setattr = shmfs_fuse_setattr,
-	.getxattr = shmfs_fuse_getxattr,
-	.setxattr = shmfs_fuse_setxattr,
-	.listxattr = shmfs_fuse_listxattr,
-	.removexattr = shmfs_fuse_removexattr,
-	.create = shmfs_fuse_create,
-	.mknod = shmfs_fuse_mknod,
-	.mkdir = shmfs_fuse_mkdir,
-	.symlink = shmfs_fuse_symlink,
-	.link = shmfs_fuse_link,
-	.unlink = shmfs_fuse_unlink,
-	.rmdir = shmfs_fuse_rmdir,
-	.rename = shmfs_fuse_rename,
-	.open = shmfs_fuse_open,
-	.read = shmfs_fuse_read,
-	.write = shmfs_fuse_write,
-	.flush = shmfs_fuse_flush,
-	.fallocate = shmfs_fuse_fallocate,
-	.lseek = shmfs_fuse_lseek,
-	.copy_file_range = shmfs_fuse_copy_file_range,
-	.opendir = shmfs_fuse_opendir,
-	.readdir = shmfs_fuse_readdir,
-	.statfs = shmfs_fuse_statfs,
-};
+#define ROW(name) .name = shmfs_fuse_##name,
+
+const struct fuse_lowlevel_ops shmfs_fuse_operations = { .init = on_init, SHMFS_REQUESTS(ROW) };
