@@ -48,7 +48,7 @@ struct snapshot {
 };
 
 struct shmfs_users {
-	/* Without `pids` and `mounts`; `mount` is set before requests are served. */
+	/* Without what each snapshot finds anew; `mount` is set before requests are served. */
 	struct users_scope scope;
 
 	pthread_mutex_t lock; /* guards all below */
@@ -111,39 +111,19 @@ static int is_number(const struct dirent *entry)
 	return entry->d_name[strspn(entry->d_name, "0123456789")] == '\0';
 }
 
-/* All that there are, sorted; to be freed. */
-static int list_processes(const char *proc_dir, pid_t **pids, size_t *count)
+static int list_processes(struct users_scope *scope)
 {
-	struct dirent **entries;
-	int n = scandir(proc_dir, &entries, is_number, versionsort);
+	int n = scandir(scope->proc_dir, &scope->processes, is_number, versionsort);
 
-	if (n < 0)
-		return -errno;
-	*count = (size_t)n;
-	*pids = calloc(*count + 1, sizeof(**pids));
-	for (int i = 0; i < n; i++) {
-		if (*pids)
-			(*pids)[i] = (pid_t)strtol(entries[i]->d_name, NULL, 10);
-		free(entries[i]);
-	}
-	free(entries);
-	return *pids ? 0 : -ENOMEM;
+	scope->nprocesses = n < 0 ? 0 : (size_t)n;
+	return n < 0 ? -errno : 0;
 }
 
-/* Who we are in this /proc, which may count processes otherwise than getpid(2). */
-static int find_self(const char *proc_dir, pid_t *self)
+static void free_processes(struct users_scope *scope)
 {
-	char path[128];
-	char name[16];
-	ssize_t len;
-
-	snprintf(path, sizeof(path), "%s/self", proc_dir);
-	len = readlink(path, name, sizeof(name) - 1);
-	if (len < 0)
-		return -errno;
-	name[len] = '\0';
-	*self = (pid_t)strtol(name, NULL, 10);
-	return 0;
+	for (size_t i = 0; i < scope->nprocesses; i++)
+		free(scope->processes[i]);
+	free(scope->processes);
 }
 
 /* --- the child --- */
@@ -275,16 +255,15 @@ static int fill_snapshot(struct snapshot *snapshot)
 {
 	struct users_scope scope = snapshot->users->scope;
 	struct users_sheet *sheet = snapshot->sheet;
-	SHMFS_AUTO_FREE pid_t *pids = NULL;
-	int err = list_processes(scope.proc_dir, &pids, &scope.npids);
+	int err = list_processes(&scope);
 
 	if (!err)
-		err = find_self(scope.proc_dir, &scope.self);
-	if (err)
-		return err;
-	users_find_mounts(&scope);
-	scope.pids = pids;
-	err = read_all(&scope, sheet);
+		err = users_find_self(scope.proc_dir, scope.self);
+	if (!err) {
+		users_find_mounts(&scope);
+		err = read_all(&scope, sheet);
+	}
+	free_processes(&scope);
 	if (err)
 		return err;
 	sort_uses(sheet);

@@ -18,6 +18,7 @@
 #define NAMES_MAX ((size_t)8 << 20)
 
 #define USERS_MOUNTS 16
+#define USERS_SELF 16
 
 /* What is looked for, and where. */
 struct users_scope {
@@ -30,14 +31,14 @@ struct users_scope {
 	unsigned object_number;
 	dev_t segments[SEGMENT_DEVICES];
 	size_t nsegments;
-	const pid_t *pids; /* borrowed; sorted */
-	size_t npids;
-	pid_t self; /* the daemon, as `proc_dir` counts processes; it is left out */
+	struct dirent **processes; /* owned; sorted by number */
+	size_t nprocesses;
+	char self[USERS_SELF]; /* the daemon, which is left out */
 };
 
 /* The snapshot while it is made: memory that both processes share. */
 struct users_sheet {
-	atomic_size_t at;  /* index in `pids` of the process that is being read */
+	atomic_size_t at;  /* index in scope->processes of the one that is being read */
 	atomic_uint ticks; /* moves as long as the reading goes on */
 	int error;	   /* what users_scan() returned */
 	/* Of the processes before `at`. */
@@ -59,6 +60,9 @@ void users_find_mounts(struct users_scope *);
  * failed with.
  */
 int users_scan(const struct users_scope *, struct users_sheet *);
+
+/* Get the number of this process in that procfs; getpid(2) can differ.  0 or a negative errno. */
+int users_find_self(const char *proc_dir, char self[static USERS_SELF]);
 
 /* The order of the uses of a snapshot. */
 static inline int users_compare_files(const struct shmfs_file_id *a, const struct shmfs_file_id *b)

@@ -2,20 +2,18 @@
 /*
  * One pass over all processes: what each has attached, mapped and open.
  *
- * A line of /proc/PID/maps ends with device, inode number and path of the
- * mapped file.  A segment has the device of the kernel's internal tmpfs (or
- * hugetlbfs), its shmid as inode number, and the path "/SYSV" with its first
- * key.  A POSIX object has what stat(2) says.  A file of a shmfs mount shows
- * itself, not the memory behind it, though the kernel serves it from there
+ * A line of /proc/PID/maps ends with device, inode number and path of the mapped file.  A segment
+ * has the device of the kernel's internal tmpfs (or hugetlbfs), its shmid as inode number, and the
+ * path "/SYSV" with its first key.  A POSIX object has the numbers that stat(2) gives.  A file of a
+ * shmfs mount shows its own numbers, also where the kernel serves it from the memory behind it
  * (file_user_inode(), Linux 6.9).
  *
- * The owner of a process can let its reader wait for ever.  /proc/PID/fdinfo
- * takes the mutex of an epoll instance (ep_show_fdinfo()).  So descriptors are
- * read by readlink(2) and statx(2), which take no lock of the process; and
- * statx(2) asks no server, which may be gone, or be this mount.
- * /proc/PID/maps takes exec_update_lock and mmap_lock.  A process can hold both
- * while its own FUSE filesystem does not answer.  Only SIGKILL ends these two
- * waits; users.c sends it.
+ * The owner of a process can let its reader wait for ever.  /proc/PID/fdinfo takes the mutex of an
+ * epoll instance (ep_show_fdinfo()).  So descriptors are read by readlink(2) and statx(2), which
+ * take no lock of the process.  AT_STATX_DONT_SYNC keeps statx(2) from asking a FUSE server, which
+ * may be gone, or be this mount.  /proc/PID/maps takes exec_update_lock and mmap_lock.  A process
+ * can hold both while its own FUSE filesystem does not answer.  Only SIGKILL ends these two waits;
+ * users.c sends it.
  */
 #include "core/users_internal.h"
 
@@ -34,14 +32,14 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/proc.h"
 
-/* Processor time of one process that costs nothing. */
+/* Up to this much processor time a process is free of charge. */
 #define USUAL_NS 1000000u
 /*
- * Processor time for the processes that take longer: each may have half of the
- * rest.  One user can have thousands of them.
+ * Processor time for all processes that take longer.  Each gets at most half of what is left, since
+ * one user can have thousands of them.
  */
 #define BUDGET_NS 250000000u
-/* Room for the longest line of /proc/PID/maps: a path of PATH_MAX, each byte as "\ooo". */
+/* The longest line of /proc/PID/maps fits: a path of PATH_MAX, each byte as "\ooo". */
 #define BUFFER ((size_t)20 << 10)
 #define NAMESPACE 32
 
@@ -75,7 +73,7 @@ static uint64_t cpu_time(void)
 	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* The reading goes on: tell the daemon, and cut what takes too long. */
+/* Tell the daemon that the reading goes on, and cut what takes too long. */
 static void tick(struct reader *reader)
 {
 	uint64_t most = reader->budget / 2 > USUAL_NS ? reader->budget / 2 : USUAL_NS;
@@ -87,7 +85,7 @@ static void tick(struct reader *reader)
 
 typedef void entry_fn(struct reader *, int dir, const char *name);
 
-/* Call `fn` for every number in a directory of the process.  opendir(3) would allocate. */
+/* Call `fn` for each number that names something in `name`.  opendir(3) would allocate. */
 static int each_number(struct reader *reader, const char *name, entry_fn *fn)
 {
 	_Alignas(struct dirent64) char entries[2048];
@@ -109,7 +107,7 @@ static int each_number(struct reader *reader, const char *name, entry_fn *fn)
 	return n < 0 ? -errno : 0;
 }
 
-/* --- what is written down --- */
+/* --- writing down --- */
 
 /* The offset of a copy of the name, or 0, where an empty name is. */
 static uint32_t keep_name(struct reader *reader, const char *name, size_t len)
@@ -138,7 +136,7 @@ static const char *last_part(const char *path, size_t *len)
 	return name;
 }
 
-/* Mappings of one file come in a row mostly; users.c joins the rest. */
+/* Mappings of one file mostly come in a row, and are joined here.  users.c joins the others. */
 static void keep_use(struct reader *reader, const struct shmfs_use *use, const char *path)
 {
 	struct users_sheet *sheet = reader->sheet;
@@ -166,27 +164,26 @@ static void keep_use(struct reader *reader, const struct shmfs_use *use, const c
 	reader->nuses++;
 }
 
-/* --- what is shared memory --- */
+/* --- shared memory --- */
 
 /* "" where the kernel has no IPC namespaces or does not say. */
-static void read_namespace(int process, char name[static NAMESPACE])
+static void read_namespace(int dir, const char *path, char name[static NAMESPACE])
 {
-	ssize_t len = readlinkat(process, "ns/ipc", name, NAMESPACE - 1);
+	ssize_t len = readlinkat(dir, path, name, NAMESPACE - 1);
 
 	name[len < 0 ? 0 : len] = '\0';
 }
 
 /*
- * A shmid means something within an IPC namespace alone.  A process that
- * attached and then went to another one is missed, or taken for a user of the
- * segment that has this id here.
+ * A shmid names a segment of one IPC namespace.  A process that attached and then went to another
+ * namespace is missed, or taken for a user of the segment with the same shmid there.
  */
 static bool is_in_our_namespace(struct reader *reader)
 {
 	char theirs[NAMESPACE];
 
 	if (reader->in_ipc == IPC_UNKNOWN) {
-		read_namespace(reader->dir, theirs);
+		read_namespace(reader->dir, "ns/ipc", theirs);
 		reader->in_ipc = strcmp(theirs, reader->ipc) == 0 ? IPC_OURS : IPC_OTHER;
 	}
 	return reader->in_ipc == IPC_OURS;
@@ -201,7 +198,7 @@ static bool contains(const dev_t *devices, size_t count, dev_t dev)
 	return false;
 }
 
-/* A file of a mount of shmfs, by its number (object.h). */
+/* A file of a mount of shmfs has the number of its object (object.h). */
 static bool take_number(const struct users_scope *scope, struct shmfs_file_id *file)
 {
 	unsigned backend = (unsigned)(file->ino >> 29) & 7;
@@ -219,7 +216,7 @@ static bool is_semaphore(const char *path)
 	return strncmp(last_part(path, &len), SEMAPHORE, strlen(SEMAPHORE)) == 0;
 }
 
-/* Is the file shared memory of ours?  Then use->file says which, and use->kind how it is mapped. */
+/* Is the file shared memory that we show?  Set use->file, and use->kind as if it were mapped. */
 static bool classify(struct reader *reader, const char *path, struct shmfs_use *use)
 {
 	const struct users_scope *scope = reader->scope;
@@ -248,7 +245,7 @@ static const char *next_field(const char *p)
 	return p + strspn(p, " ");
 }
 
-/* A line that does not read as expected says nothing. */
+/* Skips a line that does not read as expected. */
 static void take_mapping(struct reader *reader, const char *line)
 {
 	struct shmfs_use use = { 0 };
@@ -276,7 +273,7 @@ static void take_mapping(struct reader *reader, const char *line)
 		keep_use(reader, &use, end);
 }
 
-/* Take the complete lines off the buffer; the rest moves to its front. */
+/* Take the complete lines off the buffer, and move the rest to its front. */
 static void take_lines(struct reader *reader, size_t *len)
 {
 	char *line = reader->buffer;
@@ -293,7 +290,7 @@ static void take_lines(struct reader *reader, size_t *len)
 	memmove(reader->buffer, line, *len);
 }
 
-/* -ESRCH when there are none at all: no process of a user, or a thread that has ended. */
+/* -ESRCH: there are none at all, as of a kernel thread and of a thread that has ended. */
 static int read_mappings(struct reader *reader)
 {
 	SHMFS_AUTO_FD int fd = openat(reader->dir, "maps", O_RDONLY | O_CLOEXEC);
@@ -318,8 +315,8 @@ static int read_mappings(struct reader *reader)
 /* --- descriptors --- */
 
 /*
- * An O_PATH descriptor uses nothing: the link shows neither reading nor
- * writing then (fs/proc/fd.c, tid_fd_update_inode()).
+ * An O_PATH descriptor does not count.  Its link shows neither reading nor writing (fs/proc/fd.c,
+ * tid_fd_update_inode()).
  */
 static void take_descriptor(struct reader *reader, int dir, const char *name)
 {
@@ -354,10 +351,7 @@ static int read_files(struct reader *reader)
 
 /* --- processes --- */
 
-/*
- * A process whose first thread has ended seems to have nothing (proc(5)).  Its
- * other threads all show the same, so one is enough.
- */
+/* Where the first thread has ended, the process shows nothing (proc(5)).  Any other thread does. */
 static void read_thread(struct reader *reader, int dir, const char *name)
 {
 	int process = reader->dir;
@@ -438,17 +432,15 @@ static bool is_shortage(int err)
 	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
 }
 
-static int visit(struct reader *reader, pid_t pid)
+static int visit(struct reader *reader, const char *name)
 {
 	struct users_sheet *sheet = reader->sheet;
-	char name[16];
 	int err;
 
-	snprintf(name, sizeof(name), "%d", (int)pid);
 	reader->dir = openat(reader->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (reader->dir < 0)
 		return is_shortage(-errno) ? -errno : 0;
-	reader->pid = pid;
+	reader->pid = (pid_t)strtol(name, NULL, 10);
 	reader->started = cpu_time();
 	reader->in_ipc = IPC_UNKNOWN;
 	reader->has_thread = false;
@@ -461,24 +453,34 @@ static int visit(struct reader *reader, pid_t pid)
 	return is_shortage(err) ? err : 0;
 }
 
+int users_find_self(const char *proc_dir, char self[static USERS_SELF])
+{
+	char path[128];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "%s/self", proc_dir);
+	len = readlink(path, self, USERS_SELF - 1);
+	self[len < 0 ? 0 : len] = '\0';
+	return len < 0 ? -errno : 0;
+}
+
 int users_scan(const struct users_scope *scope, struct users_sheet *sheet)
 {
 	struct reader reader = { .scope = scope, .sheet = sheet, .budget = BUDGET_NS };
 	SHMFS_AUTO_FD int proc = open(scope->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	SHMFS_AUTO_FD int self = proc < 0 ? -1 : openat(proc, "self", O_PATH | O_CLOEXEC);
-	char name[16] = "";
-	pid_t child;
-	int err = 0;
+	char child[USERS_SELF];
+	int err = proc < 0 ? -errno : users_find_self(scope->proc_dir, child);
 
-	if (proc < 0 || readlinkat(proc, "self", name, sizeof(name) - 1) < 0)
-		return -errno;
-	child = (pid_t)strtol(name, NULL, 10);
+	if (err)
+		return err;
 	reader.proc = proc;
-	read_namespace(self, reader.ipc);
-	for (size_t i = atomic_load(&sheet->at); !err && i < scope->npids; i++) {
+	read_namespace(proc, "self/ns/ipc", reader.ipc);
+	for (size_t i = atomic_load(&sheet->at); !err && i < scope->nprocesses; i++) {
+		const char *name = scope->processes[i]->d_name;
+
 		atomic_store(&sheet->at, i);
-		if (scope->pids[i] != child && scope->pids[i] != scope->self)
-			err = visit(&reader, scope->pids[i]);
+		if (strcmp(name, child) != 0 && strcmp(name, scope->self) != 0)
+			err = visit(&reader, name);
 		atomic_fetch_add(&sheet->ticks, 1);
 	}
 	return err;

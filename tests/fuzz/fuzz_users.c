@@ -5,6 +5,7 @@
  */
 #include "fuzz.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
@@ -71,8 +72,11 @@ static void check_use(const struct shmfs_use *use, const uint8_t *mappings, size
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct users_sheet sheet;
-	static const pid_t pid = 42;
-	struct users_scope scope = { .proc_dir = proc, .pids = &pid, .npids = 1, .self = 1 };
+	static struct dirent process = { .d_name = "42" };
+	struct dirent *processes[] = { &process };
+	struct users_scope scope = {
+		.proc_dir = proc, .processes = processes, .nprocesses = 1, .self = "1"
+	};
 	const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
 	const uint8_t *mappings = nul ? nul + 1 : data;
 	size_t len = (size_t)(data + size - mappings);
