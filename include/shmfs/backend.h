@@ -23,7 +23,6 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
-#include "shmfs/caller.h"
 #include "shmfs/name.h"
 #include "shmfs/object.h"
 #include "shmfs/xattr.h"

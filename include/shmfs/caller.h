@@ -11,7 +11,6 @@
 #define SHMFS_CALLER_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <sys/types.h>
 
 struct shmfs_caller {

@@ -9,7 +9,6 @@
 #define SHMFS_OBJECT_H
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

@@ -6,7 +6,6 @@
 #ifndef SHMFS_USER_VIEWS_H
 #define SHMFS_USER_VIEWS_H
 
-#include "shmfs/backend.h"
 #include "shmfs/tree.h"
 #include "shmfs/users.h"
 

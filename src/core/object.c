@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmfs/object.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "shmfs/backend.h"
 #include "shmfs/cleanup.h"
 

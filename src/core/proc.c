@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmfs/proc.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>

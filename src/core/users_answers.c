@@ -3,13 +3,7 @@
 #include "core/users_internal.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <linux/limits.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 #define FILES 2
 #define MORE "...\n"

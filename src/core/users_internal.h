@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/users.h"
 
 /* Huge pages have sizes from 64 KiB to 16 GiB, and a filesystem for each. */

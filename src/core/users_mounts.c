@@ -6,11 +6,7 @@
  */
 #include "core/users_internal.h"
 
-#include <string.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 struct mount {
 	dev_t dev;

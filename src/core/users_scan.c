@@ -19,17 +19,11 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/proc.h"
 
 /* Up to this much processor time a process is free of charge. */

@@ -2,7 +2,6 @@
 #include "shmfs/xattr.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>

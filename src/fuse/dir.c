@@ -15,12 +15,8 @@
  */
 #include "fuse/internal.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* Offsets of the entries of every directory, and of the first after them. */

@@ -2,12 +2,9 @@
 /* Open files: a handle of the backend, and how the kernel serves it. */
 #include "fuse/internal.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "fuse/open_order.h"
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* So many files a user may have open in any case. */

@@ -4,8 +4,6 @@
 #include <cap-ng.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "shmfs/clock.h"

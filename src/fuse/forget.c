@@ -11,13 +11,8 @@
  */
 #include "fuse/internal.h"
 
-#include <errno.h>
 #include <linux/fuse.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-
-#include "shmfs/cleanup.h"
 
 /* Names that wait, at most: somebody can let the thread wait. */
 #define MOST_NAMES (1u << 16)

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/internal.h"
 
-#include <errno.h>
 #include <malloc.h>
-#include <stdlib.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How long others wait for an opener that looks up another inode. */

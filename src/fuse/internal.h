@@ -6,8 +6,8 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
-#include "fuse/inode.h"
 #include "fuse/passthrough.h"
+#include "shmfs/cleanup.h"
 #include "shmfs/tree.h"
 
 /*

@@ -8,11 +8,7 @@
  */
 #include "fuse/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "fuse/reply.h"
 

@@ -3,7 +3,6 @@
 #include "fuse/internal.h"
 
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "fuse/reply.h"
 #include "shmfs/sanitizer.h"

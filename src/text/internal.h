@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "shmfs/cleanup.h"
 #include "shmfs/text.h"
 
 /* What the view keeps of an object: shmfs_object.view_state. */

@@ -7,12 +7,8 @@
  */
 #include "text/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 #include "shmfs/extent.h"
 

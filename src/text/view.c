@@ -8,13 +8,8 @@
  */
 #include "text/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 
 /* How long a look waits for a write. */
 #define LOOK_NS 10000000

@@ -7,10 +7,6 @@
  */
 #include "users/internal.h"
 
-#include <errno.h>
-
-#include "shmfs/cleanup.h"
-
 /* --- processes --- */
 
 /* May the caller look into it? */

@@ -8,13 +8,6 @@
  */
 #include "users/internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "shmfs/cleanup.h"
-
 bool deleted_strip(const char *text, char bare[static NAME_MAX + 1])
 {
 	size_t len = strlen(text);

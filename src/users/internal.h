@@ -3,6 +3,7 @@
 #ifndef SHMFS_USERS_VIEWS_INTERNAL_H
 #define SHMFS_USERS_VIEWS_INTERNAL_H
 
+#include "shmfs/cleanup.h"
 #include "shmfs/user_views.h"
 
 /* The context of one view. */

@@ -7,9 +7,6 @@
  */
 #include "users/internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-
 int uses_begin(struct uses *uses, const struct shmfs_view *view, uint32_t pid,
 	       const struct shmfs_caller *caller)
 {

@@ -2,9 +2,6 @@
 /* The views by use, made of those of .by-id and .by-name. */
 #include "users/internal.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 static const struct {
 	enum shmfs_view_index view;
 	enum shmfs_view_index files;
