@@ -47,6 +47,7 @@ struct sysv_locker {
 	uid_t uid;	     /* on whose account */
 	bool is_limited;     /* else the daemon's own rights count */
 	struct rlimit limit; /* of locked memory */
+	int err;	     /* of the process that locks */
 };
 
 /*
@@ -55,12 +56,12 @@ struct sysv_locker {
  */
 int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
 /*
- * In whose name a locked segment is locked again as one of `size` bytes.  If it grows, -ENOMEM over
- * the caller's limit.
+ * In whose name a segment is locked again as one of `size` bytes, if it is locked.  If it grows,
+ * -ENOMEM over the caller's limit.
  */
 int sysv_locker_for(struct sysv_backend *, const struct shmid_ds *, uint64_t size,
 		    const struct shmfs_caller *, struct sysv_locker *);
 /* SHM_LOCK, by a process of its own. */
-int sysv_lock_as(const struct sysv_locker *);
+int sysv_lock_as(struct sysv_locker *);
 
 #endif

@@ -20,26 +20,27 @@ int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone
 #endif
 
-int sysv_run_process(int flags, int (*run)(void *), void *arg, pid_t *pid)
+int sysv_run_process(int flags, int (*run)(void *), void *arg)
 {
 	SHMFS_AUTO_FREE char *stack = malloc(STACK);
 	sigset_t all, before;
 	int status = 0;
 	int err = 0;
+	pid_t pid;
 
 	if (!stack)
 		return -ENOMEM;
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	*pid = clone(run, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD | flags, arg);
-	if (*pid < 0)
+	pid = clone(run, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD | flags, arg);
+	if (pid < 0)
 		err = -ENOMEM; /* EAGAIN: no process more */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	/* A process that was stopped would never end, and neither would the wait for it. */
-	while (!err && (waitpid(*pid, &status, WUNTRACED) != *pid || WIFSTOPPED(status))) {
+	while (!err && (waitpid(pid, &status, WUNTRACED) != pid || WIFSTOPPED(status))) {
 		if (WIFSTOPPED(status))
-			kill(*pid, SIGKILL);
+			kill(pid, SIGKILL);
 	}
 	return err ? err : WIFSIGNALED(status);
 }

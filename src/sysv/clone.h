@@ -11,6 +11,6 @@
  * CLONE_VFORK in `flags`: the calling thread does not run meanwhile, not even to end a
  * process that was stopped.  Returns 0, 1 when it was killed, or -ENOMEM.
  */
-int sysv_run_process(int flags, int (*run)(void *), void *arg, pid_t *pid);
+int sysv_run_process(int flags, int (*run)(void *), void *arg);
 
 #endif

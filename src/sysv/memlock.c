@@ -14,17 +14,10 @@
 #include "shmfs/raw_setid.h"
 #include "sysv/clone.h"
 
-/* What the process has and tells. */
-struct locking {
-	const struct sysv_locker *locker;
-	int err;
-};
-
 /* The process' whole life. */
 static int be_locker(void *arg)
 {
-	struct locking *locking = arg;
-	const struct sysv_locker *locker = locking->locker;
+	struct sysv_locker *locker = arg;
 	const uid_t effective = locker->is_limited ? locker->uid : (uid_t)-1;
 
 	/*
@@ -34,19 +27,19 @@ static int be_locker(void *arg)
 	if ((locker->is_limited && setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0) ||
 	    (getuid() == 0 && syscall(SET_UID, locker->uid, effective, effective) != 0) ||
 	    shmctl(locker->id, SHM_LOCK, NULL) != 0)
-		locking->err = -errno;
+		locker->err = -errno;
 	else
-		locking->err = 0;
+		locker->err = 0;
 	return 0;
 }
 
-int sysv_lock_as(const struct sysv_locker *locker)
+int sysv_lock_as(struct sysv_locker *locker)
 {
-	struct locking locking = { .locker = locker, .err = -EBUSY /* if it does not say */ };
-	pid_t pid;
-	int err = sysv_run_process(0, be_locker, &locking, &pid);
+	int err;
 
-	return err < 0 ? err : locking.err;
+	locker->err = -EBUSY; /* if the process does not say */
+	err = sysv_run_process(0, be_locker, locker);
+	return err < 0 ? err : locker->err;
 }
 
 /*
@@ -97,7 +90,7 @@ int sysv_locker_for(struct sysv_backend *be, const struct shmid_ds *ds, uint64_t
 	int err;
 
 	*locker = (struct sysv_locker){ .uid = ds->shm_perm.uid };
-	if (caller->uid == 0 || size <= ds->shm_segsz)
+	if (!(ds->shm_perm.mode & SYSV_MODE_LOCKED) || caller->uid == 0 || size <= ds->shm_segsz)
 		return 0;
 	err = find_locker(be, caller, locker);
 	return !err && size > locker->limit.rlim_cur ? -ENOMEM : err;

@@ -238,6 +238,7 @@ static int be_replacer(void *arg)
 	struct replacement *r = arg;
 	struct rlimit limit;
 
+	r->replacer = getpid();
 	/* Not in the terminal's process group: Ctrl-C is the daemon's to handle. */
 	setpgid(0, 0);
 	prctl(PR_SET_NAME, "shmfs-replace");
@@ -257,7 +258,7 @@ static int be_replacer(void *arg)
 /* 1 when the process was killed. */
 static int run_replacer(struct replacement *r)
 {
-	return sysv_run_process(CLONE_VFORK, be_replacer, r, &r->replacer);
+	return sysv_run_process(CLONE_VFORK, be_replacer, r);
 }
 
 /* Remove what the replacer had made under the key and not completed. */
