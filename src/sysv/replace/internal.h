@@ -33,8 +33,7 @@ struct sysv_reserve {
 	int ballast[SYSV_BALLAST];   /* segments, or -1; the first is as large as the new one */
 	uint64_t size;		     /* bytes of memory in `rescue`, from its beginning */
 	int meminfo;		     /* borrowed; /proc/meminfo, or -1 */
-	uint64_t used;		     /* of them by the copy, so far */
-	uint64_t yielded;	     /* of them given back: `used` and the rest of a piece */
+	uint64_t used;		     /* of them by the copy; that is given back, piece by piece */
 };
 
 /* One replacement, shared by the thread that asks and its replacer. */
@@ -44,8 +43,7 @@ struct replacement {
 	struct sysv_segment *anchor; /* owned; attached, so that the old one keeps its id */
 	struct shmid_ds ds;	     /* of the old one, as it was */
 	uint64_t size;		     /* wanted */
-	unsigned long own;	     /* attachments of ours that the old one has */
-	bool needs_no_memory;	     /* what the copy takes is what the old one gives back */
+	struct shmfs_caller creator; /* of the old one, and if possible of the new ones */
 	struct sysv_locker locker;   /* in whose name the new one is locked */
 
 	enum replace_phase phase;
@@ -79,12 +77,6 @@ bool sysv_reserve_free_slot(struct replacement *r);
 void sysv_reserve_yield(struct sysv_reserve *, uint64_t bytes);
 /* Remove what is left, but not a rescue that is needed. */
 void sysv_reserve_drop(struct replacement *r);
-/* To the end of the block a new segment has the same creator as the old one. */
-#define SYSV_AS_CREATOR(r) \
-	__attribute__((cleanup(sysv_drop_creator), unused)) const bool as_creator = \
-		sysv_assume_creator(r)
-bool sysv_assume_creator(const struct replacement *r);
-void sysv_drop_creator(const bool *assumed);
 /* Make a segment that is closed to others.  Its id, or an error of a file. */
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags);
 /* SHM_HUGETLB and the size of its pages, as the segment has them. */

@@ -153,8 +153,9 @@ static int complete(struct replacement *r, int id, uint64_t size)
 /* Make a segment of the old size under its key: its id. */
 static int make_old(const struct replacement *r)
 {
-	SYSV_AS_CREATOR(r);
+	SHMFS_AS_CALLER(refused, &r->creator);
 
+	(void)refused; /* the daemon is the creator then */
 	return sysv_get_new(r, r->ds.shm_perm.__key, r->old->size, sysv_huge_flags(r->old));
 }
 
@@ -192,7 +193,8 @@ static int close_off(struct replacement *r)
 	err = look_at(r->old->id, &ds);
 	if (err)
 		return err;
-	return ds.shm_nattch > r->own ? -EBUSY : 0;
+	/* When it was looked at first all were ours.  With descriptors there is the anchor as well. */
+	return ds.shm_nattch > r->ds.shm_nattch + r->backend->by_descriptor ? -EBUSY : 0;
 }
 
 /*
@@ -201,10 +203,11 @@ static int close_off(struct replacement *r)
  */
 static int swap(struct replacement *r)
 {
-	SYSV_AS_CREATOR(r);
+	SHMFS_AS_CALLER(refused, &r->creator);
 	int flags = sysv_huge_flags(r->old);
 	int id;
 
+	(void)refused; /* the daemon is the creator then */
 	sysv_reserve_free_slot(r);
 	if (shmctl(r->old->id, IPC_RMID, NULL) != 0)
 		return sysv_error(SYSV_BY_ID, -errno);
@@ -311,24 +314,12 @@ static void move_lock(struct replacement *r)
 	r->lock_err = sysv_lock_as(&r->locker);
 }
 
-/*
- * The memory that a copy takes, and a rescue if the old segment must stay as it is.  The kernel
- * reserves huge pages itself.
- */
-static uint64_t wanted_memory(struct replacement *r)
-{
-	uint64_t bytes = sysv_min(sysv_segment_resident(r->old), r->old->size);
-
-	return r->needs_no_memory ? 0 : r->copy.moves ? sysv_min(bytes, r->size) : bytes;
-}
-
 int sysv_replacement_run(struct replacement *r)
 {
 	char path[128];
 	SHMFS_AUTO_FD int meminfo = -1;
 	int err;
 
-	r->reserve.size = wanted_memory(r);
 	/* Here, because what a replacer that is killed has open stays open in the daemon. */
 	snprintf(path, sizeof(path), "%s/meminfo", r->backend->config.proc_dir);
 	if (r->reserve.size > 0)

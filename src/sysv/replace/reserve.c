@@ -38,21 +38,6 @@ int sysv_huge_flags(const struct sysv_segment *segment)
 	return SHM_HUGETLB | (log2 << HUGE_SHIFT);
 }
 
-bool sysv_assume_creator(const struct replacement *r)
-{
-	const struct shmfs_caller creator = { .uid = r->ds.shm_perm.cuid,
-					      .gid = r->ds.shm_perm.cgid };
-
-	/* Huge pages take CAP_IPC_LOCK. */
-	return !r->old->huge && shmfs_caller_assume(&creator) == 0;
-}
-
-void sysv_drop_creator(const bool *assumed)
-{
-	if (*assumed)
-		shmfs_caller_drop();
-}
-
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
 {
 	/* As an ordinary user we have to attach it, first. */
@@ -69,10 +54,11 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
  */
 static int make_segments(struct replacement *r)
 {
-	SYSV_AS_CREATOR(r);
+	SHMFS_AS_CALLER(refused, &r->creator);
 	int *ballast = r->reserve.ballast;
 	int id = -1;
 
+	(void)refused; /* the daemon is the creator then */
 	ballast[0] = sysv_get_new(r, IPC_PRIVATE, r->size, sysv_huge_flags(r->old));
 	if (ballast[0] < 0)
 		return ballast[0];
@@ -183,18 +169,22 @@ int sysv_reserve_take(struct replacement *r)
 	return r->reserve.size <= LITTLE ? populate(rescue, r->reserve.size) : populate_in_child(r);
 }
 
+/* Where the pieces end that hold the first `used` bytes. */
+static uint64_t end_of_pieces(const struct sysv_reserve *reserve, uint64_t used)
+{
+	return sysv_min((used + PIECE - 1) / PIECE * PIECE, reserve->size);
+}
+
 void sysv_reserve_yield(struct sysv_reserve *reserve, uint64_t bytes)
 {
-	uint64_t end;
+	uint64_t used, start;
 
 	if (!reserve)
 		return;
-	reserve->used += sysv_min(bytes, reserve->size - reserve->used);
-	if (reserve->used <= reserve->yielded)
-		return;
-	end = sysv_min((reserve->used + PIECE - 1) / PIECE * PIECE, reserve->size);
-	sysv_segment_punch(reserve->rescue, reserve->yielded, end - reserve->yielded);
-	reserve->yielded = end;
+	used = reserve->used + sysv_min(bytes, reserve->size - reserve->used);
+	start = end_of_pieces(reserve, reserve->used);
+	sysv_segment_punch(reserve->rescue, start, end_of_pieces(reserve, used) - start);
+	reserve->used = used;
 }
 
 void sysv_reserve_drop(struct replacement *r)

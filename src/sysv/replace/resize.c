@@ -24,7 +24,7 @@ struct sysv_object *sysv_find_replacing(struct sysv_backend *be, uint32_t key)
 /*
  * May the segment be replaced?  Handles of the object move along.  Attachments of other processes
  * forbid it (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN).  Fills in
- * r->ds.
+ * r->ds and r->locker.
  */
 static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 			   const struct shmfs_caller *caller)
@@ -36,13 +36,22 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 		return err;
 	if (r->ds.shm_perm.mode & SYSV_MODE_DEST)
 		return -ESTALE;
-	if (r->ds.shm_perm.__key == 0 || !sysv_is_owner(&r->ds, caller))
+	if (r->size > SIZE_MAX)
+		return -EFBIG;
+	/* With shm_rmid_forced the new one would go before it is complete. */
+	if (r->ds.shm_perm.__key == 0 || !sysv_is_owner(&r->ds, caller) ||
+	    sysv_detaching_removes(r->backend))
 		return -EPERM;
 	/* Perhaps another mount of an ordinary user: wait as for a reader. */
 	if (others)
 		return r->backend->by_descriptor ? -EBUSY : -EAGAIN;
-	r->own = r->ds.shm_nattch;
-	return obj->nlent > 0 || sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
+	if (obj->nlent > 0 || sysv_segment_is_shared(r->old))
+		return -EAGAIN;
+	/* Huge pages take CAP_IPC_LOCK: the daemon itself makes those. */
+	if (!r->old->huge)
+		r->creator = (struct shmfs_caller){ .uid = r->ds.shm_perm.cuid,
+						    .gid = r->ds.shm_perm.cgid };
+	return sysv_locker_for(r->backend, &r->ds, r->size, caller, &r->locker);
 }
 
 /* --- doing it --- */
@@ -104,7 +113,6 @@ static int commit(struct sysv_object *obj, struct replacement *r)
 		r->anchor->id = r->old->id;
 		r->anchor->size = r->old->size;
 		err = sysv_gone(sysv_attach(r->anchor, SHM_RDONLY));
-		r->own++;
 	}
 	if (!err)
 		err = sysv_replacement_run(r);
@@ -127,8 +135,7 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	for (size_t i = 0; i < SYSV_BALLAST; i++)
 		r->reserve.ballast[i] = -1;
 	if (!obj->segment)
-		return sysv_gone(
-			sysv_segment_open(r->backend, obj->id, &r->ds, true, NULL, &r->old));
+		return sysv_borrow_segment(obj, NULL, &r->old);
 	r->old = sysv_segment_get(obj->segment);
 	return 0;
 }
@@ -145,32 +152,34 @@ static void clear(struct replacement *r)
 	sysv_segment_put(r->old);
 }
 
+/* How the content is copied, and the memory that is reserved for that. */
+static void plan_copy(const struct sysv_object *obj, struct replacement *r)
+{
+	uint64_t resident = sysv_min(sysv_segment_resident(r->old), r->old->size);
+
+	/*
+	 * Reading takes no lock (bytes.c): a handle that reads must find all content in the old
+	 * segment as long as it has that.  A rescue holds all of it then.
+	 */
+	r->copy.moves = obj->nreaders == 0;
+	if (!r->copy.moves)
+		r->reserve.size = resident;
+	/* A file that was written through the mount moves into its own memory. */
+	else if (!obj->is_new)
+		r->reserve.size = sysv_min(resident, r->size);
+}
+
 int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_caller *caller)
 {
 	__attribute__((cleanup(clear))) struct replacement r = { .backend = sysv_backend_of(obj),
-								 .size = size };
-	int err = sysv_object_now(obj, NULL, &r.ds, NULL);
+								 .size = size,
+								 .creator.gid = getgid() };
+	int err = prepare(obj, &r);
 
-	if (err)
-		return err;
-	if (size > SIZE_MAX)
-		return -EFBIG;
-	/* The new one would go before it is complete. */
-	if (sysv_detaching_removes(r.backend))
-		return -EPERM;
-	err = prepare(obj, &r);
 	if (!err)
 		err = may_be_replaced(obj, &r, caller);
-	if (!err && (r.ds.shm_perm.mode & SYSV_MODE_LOCKED))
-		err = sysv_locker_for(r.backend, &r.ds, size, caller, &r.locker);
 	if (err)
 		return err;
-	/*
-	 * Reading takes no lock (bytes.c): a handle that reads must find all content in the old
-	 * segment as long as it has that.
-	 */
-	r.copy.moves = obj->nreaders == 0;
-	/* A file that was written through the mount moves into its own memory. */
-	r.needs_no_memory = r.copy.moves && obj->is_new;
+	plan_copy(obj, &r);
 	return commit(obj, &r);
 }
