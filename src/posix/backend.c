@@ -98,9 +98,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	if (fstat(config->dir, &dir) != 0)
 		return -errno;
 	be = calloc(1, sizeof(*be));
-	if (!be)
-		return -ENOMEM;
-	if (shmfs_object_table_init(&be->base.objects) != 0) {
+	if (!be || shmfs_object_table_init(&be->base.objects) != 0) {
 		free(be);
 		return -ENOMEM;
 	}

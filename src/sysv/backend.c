@@ -384,45 +384,32 @@ static int open_rmid_forced(const struct sysv_backend *be)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static int init(struct sysv_backend *be)
-{
-	int err = sysv_times_init(be);
-
-	if (err)
-		return err;
-	err = sysv_usage_init(&be->usage, be->config.proc_dir, &be->base.lock);
-	if (!err) {
-		err = shmfs_object_table_init(&be->base.objects);
-		if (err)
-			sysv_usage_destroy(&be->usage);
-	}
-	if (err)
-		sysv_times_destroy(be);
-	return err;
-}
-
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
 {
 	struct sysv_backend *be = calloc(1, sizeof(*be));
 	int err;
 
-	if (!be)
+	if (!be || shmfs_object_table_init(&be->base.objects) != 0) {
+		free(be);
 		return -ENOMEM;
+	}
 	be->base.ops = &sysv_ops;
 	be->config = *config;
 	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
-	err = init(be);
+	be->rmid_forced = open_rmid_forced(be);
+	pthread_mutex_init(&be->base.lock, NULL);
+	sysv_trim_begin(be);
+	err = sysv_times_init(be);
+	if (!err)
+		err = sysv_usage_init(&be->usage, config->proc_dir, &be->base.lock);
 	if (err) {
-		free(be);
+		shmfs_sysv_free(&be->base);
 		return err;
 	}
-	be->rmid_forced = open_rmid_forced(be);
 	if (sysv_detaching_removes(be))
 		shmfs_log(LOG_WARNING, "kernel.shm_rmid_forced is set: segments that nobody has "
 				       "attached are shown, but neither opened nor made; to change "
 				       "that: sysctl kernel.shm_rmid_forced=0");
-	pthread_mutex_init(&be->base.lock, NULL);
-	sysv_trim_begin(be);
 	sysv_user_xattr_init(be);
 	*out = &be->base;
 	return 0;
