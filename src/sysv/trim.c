@@ -8,10 +8,10 @@
  */
 #include "sysv/internal.h"
 
-#include <signal.h>
+#include "shmfs/clock.h"
 
-#define FIRST_PAUSE_MS 100
-#define LONGEST_PAUSE_MS 2000
+#define FIRST_PAUSE_NS 100000000
+#define LONGEST_PAUSE_NS 2000000000
 
 /* Has a process stored anything behind the end of the file in an attachment?  It stays then. */
 static bool is_used_behind(struct sysv_object *obj, uint64_t end)
@@ -94,42 +94,28 @@ static void trim_all(struct sysv_backend *be)
 static void *run(void *arg)
 {
 	struct sysv_backend *be = arg;
-	unsigned pause = FIRST_PAUSE_MS;
-	struct timespec until;
+	uint64_t pause = FIRST_PAUSE_NS;
 	SHMFS_LOCKED(&be->base.lock);
 
 	while (be->untrimmed && !be->stopping) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += (long)(pause % 1000) * 1000000;
-		until.tv_sec += (time_t)(pause / 1000) + until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
+		uint64_t end = shmfs_now_ns() + pause;
+		const struct timespec until = { (time_t)(end / 1000000000),
+						(long)(end % 1000000000) };
+
 		if (pthread_cond_timedwait(&be->trimming, &be->base.lock, &until) != ETIMEDOUT)
 			continue;
 		trim_all(be);
-		pause = pause < LONGEST_PAUSE_MS ? 2 * pause : pause;
+		pause = pause < LONGEST_PAUSE_NS ? 2 * pause : pause;
 	}
 	be->trims = false;
 	pthread_cond_broadcast(&be->trimming);
 	return NULL;
 }
 
-/* Signals are for the other threads.  base.lock is held. */
-static void start(struct sysv_backend *be)
-{
-	sigset_t all, before;
-	pthread_t thread;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	be->trims = pthread_create(&thread, NULL, run, be) == 0;
-	if (be->trims)
-		pthread_detach(thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 void sysv_trim_later(struct sysv_object *obj)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
+	pthread_t thread;
 	SHMFS_LOCKED(&be->base.lock);
 
 	if (be->stopping)
@@ -140,8 +126,10 @@ void sysv_trim_later(struct sysv_object *obj)
 		obj->next_untrimmed = be->untrimmed;
 		be->untrimmed = obj;
 	}
-	if (!be->trims)
-		start(be);
+	if (!be->trims && pthread_create(&thread, NULL, run, be) == 0) {
+		pthread_detach(thread);
+		be->trims = true;
+	}
 }
 
 void sysv_trim_end(struct sysv_backend *be)
