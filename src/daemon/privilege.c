@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "shmfs/log.h"
-#include "daemon/syscall_filter.h"
 
 /*
  * Ordinary users are served with their own credentials (core/caller.c).  These capabilities open

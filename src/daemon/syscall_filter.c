@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/syscall_filter.h"
+/*
+ * A seccomp filter.  System calls that could reach beyond shared memory with the capabilities that
+ * the daemon keeps fail with EPERM.  The filter lists refused calls, not allowed ones, because libc
+ * and libfuse may need other calls tomorrow.
+ */
+#include "daemon/privilege.h"
 
 #include <errno.h>
 #include <sched.h>
