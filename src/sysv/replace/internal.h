@@ -49,7 +49,6 @@ struct replacement {
 	enum replace_phase phase;
 	int err;	/* why it is not as wanted, or 0 */
 	int xattr_err;	/* why users' attributes stayed behind, or 0 */
-	int lock_err;	/* why it is not locked as the old one was, or 0 */
 	pid_t replacer; /* the process that did it */
 	struct sysv_reserve reserve;
 	struct sysv_segment *made;    /* owned */

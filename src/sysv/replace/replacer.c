@@ -306,12 +306,20 @@ static void recover(struct replacement *r)
  */
 static void move_lock(struct replacement *r)
 {
+	unsigned key = (unsigned)r->ds.shm_perm.__key;
+	int err;
+
 	if (!(r->ds.shm_perm.mode & SYSV_MODE_LOCKED) ||
 	    (r->phase != REPLACE_COMPLETE && r->phase != REPLACE_RESCUED))
 		return;
 	shmctl(r->old->id, SHM_UNLOCK, NULL);
 	r->locker.id = r->phase == REPLACE_RESCUED ? r->reserve.rescue->id : r->made->id;
-	r->lock_err = sysv_lock_as(&r->locker);
+	err = sysv_lock_as(&r->locker);
+	if (err)
+		shmfs_log(LOG_WARNING,
+			  "key 0x%08x is no longer locked in memory: %s; "
+			  "try: setfattr -n user.shm.locked -v 1 %u",
+			  key, strerror(-err), key);
 }
 
 int sysv_replacement_run(struct replacement *r)
@@ -342,11 +350,6 @@ void sysv_replacement_report(struct replacement *r)
 			  "the user.* attributes of key 0x%08x are lost: %s; "
 			  "set them again with setfattr",
 			  key, strerror(-r->xattr_err));
-	if (r->lock_err)
-		shmfs_log(LOG_WARNING,
-			  "key 0x%08x is no longer locked in memory: %s; "
-			  "try: setfattr -n user.shm.locked -v 1 %u",
-			  key, strerror(-r->lock_err), key);
 	if (r->phase == REPLACE_RESCUED)
 		shmfs_log(LOG_ERR,
 			  "key 0x%08x was taken while its segment was resized; its content is "
