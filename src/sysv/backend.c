@@ -9,7 +9,6 @@
 #include "sysv/internal.h"
 
 #include "shmfs/log.h"
-#include "sysv/attributes.h"
 
 #define LOOKUP_TRIES 10
 

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "sysv/clone.h"
+#include "sysv/internal.h"
 
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/sanitizer.h"
 
 #define STACK ((size_t)256 << 10)
 
 #if SHMFS_TSAN
 /*
- * ThreadSanitizer takes every clone(2) for a fork(2) and would note, in the
- * memory that the two share, that all other threads are gone.  By glibc's other
- * name for it the process passes for the thread that waits for it.
+ * ThreadSanitizer takes every clone(2) for a fork(2), and would note in the shared memory that all
+ * other threads are gone.  It does not know glibc's other name for clone(2).
  */
 int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone

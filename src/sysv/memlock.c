@@ -8,11 +8,10 @@
  * it.  It shares the daemon's memory.  Nobody can trace it: a change of uid clears the "dumpable"
  * attribute of that memory (prctl(2)).  The caller can signal it: if it is stopped, it is ended.
  */
-#include "sysv/attributes.h"
+#include "sysv/internal.h"
 
 #include "shmfs/proc.h"
 #include "shmfs/raw_setid.h"
-#include "sysv/clone.h"
 
 /* The process' whole life. */
 static int be_locker(void *arg)

@@ -10,7 +10,7 @@
  * old IPC namespace.  So the file's name also has the fields of a segment that no call changes, and
  * the start time of process 1.
  */
-#include "sysv/attributes.h"
+#include "sysv/internal.h"
 
 #include <dirent.h>
 #include <linux/xattr.h>

@@ -31,7 +31,6 @@
 #include <sys/prctl.h>
 
 #include "shmfs/log.h"
-#include "sysv/clone.h"
 
 /* How long copying back may stand still: this many pauses. */
 #define MOST_PAUSES 300
