@@ -56,63 +56,55 @@ static void put_record(struct posix_object *const *obj)
 
 #define AUTO_RECORD __attribute__((cleanup(put_record))) struct posix_object
 
-static int unlink_as(const struct posix_backend *be, const char *name,
-		     const struct shmfs_caller *caller)
+/* unlinkat(2), or with `from` renameat2(2) onto the name. */
+static int take_name_as(const struct posix_backend *be, const char *name, const char *from,
+			unsigned flags, const struct shmfs_caller *caller)
 {
-	SHMFS_AS_CALLER(err, caller);
+	const int dir = be->config.dir;
+	SHMFS_AS_CALLER(refused, caller);
+	int err;
 
-	if (err)
-		return err;
-	return unlinkat(be->config.dir, name, 0) == 0 ? 0 : -errno;
+	if (refused)
+		return refused;
+	err = from ? renameat2(dir, from, dir, name, flags) : unlinkat(dir, name, 0);
+	return err == 0 ? 0 : -errno;
 }
 
-int posix_remove(const struct shmfs_view *view, const struct shmfs_name *name,
-		 const struct shmfs_caller *caller)
+/*
+ * Remove `name`, or rename `from` onto it.  It leads to the object with number `ino`, whose record
+ * keeps another way to it.
+ */
+static int take_name(const struct shmfs_view *view, const char *name, ino_t ino, const char *from,
+		     unsigned flags, const struct shmfs_caller *caller)
 {
-	AUTO_RECORD *obj = NULL;
-	struct stat st;
-	bool kept;
-	int err = posix_dir_stat(backend(view), name->text, &st);
+	AUTO_RECORD *obj = find_record(view, ino);
+	bool kept = obj && !flags && posix_object_keep(obj, name);
+	int err = take_name_as(backend(view), name, from, flags, caller);
 
-	if (err)
-		return err;
-	obj = find_record(view, st.st_ino);
-	kept = obj && posix_object_keep(obj, name->text);
-	err = unlink_as(backend(view), name->text, caller);
 	if (err && kept)
 		posix_object_unkeep(obj);
 	return err;
 }
 
-static int rename_as(const struct posix_backend *be, const char *from, const char *to,
-		     unsigned flags, const struct shmfs_caller *caller)
+int posix_remove(const struct shmfs_view *view, const struct shmfs_name *name,
+		 const struct shmfs_caller *caller)
 {
-	SHMFS_AS_CALLER(err, caller);
+	struct stat st;
+	int err = posix_dir_stat(backend(view), name->text, &st);
 
-	if (err)
-		return err;
-	return renameat2(be->config.dir, from, be->config.dir, to, flags) == 0 ? 0 : -errno;
+	return err ? err : take_name(view, name->text, st.st_ino, NULL, 0, caller);
 }
 
 /* Anything else that has the name `to` must stay. */
 static int try_rename(const struct shmfs_view *view, const char *from, const char *to,
 		      unsigned flags, const struct shmfs_caller *caller)
 {
-	AUTO_RECORD *obj = NULL;
 	struct stat st;
-	bool kept;
 	int err = posix_dir_stat(backend(view), to, &st);
 
 	if (err == -ENOENT)
-		return rename_as(backend(view), from, to, flags | RENAME_NOREPLACE, caller);
-	if (err)
-		return err;
-	obj = find_record(view, st.st_ino);
-	kept = obj && !flags && posix_object_keep(obj, to);
-	err = rename_as(backend(view), from, to, flags, caller);
-	if (err && kept)
-		posix_object_unkeep(obj);
-	return err;
+		return take_name_as(backend(view), to, from, flags | RENAME_NOREPLACE, caller);
+	return err ? err : take_name(view, to, st.st_ino, from, flags, caller);
 }
 
 int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
@@ -181,5 +173,5 @@ int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *
 	/* Has another object the name now? */
 	if (st.st_ino != ino)
 		return -EBUSY;
-	return unlink_as(be, name->text, caller);
+	return take_name_as(be, name->text, NULL, 0, caller);
 }
