@@ -73,27 +73,23 @@ static int check_access(const struct shmfs_options *options)
 	return 0;
 }
 
-static bool insert(struct fuse_args *args, bool wanted, const char *option)
-{
-	return !wanted || fuse_opt_insert_arg(args, 1, option) == 0;
-}
-
 int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *options,
 			    struct shmfs_backend *posix)
 {
-	char source[64] = "-ofsname=shmfs";
+	char source[32] = "shmfs";
+	char first[128];
 	int err = check_access(options);
 
 	if (err)
 		return err;
 	/* df(1) and findmnt(8) tell mounts apart by the source. */
 	if (options->target)
-		snprintf(source, sizeof(source), "-ofsname=shmfs:target=%d", (int)options->target);
+		snprintf(source, sizeof(source), "shmfs:target=%d", (int)options->target);
+	snprintf(first, sizeof(first), "-ofsname=%s,default_permissions%s%s%s", source,
+		 getuid() == 0 ? ",allow_other" : "", options->allow_root ? ",allow_root" : "",
+		 is_noexec(options, posix) ? ",noexec" : "");
 	/* At the front: the same option given by the user comes later and counts. */
-	if (!insert(args, true, source) || !insert(args, true, "-odefault_permissions") ||
-	    !insert(args, getuid() == 0, "-oallow_other") ||
-	    !insert(args, options->allow_root, "-oallow_root") ||
-	    !insert(args, is_noexec(options, posix), "-onoexec"))
+	if (fuse_opt_insert_arg(args, 1, first) != 0)
 		return -ENOMEM;
 	/* At the end: for root mount.fuse3(8) adds suid and dev. */
 	return fuse_opt_add_arg(args, "-onosuid,nodev") == 0 ? 0 : -ENOMEM;
