@@ -135,8 +135,7 @@ void posix_mounts_init(struct posix_mounts *mounts, const char *proc_dir, int di
 	snprintf(path, sizeof(path), "%s/self/mountinfo", proc_dir);
 	mounts->table = fopen(path, "re");
 	mounts->dir_mount = mount_of(dir);
-	mounts->may_be = true;
-	mounts->is_new = true;
+	mounts->may_be = !mounts->table || read_table(mounts->table, mounts->dir_mount);
 }
 
 void posix_mounts_clear(struct posix_mounts *mounts)
@@ -149,14 +148,13 @@ static bool may_have_mounts(struct posix_backend *be)
 {
 	struct posix_mounts *mounts = &be->mounts;
 	SHMFS_LOCKED(&be->base.lock);
-	struct pollfd change = { .events = POLLPRI };
 
-	if (!mounts->table)
-		return true;
-	change.fd = fileno(mounts->table);
-	if (poll(&change, 1, 0) != 0 || mounts->is_new)
-		mounts->may_be = read_table(mounts->table, mounts->dir_mount);
-	mounts->is_new = false;
+	if (mounts->table) {
+		struct pollfd change = { .fd = fileno(mounts->table), .events = POLLPRI };
+
+		if (poll(&change, 1, 0) != 0)
+			mounts->may_be = read_table(mounts->table, mounts->dir_mount);
+	}
 	return mounts->may_be;
 }
 

@@ -12,7 +12,6 @@
 struct posix_mounts {
 	FILE *table;	    /* owned; NULL: it cannot be read */
 	uint64_t dir_mount; /* the mount that the directory is in; 0: not known */
-	bool is_new;	    /* not read yet */
 	bool may_be;	    /* something is mounted in the directory, or it is not known */
 };
 
