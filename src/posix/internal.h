@@ -102,11 +102,6 @@ void posix_object_remove_handle(struct posix_object *, const struct posix_handle
  * descriptor and its inode number.
  */
 int posix_object_open(struct posix_object *, int flags, ino_t *ino);
-/*
- * A descriptor for posix_proc_path() and fstat(2).  -EACCES if the caller cannot search the
- * directory.  Caller NULL: the daemon.
- */
-int posix_object_refer(struct posix_object *, const struct shmfs_caller *);
 /* Open the inode of a descriptor once more, with the rights of this thread. */
 int posix_reopen(int fd, int flags);
 

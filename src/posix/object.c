@@ -234,7 +234,11 @@ int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
 	return fd;
 }
 
-int posix_object_refer(struct posix_object *obj, const struct shmfs_caller *caller)
+/*
+ * A descriptor for posix_proc_path() and fstat(2).  -EACCES if the caller cannot search the
+ * directory.  Caller NULL: the daemon.
+ */
+static int refer(struct posix_object *obj, const struct shmfs_caller *caller)
 {
 	int err = caller ? posix_dir_check_search(posix_backend(obj), caller) : 0;
 	ino_t ino;
@@ -270,7 +274,7 @@ int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, 
 
 	(void)caller;
 	if (err == -ENOENT) {
-		fd = posix_object_refer(posix_object(base), NULL);
+		fd = refer(posix_object(base), NULL);
 		err = fd < 0 ? fd : fstat(fd, &now) == 0 ? 0 : -errno;
 	}
 	if (!err)
@@ -288,7 +292,7 @@ bool posix_object_is_named(struct posix_object *obj)
 
 struct posix_path posix_path_begin(struct posix_object *obj, const struct shmfs_caller *caller)
 {
-	struct posix_path path = { .fd = posix_object_refer(obj, caller) };
+	struct posix_path path = { .fd = refer(obj, caller) };
 
 	if (path.fd < 0) {
 		path.err = path.fd;
@@ -317,7 +321,7 @@ int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_calle
 
 static int drop_setid(struct posix_object *obj, const struct shmfs_caller *caller)
 {
-	SHMFS_AUTO_FD int fd = posix_object_refer(obj, NULL);
+	SHMFS_AUTO_FD int fd = refer(obj, NULL);
 
 	if (fd < 0)
 		return fd;

@@ -29,13 +29,7 @@
 
 int sysv_huge_flags(const struct sysv_segment *segment)
 {
-	int log2 = 0;
-
-	if (!segment->huge)
-		return 0;
-	while (((size_t)1 << log2) < segment->huge)
-		log2++;
-	return SHM_HUGETLB | (log2 << HUGE_SHIFT);
+	return segment->huge ? SHM_HUGETLB | __builtin_ctzl(segment->huge) << HUGE_SHIFT : 0;
 }
 
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
