@@ -2,8 +2,7 @@
 /*
  * POSIX objects behind the backend interface.
  *
- * glibc's shm_open(3) is open(2) in /dev/shm, so the objects are its regular
- * files.
+ * glibc's shm_open(3) is open(2) in /dev/shm, so the objects are its regular files.
  */
 #include "posix/internal.h"
 

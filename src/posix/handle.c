@@ -84,7 +84,7 @@ static struct posix_handle *new_handle(int flags)
 
 /*
  * The flags of open(2) that matter here.  O_APPEND comes with each write, because fcntl(2) can
- * change it.  O_TRUNC is carried out once it is sure what was opened.
+ * change it.  O_TRUNC is carried out once it is known what was opened.
  */
 static int open_flags(int flags)
 {

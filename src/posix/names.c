@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-/* Others can make and remove the name that a rename goes to. */
+/* Others can make and remove the new name meanwhile. */
 #define RENAME_TRIES 10
 
 static struct posix_backend *backend(const struct shmfs_view *view)
@@ -12,7 +12,7 @@ static struct posix_backend *backend(const struct shmfs_view *view)
 	return (struct posix_backend *)view->backend;
 }
 
-/* Through a process, the caller's right to look into that is needed as well. */
+/* A path through a process also requires the right to look into that process. */
 static int stat_as_caller(const struct posix_backend *be, const char *path,
 			  const struct shmfs_caller *caller, struct stat *st)
 {

@@ -257,7 +257,6 @@ static int stat_quickly(struct posix_object *obj, struct stat *st)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 	int fd = descriptor_of(obj);
-
 	int err;
 
 	if (fd >= 0)

@@ -2,9 +2,8 @@
 /*
  * System V segments behind the backend interface.
  *
- * A segment is found by its key in one hash lookup of the kernel (shmget).  A resize replaces it
- * (replace/resize.c): the object stays, its shmid and identity change.  Meanwhile the key may have
- * no segment, or an incomplete one, and the list `replacing` tells its object.
+ * A segment is found by its key in one hash lookup of the kernel (shmget).  While a resize replaces
+ * it (replace/resize.c), the list `replacing` tells its object.
  */
 #include "sysv/internal.h"
 
@@ -227,8 +226,8 @@ static int sysv_watch_names(struct shmfs_backend *base, int inotify)
 /* --- objects --- */
 
 /*
- * A lookup led here by the number alone, and that may be another segment's by now, while handles
- * still hold the memory of the one that had it.  Where none do, sysv_look() says so.
+ * The number of the name may be another segment's by now, while handles hold the memory of the one
+ * that had it: -ESTALE.  If no handle is open, sysv_look() finds it out.
  */
 static int revalidate(struct sysv_object *obj, const struct shmfs_name *name)
 {
@@ -264,7 +263,7 @@ static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *n
 	return err == -ESTALE ? -ENOENT : err;
 }
 
-/* What is to be set; -1 leaves one as it is. */
+/* Owner, group and mode to be set; -1 leaves one as it is. */
 struct perm {
 	uid_t uid;
 	gid_t gid;
@@ -282,7 +281,7 @@ static void apply_perm(struct shmid_ds *ds, const struct perm *perm)
 			(unsigned short)((ds->shm_perm.mode & ~0777u) | (perm->mode & 0777));
 }
 
-/* The kernel knows nothing of it any more: what is set is what its handles show. */
+/* The kernel has forgotten the segment.  Its open files show what is set here. */
 static int set_removed_perm(struct sysv_object *obj, const struct perm *perm,
 			    const struct shmfs_caller *caller)
 {
@@ -347,11 +346,11 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 	int err = set_perm(sysv_object(base), as_it_is, caller);
 
 	(void)times;
-	/* The kernel has asked for the right.  It is a writer's as well, who cannot move ctime. */
+	/* The kernel has allowed it to a writer, too.  IPC_SET is for the owner, so ctime stays. */
 	return err == -EPERM ? 0 : err;
 }
 
-/* What both views of a segment have. */
+/* The slots that both views of segments have. */
 #define SYSV_OPS \
 	.lookup = sysv_lookup, .list = sysv_list, .create = sysv_create, .remove = sysv_remove, \
 	.check_unused = sysv_check_unused, .remove_unused = sysv_remove_unused, \
@@ -369,7 +368,7 @@ static const struct shmfs_backend_ops sysv_ops = {
 	.truncate = sysv_truncate,
 };
 
-/* `.by-id`: nothing is given another size there. */
+/* `.by-id`: no segment gets another size there. */
 const struct shmfs_backend_ops shmfs_sysv_by_id_ops = {
 	SYSV_OPS.open = sysv_open_by_id,
 	.truncate = sysv_truncate_by_id,

@@ -13,15 +13,15 @@
 #include "shmfs/proc.h"
 #include "shmfs/raw_setid.h"
 
-/* The process' whole life. */
+/* The whole life of the process that locks. */
 static int be_locker(void *arg)
 {
 	struct sysv_locker *locker = arg;
 	const uid_t effective = locker->is_limited ? locker->uid : (uid_t)-1;
 
 	/*
-	 * Of this process alone: not libc's setresuid(), which is for all threads.  The account
-	 * goes by the real uid, the right to pass the limit by the effective one.
+	 * libc's setresuid() would change all threads of the daemon.  The account goes by the real
+	 * uid, the right to pass the limit by the effective one.
 	 */
 	if ((locker->is_limited && setrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0) ||
 	    (getuid() == 0 && syscall(SET_UID, locker->uid, effective, effective) != 0) ||
@@ -74,7 +74,7 @@ static int find_locker(struct sysv_backend *be, const struct shmfs_caller *calle
 		return err;
 	if (getrlimit(RLIMIT_MEMLOCK, &locker->limit) != 0)
 		return -errno;
-	/* Lowering is for all; more than ours takes CAP_SYS_RESOURCE. */
+	/* Every process may lower its limit.  Raising ours takes CAP_SYS_RESOURCE. */
 	if (limit < locker->limit.rlim_max)
 		locker->limit.rlim_max = limit;
 	locker->limit.rlim_cur = locker->limit.rlim_max;

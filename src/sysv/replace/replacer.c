@@ -192,7 +192,7 @@ static int close_off(struct replacement *r)
 	err = look_at(r->old->id, &ds);
 	if (err)
 		return err;
-	/* When it was looked at first all were ours.  With descriptors there is the anchor as well. */
+	/* All were ours when it was checked.  With descriptors the anchor has come since. */
 	return ds.shm_nattch > r->ds.shm_nattch + r->backend->by_descriptor ? -EBUSY : 0;
 }
 

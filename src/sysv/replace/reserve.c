@@ -20,9 +20,9 @@
 #include "shmfs/sigbus.h"
 
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
-/* Given back at once: as much as a huge page may have. */
+/* Memory is given back in pieces of this size, that of a huge page mostly. */
 #define PIECE ((uint64_t)2 << 20)
-/* A process is not worth it for less. */
+/* No child is started for less memory. */
 #define LITTLE ((uint64_t)1 << 20)
 
 /* --- segments --- */
@@ -34,7 +34,7 @@ int sysv_huge_flags(const struct sysv_segment *segment)
 
 int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flags)
 {
-	/* As an ordinary user we have to attach it, first. */
+	/* An ordinary user's daemon has to attach it first. */
 	int mode = r->backend->by_descriptor ? SYSV_MODE_CLOSED : SYSV_MODE_CLOSING;
 	int id = shmget(key, (size_t)size, IPC_CREAT | IPC_EXCL | mode | flags);
 
@@ -42,9 +42,8 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
 }
 
 /*
- * The first ballast also shows whether there can be such a segment as is wanted.  The rescue has
- * huge pages if some are left, because the kernel reserves those.  Else its memory counts as it is
- * populated.
+ * The first ballast also shows whether the wanted segment can be made.  The rescue has huge pages if
+ * some are left, because the kernel reserves those.  Otherwise its memory counts as it is populated.
  */
 static int make_segments(struct replacement *r)
 {
