@@ -286,6 +286,19 @@ static void a_failed_call_while_writing_loses_nothing(void **state)
 	assert_int_equal(segments_count(), 1);
 }
 
+static void a_want_of_descriptors_is_no_full_disk(void **state)
+{
+	(void)state;
+	full_segment();
+	int fd = must(open(PATH, O_WRONLY));
+	plan("24");
+	must_fail(EMFILE, pwrite(fd, "tail", 4, 10 * PAGE));
+	assert_true(plan_was_carried_out());
+	close(fd);
+	assert_old_content_under_its_key();
+	assert_int_equal(segments_count(), 1);
+}
+
 static void the_old_keeps_its_owner_when_put_back(void **state)
 {
 	(void)state;
@@ -423,6 +436,7 @@ int main(void)
 		racing(a_replacer_that_is_killed_leaves_nothing_open),
 		racing(what_is_removed_while_it_is_made_is_made_again),
 		racing(a_failed_call_while_writing_loses_nothing),
+		racing(a_want_of_descriptors_is_no_full_disk),
 		racing(the_old_keeps_its_owner_when_put_back),
 		racing(a_key_that_cannot_be_had_again_leaves_the_bytes_elsewhere),
 		racing(a_key_taken_meanwhile_leaves_the_bytes_elsewhere),
