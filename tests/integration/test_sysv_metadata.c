@@ -89,6 +89,30 @@ static void a_detach_between_two_reads_counts(void **state)
 	assert_int_equal(file_stat(PATH).st_mtime, second);
 }
 
+static void restart(struct fixture *fixture)
+{
+	daemon_stop(fixture);
+	daemon_start(fixture, NULL);
+}
+
+/* The kernel's own times have no fraction of a second. */
+static void the_record_of_times_is_for_nobody_else(void **state)
+{
+	struct fixture *fixture = *state;
+	segment_create(KEY, PAGE, 0600);
+	file_write(PATH, 0, "x", 1);
+	assert_int_not_equal(file_stat(PATH).st_mtim.tv_nsec, 0);
+	restart(fixture);
+	assert_int_not_equal(file_stat(PATH).st_mtim.tv_nsec, 0);
+	assert_int_equal(shell(NULL, 0, "chown %u " RUN "/shmfs-times-*", ALICE.uid), 0);
+	restart(fixture);
+	assert_int_equal(file_stat(PATH).st_mtim.tv_nsec, 0);
+	assert_int_equal(shell(NULL, 0, "chown 0 " RUN "/shmfs-times-*"), 0);
+	assert_int_equal(shell(NULL, 0, "chmod 622 " RUN "/shmfs-times-*"), 0);
+	restart(fixture);
+	assert_int_equal(file_stat(PATH).st_mtim.tv_nsec, 0);
+}
+
 static void setting_times_changes_ctime_alone(void **state)
 {
 	(void)state;
@@ -205,10 +229,12 @@ static void attributes_are_what_ipcs_prints(void **state)
 	const void *memory = segment_attach(id);
 	/* By one shell: it inherits the attachment, and so is the last to detach. */
 	shell(output, sizeof(output),
-	      "ipcs -m -i %d | grep -owE '(nattch|lpid|cpid|cuid|cgid)=[0-9]+' | sort >ipcs; "
+	      "ipcs -m -i %d | grep -owE '(nattch|lpid|cpid|cuid|cgid)=[0-9]+' | sort >" TMP
+	      "/ipcs; "
 	      "for name in cgid cpid cuid lpid nattch; do echo $name=$(getfattr "
-	      "--absolute-names --only-values -n user.shm.$name " PATH "); done | diff ipcs - && "
-	      "grep nattch ipcs",
+	      "--absolute-names --only-values -n user.shm.$name " PATH "); done | diff " TMP
+	      "/ipcs - && "
+	      "grep nattch " TMP "/ipcs",
 	      id);
 	assert_string_equal(output, "nattch=1\n");
 	segment_detach(memory);
@@ -324,6 +350,7 @@ int main(void)
 		mounted(an_open_handle_changes_its_own_segment),
 		mounted(times_are_the_segments),
 		mounted(a_detach_between_two_reads_counts),
+		mounted(the_record_of_times_is_for_nobody_else),
 		mounted(setting_times_changes_ctime_alone),
 		mounted(tools_that_set_times_succeed),
 		mounted(links_are_one_and_the_attachments),
