@@ -360,6 +360,49 @@ static void what_could_not_be_cut_is_cut_later(void **state)
 	assert_true(segment_has(segment_find(KEY), 0, grown, sizeof(grown)));
 }
 
+enum { SHRINKS = 300 };
+
+static int shrink_again_and_again(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < SHRINKS; i++) {
+		int fd = open(SEGMENT, O_CREAT | O_RDWR, 0600);
+		child_must(pwrite(fd, grown, sizeof(grown), 0) == sizeof(grown));
+		child_must(ftruncate(fd, PAGE) == 0);
+		child_must(close(fd) == 0);
+	}
+	return 0;
+}
+
+#define STOP TMP "/stop"
+
+static int read_until_stopped(void *arg)
+{
+	char seen[sizeof(grown)];
+	int fd = open(SEGMENT, O_RDONLY);
+	(void)arg;
+	child_must(fd != -1);
+	while (access(STOP, F_OK) == -1)
+		child_must(pread(fd, seen, sizeof(seen), 0) >= PAGE);
+	return close(fd);
+}
+
+/* A reader between two sizes reads no further than there is memory. */
+static void a_reader_survives_that_it_shrinks(void **state)
+{
+	(void)state;
+	become(&NOBODY);
+	segment_create(KEY, PAGE, 0600);
+	become(&ROOT);
+	pid_t reader = must(fork());
+	if (reader == 0)
+		_exit(run_as(&NOBODY, read_until_stopped, NULL));
+	int shrunk = run_as(&NOBODY, shrink_again_and_again, NULL);
+	file_write(STOP, O_CREAT, "", 0);
+	assert_int_equal(children_join(&reader, 1), 0);
+	assert_int_equal(shrunk, 0);
+}
+
 static int shared_fd;
 
 static int write_part(int number)
@@ -443,6 +486,7 @@ int main(void)
 		mounted(a_number_used_again_is_another_segment),
 		mounted(what_could_not_be_cut_stays_as_it_is),
 		mounted(what_could_not_be_cut_is_cut_later),
+		mounted_by_user(a_reader_survives_that_it_shrinks),
 		mounted(a_close_of_many_does_not_copy_all),
 		mounted(the_daemons_end_cuts_what_grew),
 	};
