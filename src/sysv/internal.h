@@ -11,9 +11,6 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/sysv.h"
 
-#ifndef SHM_STAT_ANY
-#define SHM_STAT_ANY 15 /* Linux 4.17; glibc has it since 2.28 */
-#endif
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
 #define SYSV_MODE_DEST 01000
 #define SYSV_MODE_LOCKED 02000
