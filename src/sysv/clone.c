@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sysv/internal.h"
+#include "sysv/process.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/shm.h>
 
 #include "shmfs/cleanup.h"
@@ -89,12 +88,10 @@ struct sysv_backend {
 	 */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_uint nreplaced;	       /* how many such replacements have ended */
-
 	struct sysv_object *untrimmed; /* a reference to each; their segments are to be cut */
 	pthread_cond_t trimming;       /* `trims` is false, or `stopping` is true */
 	bool trims;		       /* a thread cuts them */
 	bool stopping;
-
 	struct sysv_times_row *times;  /* owned, a mapping; other daemons write it too */
 	struct sysv_segment *attached; /* our attachments: nattch counts them, st_nlink does not */
 };
@@ -433,17 +430,6 @@ bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shm
 int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
 		      const struct shmfs_caller *);
 
-/* --- clone.c --- */
-
-/*
- * Run a function in a process of its own that shares the daemon's memory and descriptors, and wait
- * for its end.  The process has the thread-local memory of the calling thread, `errno` included.
- * No signal reaches it but SIGBUS (sigbus.h).  CLONE_VFORK in `flags`: the calling thread does not
- * run meanwhile, not even to end a process that was stopped.  Returns 0, 1 when it was killed, or
- * -ENOMEM.
- */
-int sysv_run_process(int flags, int (*run)(void *), void *arg);
-
 /* --- xattr.c --- */
 
 extern const struct shmfs_xattr sysv_xattrs[];
@@ -475,30 +461,5 @@ int sysv_user_xattr_set(const struct sysv_snapshot *, const char *name, const vo
 int sysv_user_xattr_carry(const struct sysv_backend *, int from, const struct shmid_ds *from_ds,
 			  int to, const struct shmid_ds *to_ds);
 void sysv_user_xattr_drop(const struct sysv_backend *, int id, const struct shmid_ds *ds);
-
-/* --- memlock.c --- */
-
-/* In whose name a segment is locked. */
-struct sysv_locker {
-	int id;
-	uid_t uid;	     /* on whose account */
-	bool is_limited;     /* else the daemon's own rights count */
-	struct rlimit limit; /* of locked memory */
-	int err;	     /* of the process that locks */
-};
-
-/*
- * SHM_LOCK or SHM_UNLOCK segment `id` with the caller's rights and limit, on the caller's account.
- * -EPERM, -ENOMEM (over RLIMIT_MEMLOCK) ...
- */
-int sysv_lock(struct sysv_backend *, int id, bool on, const struct shmfs_caller *);
-/*
- * In whose name a segment is locked again as one of `size` bytes, if it is locked.  If it grows,
- * -ENOMEM over the caller's limit.
- */
-int sysv_locker_for(struct sysv_backend *, const struct shmid_ds *, uint64_t size,
-		    const struct shmfs_caller *, struct sysv_locker *);
-/* SHM_LOCK, by a process of its own. */
-int sysv_lock_as(struct sysv_locker *);
 
 #endif

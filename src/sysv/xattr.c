@@ -5,7 +5,7 @@
  * What ipcs(1) and lsipc(1) tell of a segment comes from the same calls, at the
  * moment it is asked for.
  */
-#include "sysv/internal.h"
+#include "sysv/process.h"
 
 #include <endian.h>
 #include <linux/posix_acl.h>

@@ -6,7 +6,7 @@
 #ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
 #define SHMFS_SYSV_REPLACE_INTERNAL_H
 
-#include "sysv/internal.h"
+#include "sysv/process.h"
 
 /* How far a replacement is, or how it ended. */
 enum replace_phase {
