@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The interface between the filesystem and a kind of shared memory: System V segments (sysv.h),
- * POSIX objects (posix.h) or, in the unit tests, plain memory.
+ * POSIX objects (posix.h) or, in the unit tests, plain memory.  src/README.md explains its words.
  *
- *   backend   one kind of shared memory
- *   object    one segment or POSIX object, as long as the kernel knows its inode; holds no
- *             descriptor and no attachment
- *   handle    one open file; its memory stays reachable until release()
- *   extent    where some bytes of a handle are, so that they are copied only once
- *   view      a backend as one directory shows it
+ * An object holds no descriptor and no attachment.  A handle keeps its memory reachable until
+ * release().
  *
  * Slots return 0 or a count, or a negative errno with outputs untouched.  Several threads may call
  * a slot at once.
@@ -36,8 +32,8 @@ struct shmfs_backend {
 };
 
 /*
- * A view has the backend's slots, or others in their place (text.h).  All views share the backend's
- * objects and handles.  A slot of a view reaches the backend behind through backend->ops.
+ * A backend as one directory shows it: the backend's slots, or others in their place (text.h).  All
+ * views share the backend's objects and handles.
  */
 struct shmfs_view {
 	const struct shmfs_backend_ops *ops; /* borrowed */
@@ -250,7 +246,7 @@ struct shmfs_backend_ops {
 	off_t (*seek)(struct shmfs_handle *, off_t off, int whence);
 };
 
-/* The type of a slot's function: SHMFS_SLOT(open) sysv_open; declares one. */
+/* SHMFS_SLOT(open) sysv_open; declares the function of a slot. */
 #define SHMFS_SLOT(slot) __typeof__(*((struct shmfs_backend_ops *)NULL)->slot)
 
 #endif

@@ -1,14 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Release descriptors, memory, locks and credentials at the end of a block.  errno is kept.
- *
- *	SHMFS_AUTO_FD int fd = open(...);
- *	SHMFS_AUTO_FREE char *text = strdup(...);
- *	SHMFS_LOCKED(&object->lock);
- *	SHMFS_READ_LOCKED(&object->io);
- *	SHMFS_AS_CALLER(err, caller);
- *	return shmfs_steal_fd(&fd);    the descriptor outlives the block
- */
+/* Release descriptors, memory, locks and credentials at the end of a block.  errno is kept. */
 #ifndef SHMFS_CLEANUP_H
 #define SHMFS_CLEANUP_H
 
@@ -20,23 +11,23 @@
 
 #include "shmfs/caller.h"
 
-/* Closes a descriptor unless it is negative. */
+/* SHMFS_AUTO_FD int fd = open(...): closes it unless it is negative. */
 #define SHMFS_AUTO_FD __attribute__((cleanup(shmfs_cleanup_fd)))
-/* Frees memory from malloc(3). */
+/* SHMFS_AUTO_FREE char *text = strdup(...): frees it. */
 #define SHMFS_AUTO_FREE __attribute__((cleanup(shmfs_cleanup_free)))
-/* Holds a mutex to the end of the block. */
+/* SHMFS_LOCKED(&object->lock): holds a mutex to the end of the block. */
 #define SHMFS_LOCKED(mutex) SHMFS_LOCKED_(mutex, __LINE__)
 #define SHMFS_LOCKED_(mutex, line) SHMFS_LOCKED__(mutex, line)
 #define SHMFS_LOCKED__(mutex, line) \
 	__attribute__((cleanup(shmfs_cleanup_mutex), unused)) \
 	pthread_mutex_t *const locked_##line = shmfs_lock(mutex)
-/* Holds a lock for reading, or for writing, to the end of the block. */
+/* The same of a read-write lock. */
 #define SHMFS_READ_LOCKED(rwlock) \
 	__attribute__((cleanup(shmfs_cleanup_rwlock), unused)) \
-	pthread_rwlock_t *const read_locked = shmfs_read_lock(rwlock)
+	pthread_rwlock_t *const read_locked = shmfs_lock_rw(rwlock, pthread_rwlock_rdlock)
 #define SHMFS_WRITE_LOCKED(rwlock) \
 	__attribute__((cleanup(shmfs_cleanup_rwlock), unused)) \
-	pthread_rwlock_t *const write_locked = shmfs_write_lock(rwlock)
+	pthread_rwlock_t *const write_locked = shmfs_lock_rw(rwlock, pthread_rwlock_wrlock)
 /* Declares `err`, the result of shmfs_caller_assume(), and drops the credentials if it is 0. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a declaration takes none */
 #define SHMFS_AS_CALLER(err, caller) \
@@ -52,6 +43,7 @@ static inline void shmfs_cleanup_fd(const int *fd)
 	errno = saved;
 }
 
+/* return shmfs_steal_fd(&fd): the descriptor outlives the block. */
 static inline int shmfs_steal_fd(int *fd)
 {
 	int stolen = *fd;
@@ -60,7 +52,7 @@ static inline int shmfs_steal_fd(int *fd)
 	return stolen;
 }
 
-/* `variable` is the address of a pointer of any type. */
+/* `variable` is the address of a pointer of any type here and in shmfs_steal_pointer(). */
 static inline void shmfs_cleanup_free(void *variable)
 {
 	int saved = errno;
@@ -91,15 +83,10 @@ static inline void shmfs_cleanup_mutex(pthread_mutex_t *const *mutex)
 	pthread_mutex_unlock(*mutex);
 }
 
-static inline pthread_rwlock_t *shmfs_read_lock(pthread_rwlock_t *rwlock)
+static inline pthread_rwlock_t *shmfs_lock_rw(pthread_rwlock_t *rwlock,
+					      int (*lock)(pthread_rwlock_t *))
 {
-	pthread_rwlock_rdlock(rwlock);
-	return rwlock;
-}
-
-static inline pthread_rwlock_t *shmfs_write_lock(pthread_rwlock_t *rwlock)
-{
-	pthread_rwlock_wrlock(rwlock);
+	lock(rwlock);
 	return rwlock;
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Names: which object a file name means.  Pure functions of the text, without system calls.
- */
+/* Which object a file name means.  Pure functions of the text, without system calls. */
 #ifndef SHMFS_NAME_H
 #define SHMFS_NAME_H
 

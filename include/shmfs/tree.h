@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tree: directories over the backends, one table of rows (core/tree.c).
- *
- *   root       keys, and the POSIX names that do not read as keys
- *   .by-id     every segment by its shmid
- *   .by-name   every POSIX object by its name
- *   .text      the names of the root as texts
- *   .orphans/sysv, .orphans/posix
- *              what nobody uses, by shmid and by name
- *   .by-pid/PID/sysv, .by-pid/PID/posix
- *              what a process uses, by shmid and by name
- *
- * A row says where its directory is, whether it is listed there, how a name in it is read, and
- * which view shows the names of each space.  One row can stand for many directories that have
- * numbers for names, such as one for each process.  Row and number are all there is of a directory:
- * nothing is allocated or counted for one.
+ * The tree: directories over the backends.  core/tree.c has a table with a row for each, or for
+ * many that have numbers for names, such as one for each process.  Row and number are all there is
+ * of a directory: nothing is allocated or counted for one.
  */
 #ifndef SHMFS_TREE_H
 #define SHMFS_TREE_H
@@ -56,8 +44,9 @@ enum shmfs_row {
 };
 
 /*
- * A directory, and its st_ino: its row, and its number in a row of many, else 0.  Odd, as no address
- * is.  Below 2^28, as numbers are below 2^22, which is PID_MAX_LIMIT.
+ * A directory: its row, and its number in a row of many, else 0.  It is also the st_ino, and the
+ * node id that the kernel is given.  It is odd, as no address is, and below 2^28, because numbers
+ * are below PID_MAX_LIMIT, 2^22.
  */
 typedef uint32_t shmfs_dir;
 #define SHMFS_DIR(row, number) ((shmfs_dir)(number) << 6 | (shmfs_dir)(row) << 1 | 1)
@@ -106,10 +95,10 @@ const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *, shmfs_dir di
 /* Attributes of a directory.  Returns 0 or a negative errno. */
 int shmfs_tree_getattr(const struct shmfs_tree *, shmfs_dir dir, struct stat *);
 
-/* Have `inotify` be readable when the root's have changed.  Returns 0 or a negative errno. */
+/* watch_names() of each backend of the root.  Returns 0 or a negative errno. */
 int shmfs_tree_watch(const struct shmfs_tree *, int inotify);
 
-/* Ask each backend of the root.  Returns 0 or a negative errno. */
+/* statfs() of each backend of the root.  Returns 0 or a negative errno. */
 int shmfs_tree_statfs(const struct shmfs_tree *, struct statvfs *);
 
 /* A directory as it was at one moment. */
@@ -130,8 +119,8 @@ struct shmfs_entry {
 };
 
 /*
- * Read a directory into *listing, which is zeroed or was filled before, in one pass over the
- * kernel's table and /dev/shm.  Returns 0, or a negative errno with the listing empty.
+ * Read a directory into *listing, which is zeroed or was filled before.  Returns 0, or a negative
+ * errno with the listing empty.
  */
 int shmfs_tree_list(const struct shmfs_tree *, shmfs_dir dir, const struct shmfs_caller *,
 		    struct shmfs_listing *listing);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which process uses which segment or object, and how.
- *
- * The kernel has no such list.  /proc tells what each process has mapped and open, so one pass over
- * it gives a snapshot of all segments and objects.  A snapshot is used for ten times as long as it
- * took.
+ * Which process uses which segment or object, and how.  The kernel has no such list.  One pass over
+ * what /proc shows of each process gives a snapshot of all segments and objects.
  */
 #ifndef SHMFS_USERS_H
 #define SHMFS_USERS_H
@@ -24,14 +21,13 @@ struct shmfs_file_id {
 	ino_t ino;
 };
 
-/* Stand for the device of all segments of our IPC namespace; `ino` is the shmid. */
-#define SHMFS_SEGMENTS ((dev_t)-1)
-/* The device of all POSIX objects. */
-#define SHMFS_OBJECTS ((dev_t)-2)
 /*
- * The devices of all mounts of shmfs that show the same memory, ours included; `ino` is the number
- * of the object (object.h).
+ * These values stand for devices.  `ino` is the shmid of a segment of our IPC namespace, the inode
+ * number of a POSIX object, or for a file of any mount of shmfs that shows the same memory the
+ * number of its object (object.h).
  */
+#define SHMFS_SEGMENTS ((dev_t)-1)
+#define SHMFS_OBJECTS ((dev_t)-2)
 #define SHMFS_SEGMENT_FILES ((dev_t)-3)
 #define SHMFS_OBJECT_FILES ((dev_t)-4)
 #define SHMFS_FILE_NUMBER(ino) ((ino) & (SHMFS_INO_VARIANT - 1))
@@ -47,7 +43,7 @@ struct shmfs_use {
 	struct shmfs_file_id file;
 	uint64_t begin, end; /* addresses of the first mapping; `end` 0: descriptor `begin` */
 	pid_t pid;
-	uint32_t name;	/* offset in the names of the snapshot; see shmfs_use_name() */
+	uint32_t name;	/* see shmfs_use_name() */
 	unsigned count; /* mappings or descriptors */
 	uint8_t kind;	/* enum shmfs_use_kind */
 	bool writable;
@@ -59,7 +55,6 @@ struct shmfs_process {
 	uint32_t command; /* offset in the names of the snapshot */
 };
 
-/* Immutable; shared by reference. */
 struct shmfs_users_snapshot {
 	const struct shmfs_use *uses; /* sorted by file, pid, kind */
 	size_t nuses;
@@ -81,12 +76,11 @@ struct shmfs_users;
 /* Returns 0 and *out (free with shmfs_users_free()), -ENOMEM, -EMFILE or -ENFILE. */
 int shmfs_users_new(const struct shmfs_users_config *, struct shmfs_users **out);
 void shmfs_users_free(struct shmfs_users *);
-/* Tell the st_dev of our mount. */
+/* Set the st_dev of our mount, before requests are served. */
 void shmfs_users_set_mount(struct shmfs_users *, dev_t);
 
 /*
- * Get a snapshot no older than ten times what it took, or twice that while another thread takes the
- * next one.
+ * Get a snapshot, which may be as old as ten times what it took.  It is immutable and shared.
  *
  * Returns 0, -ENOMEM, -EAGAIN (no process can be made), -EMFILE, -ENFILE, or the error of opening
  * `proc_dir`.
@@ -101,9 +95,9 @@ void shmfs_users_put(const struct shmfs_users_snapshot *const *);
 /* The uses of one file: the first of *count, or NULL. */
 const struct shmfs_use *shmfs_users_of(const struct shmfs_users_snapshot *,
 				       const struct shmfs_file_id *, size_t *count);
-/* A process that uses any file, or NULL. */
+/* A process that uses any of the files, or NULL. */
 const struct shmfs_process *shmfs_users_process(const struct shmfs_users_snapshot *, pid_t);
-/* The last part of the path in /proc, or "" if it was not kept. */
+/* The last part of the path of an object in /proc, or "" if it was not kept. */
 static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snapshot,
 					 const struct shmfs_use *use)
 {
@@ -113,7 +107,7 @@ static inline const char *shmfs_use_name(const struct shmfs_users_snapshot *snap
 /* Write a path below /proc that opens the file through the process. */
 void shmfs_use_path(const struct shmfs_users_snapshot *, const struct shmfs_use *,
 		    char path[static SHMFS_USE_PATH]);
-/* May this thread, with the credentials it has, look into the process (PTRACE_MODE_READ)? */
+/* May this thread, with its credentials of now, look into the process (PTRACE_MODE_READ)? */
 bool shmfs_users_may_see(const struct shmfs_users_snapshot *, pid_t);
 
 /* --- the values of extended attributes --- */
@@ -125,7 +119,7 @@ enum shmfs_users_format {
 
 struct shmfs_users_query {
 	struct shmfs_file_id files[2];
-	bool open; /* a process that has a file open, and nothing else, counts too */
+	bool open; /* list processes that have a file open but not mapped, too */
 	enum shmfs_users_format format;
 };
 

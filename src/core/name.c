@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a file name means.
- *
- * The root directory has System V segments, named by a 32-bit number, and POSIX objects, named by a
- * string.  So the text decides, and alike for everybody: a program that creates 3148, a script that
- * removes 0xc4c and ipcs(1), which prints 0x00000c4c, mean one segment.
- *
- * A text that reads as a key, in one of three notations, is a key.  Every other text is a POSIX
- * name.  The notations are narrow, because each string that they take hides a POSIX object: no
- * blanks, no "+", no "0X", and no leading zeros in a decimal, which some would read as octal.  Key
- * 0 is refused: it is IPC_PRIVATE, and no name of a POSIX object.
- *
- * Digits are compared as ASCII; a file name has no locale.
+ * In the root directory a text that reads as a key is a key.  So 3148 and 0x00000c4c, as ipcs(1)
+ * prints it, mean one segment.  Each such text hides the POSIX object of that name, so few are
+ * taken: no blanks, no "+", no "0X", and no leading zeros in a decimal, which some read as octal.
+ * Digits are compared as ASCII, because a file name has no locale.
  */
 #include <errno.h>
 #include <inttypes.h>

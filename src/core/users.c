@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Snapshots of who uses what: taken by a process of its own, shared by all.
+ * Snapshots of who uses what.
  *
- * Reading /proc can wait for ever for what a hostile process holds (see
- * users_scan.c), and such a wait ends only with the process that waits.  So a
- * child reads, into memory that it shares with the daemon.  If it stops to get
- * on, it is killed, the process that it was at counts as not seen, and another
- * child goes on behind that.
+ * Reading /proc can wait for ever for a lock that a hostile process holds (users_scan.c).  Only the
+ * end of the reader ends such a wait.  So a child of the daemon reads, into memory that both share.
+ * A child that stands still is killed, and the process that it was reading is left out of the
+ * snapshot.  Another child reads on behind that process.
  */
 #include "core/users_internal.h"
 
@@ -23,13 +22,13 @@
 #include "shmfs/clock.h"
 #include "shmfs/sanitizer.h"
 
-/* How old a snapshot may be, in times of what it took, and while the next one is on its way. */
+/* How old a snapshot may be, in times of what it took; and while the next one is being taken. */
 #define AGE 9
 #define AGE_MEANWHILE 10
-/* How long a child may stand still: the first that does, and those after it at least. */
+/* How long the first child may stand still, and each later one at least; the time is halved. */
 #define STILL_MS 1000
 #define STILL_MIN_MS 20
-/* How long a killed child may take to end. */
+/* How long a killed child is waited for. */
 #define END_MS 1000
 
 struct snapshot {
@@ -51,9 +50,7 @@ struct shmfs_users {
 	bool taking;
 };
 
-/* --- what is looked for --- */
-
-/* Files in memory come from the same internal mounts as segments: one for each size of pages. */
+/* A memfd comes from the same internal mount as segments.  There is one for each size of pages. */
 static int find_devices(struct users_scope *scope)
 {
 	for (unsigned shift = HUGE_SHIFT_MIN - 1; shift <= HUGE_SHIFT_MAX; shift++) {
@@ -122,7 +119,7 @@ static void free_processes(struct users_scope *scope)
 
 /* --- the child --- */
 
-/* It keeps nothing of the daemon's open: no file, no segment, no mount. */
+/* The child keeps nothing of the daemon open: no file, no segment, no mount. */
 static void be_child(const struct users_scope *scope, struct users_sheet *sheet, pid_t parent)
 {
 	sigset_t none;
@@ -139,7 +136,7 @@ static void be_child(const struct users_scope *scope, struct users_sheet *sheet,
 	syscall(SYS_exit_group, 0);
 }
 
-/* Wait until it ends.  False: it stood still for so long. */
+/* Wait until the child ends.  False: it stood still for `still_ms`. */
 static bool watch(struct pollfd *ended, struct users_sheet *sheet, int still_ms)
 {
 	unsigned ticks;
@@ -175,14 +172,13 @@ static int run_child(const struct users_scope *scope, struct users_sheet *sheet,
 	ended = (struct pollfd){ .fd = pidfd, .events = POLLIN };
 	if (pidfd < 0 || !watch(&ended, sheet, still_ms))
 		kill(child, SIGKILL);
-	/* A child that not even SIGKILL ends must not take this thread along. */
+	/* A child that SIGKILL does not end must not hold up this thread. */
 	if (pidfd >= 0 && poll(&ended, 1, END_MS) == 0)
 		return -EIO;
 	waitpid(child, NULL, 0);
 	return sheet->error;
 }
 
-/* The more processes let us wait, the shorter. */
 static int read_all(const struct users_scope *scope, struct users_sheet *sheet)
 {
 	int still_ms = STILL_MS;
@@ -208,7 +204,7 @@ static int compare_uses(const void *a, const void *b)
 	return order ? order : (x->kind > y->kind) - (x->kind < y->kind);
 }
 
-/* Sort the uses, and make one of those that differ in nothing but their place. */
+/* Sort the uses, and join those of one process, file and kind. */
 static void sort_uses(struct users_sheet *sheet)
 {
 	struct shmfs_use *uses = sheet->uses;
@@ -291,7 +287,7 @@ static bool is_fresh(const struct shmfs_users *users)
 	return last && shmfs_now_ns() - last->taken_at <= most * last->cost;
 }
 
-/* Take the next one while others use the last.  users->lock is held. */
+/* Take the next snapshot.  users->lock is held, and released meanwhile. */
 static int renew(struct shmfs_users *users)
 {
 	struct snapshot *snapshot;
@@ -316,7 +312,7 @@ int shmfs_users_get(struct shmfs_users *users, const struct shmfs_users_snapshot
 	int err = 0;
 	SHMFS_LOCKED(&users->lock);
 
-	/* What was just taken is as good as can be, however long ago it was begun. */
+	/* A snapshot that this call took itself will do, whatever its age. */
 	while (!err && !renewed && !is_fresh(users)) {
 		if (users->taking) {
 			pthread_cond_wait(&users->taken, &users->lock);

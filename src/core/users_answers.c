@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a snapshot says of a file or a process, and the attributes made of that. */
+/* Questions to a snapshot, and the values of attributes that answer them. */
 #include "core/users_internal.h"
 
 #include <ctype.h>
@@ -59,7 +59,7 @@ void shmfs_use_path(const struct shmfs_users_snapshot *snapshot, const struct sh
 }
 
 /*
- * Reading a link of /proc/PID/ns asks for the right and waits for nothing
+ * readlink(2) of a link in /proc/PID/ns checks that right, and takes no lock of the process
  * (fs/proc/namespaces.c, proc_ns_readlink()).
  */
 bool shmfs_users_may_see(const struct shmfs_users_snapshot *snapshot, pid_t pid)
@@ -78,8 +78,8 @@ struct lines {
 	const struct shmfs_users_query *query;
 	FILE *out;
 	size_t written;
-	pid_t pid; /* the last one that was looked at */
-	bool seen; /* and whether it may be shown */
+	pid_t pid; /* of the last use */
+	bool seen; /* the caller may look into that process */
 	bool full;
 };
 
@@ -126,7 +126,7 @@ static void take_use(struct lines *lines, const struct shmfs_use *use)
 		put_line(lines, use, process);
 }
 
-/* The uses of all files in the order of pids. */
+/* Merge the uses of both files, in the order of PIDs. */
 static void write_lines(struct lines *lines)
 {
 	const struct shmfs_use *uses[FILES];

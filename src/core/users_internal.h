@@ -21,7 +21,7 @@
 #define USERS_MOUNTS 16
 #define USERS_SELF 16
 
-/* What is looked for, and where. */
+/* What a pass over /proc looks for, and where. */
 struct users_scope {
 	const char *proc_dir; /* borrowed */
 	dev_t objects;
@@ -37,7 +37,7 @@ struct users_scope {
 	char self[USERS_SELF]; /* the daemon, which is left out */
 };
 
-/* The snapshot while it is made: memory that both processes share. */
+/* The snapshot while it is made, in memory that the child and the daemon share. */
 struct users_sheet {
 	atomic_size_t at;  /* index in scope->processes of the one that is being read */
 	atomic_uint ticks; /* moves as long as the reading goes on */
@@ -51,14 +51,13 @@ struct users_sheet {
 	char names[NAMES_MAX];
 };
 
-/* Find the mounts for a scope that has ours. */
+/* Set scope->mounts by scope->mount. */
 void users_find_mounts(struct users_scope *);
 
 /*
- * Read the processes from sheet->at on.  Allocates nothing: it runs in the
- * child of a process with threads.  Returns 0, or a negative errno that says
- * nothing of a process: -EMFILE, -ENFILE, -ENOMEM, or what opening `proc_dir`
- * failed with.
+ * Read the processes from sheet->at on.  Allocates nothing, because it runs in the child of a
+ * process with threads.  Returns 0, -EMFILE, -ENFILE, -ENOMEM, or the error of opening `proc_dir`.
+ * Other errors of one process leave that process out.
  */
 int users_scan(const struct users_scope *, struct users_sheet *);
 

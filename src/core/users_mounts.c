@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mounts of shmfs that show the same memory as ours: those with the same
- * source, which names the target, made by root or by our own user.  Another
- * user's mount could say anything of files that it does not have.
+ * Mounts of shmfs that show the same memory as ours: those with the same source, which names the
+ * target.  Only mounts of root and of our own user count, since another user's server can show any
+ * numbers.
  */
 #include "core/users_internal.h"
 

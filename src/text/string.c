@@ -14,9 +14,11 @@
 
 /* A step of looking for the NUL; it is on the stack. */
 #define LOOK_STEP ((size_t)16 << 10)
-/* It is worth remembering that there is no NUL in more than this. */
+/*
+ * If no NUL is found in more than LONG_TEXT, the result is kept for TRUST times as long as the
+ * search took.  Otherwise reading a text in pieces would cost the square of its length.
+ */
 #define LONG_TEXT ((uint64_t)1 << 20)
-/* How many times as long as it took to find out that is remembered. */
 #define TRUST 10
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -29,7 +31,7 @@ static const struct shmfs_backend_ops *ops_of(const struct shmfs_handle *handle)
 	return text_inner(handle->object);
 }
 
-/* Load from the object, as the bytes are. */
+/* Load bytes of the object. */
 static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t len)
 {
 	struct shmfs_extent extent;
@@ -43,7 +45,7 @@ static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t 
 	return n;
 }
 
-/* Store to the object, as the bytes are. */
+/* Store bytes to the object. */
 static ssize_t put(const struct text *text, uint64_t off, const char *bytes, size_t len)
 {
 	const struct shmfs_backend_ops *ops = ops_of(text->handle);
@@ -67,7 +69,7 @@ static int put_nul(const struct text *text, uint64_t off)
 
 /* --- the length --- */
 
-/* Up to where the text is still known to have no NUL. */
+/* The text is known to have no NUL before this offset. */
 static uint64_t known_end(const struct text *text)
 {
 	const struct text_state *state = text->state;
@@ -157,9 +159,8 @@ static int store_zeros(const struct text *text, uint64_t from, uint64_t end, uin
 }
 
 /*
- * Where can a text end that shall end at `want`?  There, or where its NUL still has room.  Puts the
- * NUL if that is past `end`, the end of the text now.  A text that fills the object has no NUL and
- * can stay.
+ * Put a NUL at `want`, or as far as there is room for one, and set *new_end to its offset.  Where
+ * there is no room past `end`, the end of the text now, *new_end is `end`, and nothing is put.
  */
 static int make_end(const struct text *text, uint64_t end, uint64_t want, uint64_t *new_end)
 {
@@ -294,7 +295,7 @@ int text_reserve(const struct text *text, uint64_t len)
 	return err == -EOPNOTSUPP ? 0 : err;
 }
 
-/* The lock of the other text is taken under that of this one. */
+/* The lock of the other text is taken while that of this text is held. */
 static ssize_t load_other(const struct text *from, uint64_t off, char *to, size_t len)
 {
 	SHMFS_READ_LOCKED(&from->state->io);
@@ -319,6 +320,6 @@ int text_replace(const struct text *text, const struct text *from, uint64_t len)
 		err = (int)n;
 	if (!err)
 		err = text_truncate(text, pos);
-	/* The new text can be as long as the old one, and have bytes of it behind. */
+	/* text_truncate() leaves the bytes of an old text behind one that ends where it did. */
 	return err ? err : cut(text, pos);
 }
