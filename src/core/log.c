@@ -19,24 +19,16 @@ void shmfs_log_to_syslog(void)
 	atomic_store(&to_syslog, true);
 }
 
-static void log_line(int priority, const char *format, va_list args)
-{
-	char line[512];
-
-	if (atomic_load(&to_syslog)) {
-		vsyslog(priority, format, args);
-		return;
-	}
-	/* One write, so that lines of several threads do not mix. */
-	vsnprintf(line, sizeof(line), format, args);
-	fprintf(stderr, "shmfs: %s\n", line);
-}
-
 void shmfs_log(int priority, const char *format, ...)
 {
+	char line[1024];
 	va_list args;
 
 	va_start(args, format);
-	log_line(priority, format, args);
+	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
+	if (atomic_load(&to_syslog))
+		syslog(priority, "%s", line);
+	else /* in one call, so that lines of several threads do not mix */
+		fprintf(stderr, "shmfs: %s\n", line);
 }
