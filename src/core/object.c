@@ -8,34 +8,19 @@
 
 #define SPARE_NUMBERS (UINT32_C(1) << 27)
 
-/* Returns whether there was memory for them all. */
-static bool make_buckets(struct shmfs_object **buckets[SHMFS_OBJECT_KEYS], size_t count)
-{
-	for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++)
-		buckets[key] = calloc(count, sizeof(*buckets[key]));
-	return buckets[SHMFS_BY_IDENTITY] && buckets[SHMFS_BY_NUMBER];
-}
-
-static void free_buckets(struct shmfs_object **buckets[SHMFS_OBJECT_KEYS])
-{
-	free(buckets[SHMFS_BY_IDENTITY]);
-	free(buckets[SHMFS_BY_NUMBER]);
-}
-
 int shmfs_object_table_init(struct shmfs_object_table *table)
 {
 	*table = (struct shmfs_object_table){ .nbuckets = FIRST_BUCKETS };
-	if (!make_buckets(table->buckets, FIRST_BUCKETS)) {
-		free_buckets(table->buckets);
+	table->buckets = calloc(FIRST_BUCKETS, sizeof(*table->buckets));
+	if (!table->buckets)
 		return -ENOMEM;
-	}
 	pthread_mutex_init(&table->lock, NULL);
 	return 0;
 }
 
 void shmfs_object_table_destroy(struct shmfs_object_table *table)
 {
-	free_buckets(table->buckets);
+	free(table->buckets);
 	pthread_mutex_destroy(&table->lock);
 }
 
@@ -59,7 +44,7 @@ static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_ke
 static struct shmfs_object **find_link(struct shmfs_object_table *table, enum shmfs_object_key key,
 				       uint64_t value)
 {
-	struct shmfs_object **link = &table->buckets[key][bucket_of(value, table->nbuckets)];
+	struct shmfs_object **link = &table->buckets[bucket_of(value, table->nbuckets)][key];
 
 	while (*link && value_of(*link, key) != value)
 		link = &(*link)->next[key];
@@ -82,25 +67,22 @@ static void insert(struct shmfs_object **bucket, struct shmfs_object *object,
 static void grow(struct shmfs_object_table *table)
 {
 	const size_t count = 2 * table->nbuckets;
-	struct shmfs_object **buckets[SHMFS_OBJECT_KEYS];
+	struct shmfs_object *(*buckets)[SHMFS_OBJECT_KEYS] = calloc(count, sizeof(*buckets));
+	struct shmfs_object *object;
 
-	if (!make_buckets(buckets, count)) {
-		free_buckets(buckets);
+	if (!buckets)
 		return;
-	}
-	for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++) {
-		for (size_t i = 0; i < table->nbuckets; i++) {
-			struct shmfs_object *object;
-
-			while ((object = table->buckets[key][i])) {
-				table->buckets[key][i] = object->next[key];
-				insert(&buckets[key][bucket_of(value_of(object, key), count)],
+	for (size_t i = 0; i < table->nbuckets; i++) {
+		for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++) {
+			while ((object = table->buckets[i][key])) {
+				table->buckets[i][key] = object->next[key];
+				insert(&buckets[bucket_of(value_of(object, key), count)][key],
 				       object, key);
 			}
 		}
 	}
-	free_buckets(table->buckets);
-	memcpy(table->buckets, buckets, sizeof(buckets));
+	free(table->buckets);
+	table->buckets = buckets;
 	table->nbuckets = count;
 }
 

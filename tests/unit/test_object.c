@@ -150,7 +150,7 @@ static size_t longest_chain(const struct shmfs_object_table *table)
 	for (size_t i = 0; i < table->nbuckets; i++) {
 		size_t len = 0;
 
-		for (struct shmfs_object *object = table->buckets[SHMFS_BY_IDENTITY][i]; object;
+		for (struct shmfs_object *object = table->buckets[i][SHMFS_BY_IDENTITY]; object;
 		     object = object->next[SHMFS_BY_IDENTITY])
 			len++;
 		if (len > longest)
