@@ -28,7 +28,7 @@ static const char *const dots[] = { ".", ".." };
 struct snapshot {
 	atomic_uint references;
 	shmfs_dir dir;
-	uid_t uid; /* who asked: what is listed can depend on that */
+	uid_t uid; /* of the caller: what is listed can depend on it */
 	gid_t gid;
 	uint64_t moment; /* it is not older */
 	struct shmfs_listing listing;
@@ -44,30 +44,24 @@ uint64_t dirs_seed(void)
 	return seed;
 }
 
-static void snapshot_put(struct snapshot *snapshot)
+static void put_snapshot(struct snapshot *const *variable)
 {
+	struct snapshot *snapshot = *variable;
+
 	if (!snapshot || atomic_fetch_sub(&snapshot->references, 1) > 1)
 		return;
 	shmfs_listing_clear(&snapshot->listing);
 	free(snapshot);
-}
-
-static void put_snapshot(struct snapshot **snapshot)
-{
-	snapshot_put(*snapshot);
 }
 #define SNAPSHOT __attribute__((cleanup(put_snapshot))) struct snapshot *
 
 void dirs_clear(struct shmfs_fs *fs)
 {
 	for (size_t i = 0; i < SHMFS_DIRS_KEPT; i++) {
-		struct snapshot *old;
+		SNAPSHOT old = NULL;
+		SHMFS_LOCKED(&fs->lock);
 
-		pthread_mutex_lock(&fs->lock);
-		old = fs->dirs.kept[i];
-		fs->dirs.kept[i] = NULL;
-		pthread_mutex_unlock(&fs->lock);
-		snapshot_put(old);
+		old = shmfs_steal_pointer(&fs->dirs.kept[i]);
 	}
 }
 
@@ -105,8 +99,8 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 }
 
 /*
- * Keep the snapshot in the place of an older one: of the same, or of the oldest.  Returns the older
- * one, to be put without the lock, or NULL.
+ * Keep the snapshot in the place of an older one of the same directory and caller, or of the oldest.
+ * Returns the older one, to be put without the lock, or NULL.
  */
 static struct snapshot *keep(struct shmfs_fs *fs, struct snapshot *snapshot,
 			     const struct shmfs_caller *caller)
@@ -137,6 +131,7 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 		struct snapshot **out)
 {
 	SNAPSHOT snapshot = calloc(1, sizeof(*snapshot));
+	SNAPSHOT old = NULL;
 	struct shmfs_listing *listing;
 	int err;
 
@@ -156,12 +151,12 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 			hash_of(fs->dirs.seed, listing->names + listing->entries[i].name);
 	if (listing->count > 0)
 		qsort(listing->entries, listing->count, sizeof(*listing->entries), compare);
-	snapshot_put(keep(fs, snapshot, caller));
+	old = keep(fs, snapshot, caller);
 	*out = shmfs_steal_pointer(&snapshot);
 	return 0;
 }
 
-/* A kept one that is as new as the stream; NULL: there is none. */
+/* A kept snapshot that is not older than the stream, or NULL. */
 static struct snapshot *find_kept(struct shmfs_fs *fs, shmfs_dir dir, uint64_t moment,
 				  const struct shmfs_caller *caller)
 {
