@@ -15,6 +15,7 @@
 
 /* Indexes of struct shmfs_tree.views. */
 enum shmfs_view_index {
+	SHMFS_VIEW_NONE, /* unused */
 	SHMFS_VIEW_SYSV,
 	SHMFS_VIEW_BY_ID,
 	SHMFS_VIEW_POSIX,

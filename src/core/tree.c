@@ -11,12 +11,11 @@ struct row {
 	const char *name; /* in the parent; NULL: a number, of `numbers` */
 	/* Reads the name of a file; NULL: there are directories alone. */
 	int (*parse)(const char *text, struct shmfs_name *);
-	/* What is listed, and what has the names of each space. */
+	/* What is listed, and the view that has the names of each space; the rest is zeroed. */
 	struct {
 		enum shmfs_space space;
 		enum shmfs_view_index view;
 	} files[FILES_MAX];
-	unsigned nfiles;
 	enum shmfs_row parent;
 	bool listed; /* in the parent */
 };
@@ -27,26 +26,22 @@ static const struct row rows[SHMFS_ROWS] = {
 		.parse = shmfs_name_parse_root,
 		.files = { { SHMFS_SPACE_KEY, SHMFS_VIEW_SYSV },
 			   { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX } },
-		.nfiles = 2,
 	},
 	[SHMFS_ROW_BY_ID] = {
 		.name = ".by-id",
 		.parse = shmfs_name_parse_shmid,
 		.files = { { SHMFS_SPACE_SHMID, SHMFS_VIEW_BY_ID } },
-		.nfiles = 1,
 	},
 	[SHMFS_ROW_BY_NAME] = {
 		.name = ".by-name",
 		.parse = shmfs_name_parse_posix,
 		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX } },
-		.nfiles = 1,
 	},
 	[SHMFS_ROW_TEXT] = {
 		.name = ".text",
 		.parse = shmfs_name_parse_root,
 		.files = { { SHMFS_SPACE_KEY, SHMFS_VIEW_SYSV_TEXT },
 			   { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_TEXT } },
-		.nfiles = 2,
 	},
 	[SHMFS_ROW_ORPHANS] = { .name = ".orphans" },
 	[SHMFS_ROW_ORPHANS_SYSV] = {
@@ -55,7 +50,6 @@ static const struct row rows[SHMFS_ROWS] = {
 		.listed = true,
 		.parse = shmfs_name_parse_shmid,
 		.files = { { SHMFS_SPACE_SHMID, SHMFS_VIEW_SYSV_ORPHANS } },
-		.nfiles = 1,
 	},
 	[SHMFS_ROW_ORPHANS_POSIX] = {
 		.parent = SHMFS_ROW_ORPHANS,
@@ -63,7 +57,6 @@ static const struct row rows[SHMFS_ROWS] = {
 		.listed = true,
 		.parse = shmfs_name_parse_posix,
 		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_ORPHANS } },
-		.nfiles = 1,
 	},
 	[SHMFS_ROW_BY_PID] = { .name = ".by-pid" },
 	[SHMFS_ROW_PROCESS] = { .parent = SHMFS_ROW_BY_PID, .listed = true },
@@ -74,7 +67,6 @@ static const struct row rows[SHMFS_ROWS] = {
 		.listed = true,
 		.parse = shmfs_name_parse_posix,
 		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_SYSV_BY_PID } },
-		.nfiles = 1,
 	},
 	[SHMFS_ROW_PROCESS_POSIX] = {
 		.parent = SHMFS_ROW_PROCESS,
@@ -82,7 +74,6 @@ static const struct row rows[SHMFS_ROWS] = {
 		.listed = true,
 		.parse = shmfs_name_parse_posix,
 		.files = { { SHMFS_SPACE_POSIX, SHMFS_VIEW_POSIX_BY_PID } },
-		.nfiles = 1,
 	},
 };
 
@@ -104,25 +95,26 @@ static bool is_in(unsigned row, shmfs_dir dir)
 	return row != SHMFS_ROW_ROOT && rows[row].parent == SHMFS_ROW_OF(dir);
 }
 
+static bool is_named(unsigned row, shmfs_dir dir, const char *text)
+{
+	return is_in(row, dir) && rows[row].name && strcmp(text, rows[row].name) == 0;
+}
+
 int shmfs_tree_subdir(const struct shmfs_tree *tree, shmfs_dir dir, const char *text,
 		      const struct shmfs_caller *caller, shmfs_dir *out)
 {
 	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
-		struct shmfs_name number;
-		int err;
+		struct shmfs_name number = { .number = number_of(dir) };
+		int err = 0;
 
-		if (!is_in(row, dir))
-			continue;
-		if (rows[row].name && strcmp(text, rows[row].name) == 0) {
-			*out = SHMFS_DIR(row, number_of(dir));
-			return 0;
-		}
-		if (!rows[row].name && shmfs_name_parse_shmid(text, &number) == 0) {
+		if (is_in(row, dir) && !rows[row].name &&
+		    shmfs_name_parse_shmid(text, &number) == 0)
 			err = tree->numbers.find(tree->numbers.context, number.number, caller);
-			if (!err)
-				*out = SHMFS_DIR(row, number.number);
-			return err;
-		}
+		else if (!is_named(row, dir, text))
+			continue;
+		if (!err)
+			*out = SHMFS_DIR(row, number.number);
+		return err;
 	}
 	return -ENOENT;
 }
@@ -134,34 +126,27 @@ shmfs_dir shmfs_tree_parent(shmfs_dir dir)
 	return SHMFS_DIR(row->parent, row->name ? number_of(dir) : 0);
 }
 
-static const struct shmfs_view *view_of(const struct shmfs_tree *tree, const struct row *row,
-					enum shmfs_space space)
-{
-	for (unsigned i = 0; i < row->nfiles; i++) {
-		if (row->files[i].space == space)
-			return &tree->views[row->files[i].view];
-	}
-	return NULL;
-}
-
 int shmfs_tree_resolve(const struct shmfs_tree *tree, shmfs_dir dir, const char *text,
 		       const struct shmfs_view **view, struct shmfs_name *name)
 {
 	const struct row *row = row_at(dir);
 	int err = row->parse ? row->parse(text, name) : -ENOENT;
+	unsigned i = 0; /* the parser gives the spaces of its row alone */
 
 	if (err)
 		return err;
 	name->dir = number_of(dir);
-	*view = view_of(tree, row, name->space);
+	while (row->files[i].space != name->space)
+		i++;
+	*view = shmfs_tree_view(tree, dir, i);
 	return 0;
 }
 
 const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *tree, shmfs_dir dir, unsigned i)
 {
-	const struct row *row = row_at(dir);
+	enum shmfs_view_index view = i < FILES_MAX ? row_at(dir)->files[i].view : SHMFS_VIEW_NONE;
 
-	return i < row->nfiles ? &tree->views[row->files[i].view] : NULL;
+	return view ? &tree->views[view] : NULL;
 }
 
 /* --- attributes --- */
@@ -258,7 +243,7 @@ static bool is_shadowed(shmfs_dir dir, const char *text, enum shmfs_space space)
 	struct shmfs_name read;
 
 	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
-		if (is_in(row, dir) && rows[row].name && strcmp(text, rows[row].name) == 0)
+		if (is_named(row, dir, text))
 			return true;
 	}
 	return row_at(dir)->parse(text, &read) != 0 || read.space != space;
@@ -309,18 +294,16 @@ int shmfs_tree_list(const struct shmfs_tree *tree, shmfs_dir dir, const struct s
 		    struct shmfs_listing *listing)
 {
 	struct lister lister = { .tree = tree, .dir = dir, .listing = listing };
-	const struct row *row = row_at(dir);
+	const struct shmfs_view *view;
 	int err;
 
 	listing->count = 0;
 	listing->names_used = 0;
 	err = list_subdirs(&lister, caller);
-	for (unsigned i = 0; i < row->nfiles && !err; i++) {
-		const struct shmfs_view *view = &tree->views[row->files[i].view];
-
+	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, dir, i)); i++) {
 		lister.view = view;
-		err = view->ops->list(view, row->files[i].space, number_of(dir), caller, list_file,
-				      &lister);
+		err = view->ops->list(view, row_at(dir)->files[i].space, number_of(dir), caller,
+				      list_file, &lister);
 	}
 	if (err)
 		listing->count = 0;
