@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* shmfs-key PATH ID: the key that programs get from ftok(PATH, ID), for a shell to use. */
 #include <ctype.h>
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -31,53 +32,41 @@ static void show_help(void)
 	       "    -V   --version  print version\n");
 }
 
-/* As C's source has it: a character, or a number in any of C's bases. */
-static int parse_id(const char *text, int *id)
+/* A character, or a number as C's source spells it. */
+static int parse_id(const char *text)
 {
 	char *end;
 	long number;
 
-	if (text[0] && !text[1] && !isdigit((unsigned char)text[0])) {
-		*id = (unsigned char)text[0];
-		return 0;
-	}
-	if (!isdigit((unsigned char)text[text[0] == '-']))
-		return -EINVAL;
+	if (text[0] && !text[1] && !isdigit((unsigned char)text[0]))
+		return (unsigned char)text[0];
 	errno = 0;
 	number = strtol(text, &end, 0);
-	if (errno || *end || number < INT_MIN || number > INT_MAX)
-		return -EINVAL;
-	*id = (int)number;
-	return 0;
+	if (!isdigit((unsigned char)text[text[0] == '-']) || errno || *end || number < INT_MIN ||
+	    number > INT_MAX)
+		errx(EXIT_FAILURE,
+		     "ID '%s' is neither one character nor a number of 32 bits; "
+		     "give one such as A or 65",
+		     text);
+	return (int)number;
 }
 
-static int find_key(const char *path, const char *id_text, key_t *key)
+static key_t find_key(const char *path, const char *id)
 {
-	int id;
+	const int number = parse_id(id);
+	key_t key;
 
-	if (parse_id(id_text, &id) != 0) {
-		fprintf(stderr,
-			"shmfs-key: ID '%s' is neither one character nor a number of 32 bits; "
-			"give one such as A or 65\n",
-			id_text);
-		return -EINVAL;
-	}
 	/* -1 is a key as well, if an unlikely one. */
 	errno = 0;
-	*key = ftok(path, id);
-	if (*key == -1 && errno) {
-		fprintf(stderr, "shmfs-key: '%s': %s; give the path that the program gives\n", path,
-			strerror(errno));
-		return -EINVAL;
-	}
-	if (*key == IPC_PRIVATE) {
-		fprintf(stderr,
-			"shmfs-key: %s with ID %s gives 0, IPC_PRIVATE, which is no key; "
-			"give another ID\n",
-			path, id_text);
-		return -EINVAL;
-	}
-	return 0;
+	key = ftok(path, number);
+	if (key == -1 && errno)
+		errx(EXIT_FAILURE, "'%s': %s; give the path that the program gives", path,
+		     strerror(errno));
+	if (key == IPC_PRIVATE)
+		errx(EXIT_FAILURE,
+		     "%s with ID %s gives 0, IPC_PRIVATE, which is no key; give another ID", path,
+		     id);
+	return key;
 }
 
 int main(int argc, char **argv)
@@ -88,7 +77,6 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	bool hex = false;
-	key_t key;
 	int option;
 
 	/* "+": what follows PATH is its ID, -1 as well. */
@@ -112,12 +100,8 @@ int main(int argc, char **argv)
 		show_usage(stderr);
 		return EXIT_FAILURE;
 	}
-	if (find_key(argv[optind], argv[optind + 1], &key) != 0)
-		return EXIT_FAILURE;
-	printf(hex ? "0x%08x\n" : "%u\n", (unsigned)key);
-	if (fflush(stdout) != 0) {
-		fprintf(stderr, "shmfs-key: cannot print the key: %s\n", strerror(errno));
-		return EXIT_FAILURE;
-	}
+	printf(hex ? "0x%08x\n" : "%u\n", (unsigned)find_key(argv[optind], argv[optind + 1]));
+	if (fflush(stdout) != 0)
+		err(EXIT_FAILURE, "cannot print the key");
 	return EXIT_SUCCESS;
 }
