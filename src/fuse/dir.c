@@ -99,7 +99,7 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 }
 
 /*
- * Keep the snapshot in the place of an older one of the same directory and caller, or of the oldest.
+ * Keep the snapshot in place of an older one of the same directory and caller, or of the oldest.
  * Returns the older one, to be put without the lock, or NULL.
  */
 static struct snapshot *keep(struct shmfs_fs *fs, struct snapshot *snapshot,
