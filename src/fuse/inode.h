@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inodes: the files that the kernel knows, each an object by one view, counted
- * by lookups.  An inode's address is the node id that the kernel is given.
+ * Inodes: the files that the kernel knows, each an object by one view, counted by lookups.  An
+ * inode's address is the node id that the kernel is given.
  */
 #ifndef SHMFS_FUSE_INODE_H
 #define SHMFS_FUSE_INODE_H
@@ -37,7 +37,7 @@ struct shmfs_inode {
 	const struct shmfs_view *view; /* borrowed */
 	struct shmfs_object *object;   /* a reference */
 	atomic_uint nopen;	       /* open files */
-	atomic_uint nunacknowledged;   /* those that are not bound and not seen in use yet */
+	atomic_uint nunacknowledged;   /* served ones whose open(2) may not have returned */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
@@ -68,19 +68,18 @@ struct shmfs_inode_table {
 void shmfs_inode_forget_all(struct shmfs_fs *);
 
 /*
- * Find the inode of an object by a view or make it, and count one lookup more.
- * The caller's reference to the object is taken over.  Returns 0 and *out, or
- * -ENOMEM.
+ * Find or make the inode of an object by a view, and count one lookup more.  Takes over the caller's
+ * reference to the object.  Returns 0 and *out, or -ENOMEM.
  */
 int shmfs_inode_get(struct shmfs_fs *, const struct shmfs_view *, struct shmfs_object *,
 		    struct shmfs_inode **out);
 
 /*
- * Let lookups find another inode of the object, and expect `opener` there.  False
- * if it has been sent away just now, and so can have come by a descriptor alone.
+ * Let lookups find another inode of the object, and expect `opener` there.  False: the opener was
+ * sent away just now, so it came by a descriptor and not by a lookup.
  */
 bool shmfs_inode_send_away(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
-/* `opener` has come.  Are others expected for the object? */
+/* Note that `opener` has come.  Are others expected for the object? */
 bool shmfs_inode_is_awaited(struct shmfs_fs *, const struct shmfs_inode *, pid_t opener);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */

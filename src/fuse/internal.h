@@ -10,16 +10,12 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/tree.h"
 
-/*
- * The shortest time that the kernel can be told to keep attributes: any
- * fraction of a jiffy is rounded up to one (fs/fuse/dir.c, time_to_jiffies()).
- */
+/* The shortest time to keep attributes; the kernel rounds up (fs/fuse/dir.c, time_to_jiffies()). */
 #define ONE_JIFFY 1e-9
 
 /*
- * The most bytes of one READ or WRITE.  With a page for its header it fits
- * into a pipe of 1 MiB, which is what a pipe can have (pipe(7)), and a copy on
- * its way stays in a processor's own cache.
+ * The most bytes of one READ or WRITE.  With a page for its header it fits into a pipe of 1 MiB, the
+ * default limit of pipe(7), and a copy on its way stays in a processor's own cache.
  */
 #define MAX_TRANSFER (512 << 10)
 
@@ -32,10 +28,10 @@ struct shmfs_dirs {
 	struct snapshot *kept[SHMFS_DIRS_KEPT];
 };
 
-/* Users are counted by their uid's remainder: some of many share a count. */
+/* Users share a count if their uids have the same remainder. */
 #define SHMFS_USERS 256
 
-/* So many directories are known to have been searched: all, and some of processes. */
+/* Slots for directories that were searched: one for each row, the rest for those with numbers. */
 #define SHMFS_SEARCHED 512
 
 struct shmfs_fs {
@@ -51,7 +47,7 @@ struct shmfs_fs {
 	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
 	struct shmfs_inode_table inodes;
 	unsigned nopen;			/* open files */
-	unsigned nopen_of[SHMFS_USERS]; /* those of the users whose uid has this remainder */
+	unsigned nopen_of[SHMFS_USERS]; /* by the uid's remainder */
 	struct shmfs_dirs dirs;
 
 	/* Names that the kernel is to forget. */
@@ -118,9 +114,8 @@ static inline void reply_error(fuse_req_t req, int err)
 }
 
 /*
- * How long the kernel may keep an inode's attributes, in seconds.  Not at all
- * while the file is open: a descriptor would show old ones.  Each walk of a path
- * brings fresh ones.
+ * How long the kernel may keep an inode's attributes, in seconds.  Not at all while the file is
+ * open, because fstat(2) would show old ones.
  */
 static inline double attr_timeout(const struct shmfs_inode *inode)
 {
@@ -157,30 +152,21 @@ void caller_clear(struct request_caller *);
 /* --- file.c --- */
 
 /*
- * Make an open file of a handle, which is owned from here on and released on
- * failure, and bind it to what the kernel may serve.  Returns 0, -ENOMEM, or
- * -ESTALE once where another inode of the object has to be looked up.
+ * Make an open file of a handle, which is owned from here on and released on failure, and bind it to
+ * what the kernel may serve.  -ESTALE: another inode of the object has to be looked up.
  */
 int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
 	      const struct fuse_ctx *opener, struct shmfs_file **, struct shmfs_bound *);
 void close_file(struct shmfs_fs *, struct shmfs_file *);
 
-/*
- * May this user open one more file?  Each is a descriptor of the daemon, and a user may
- * have half of those that others leave.  Returns 0 or -EMFILE.
- */
+/* May this user open one more file?  -EMFILE: it has half of the descriptors that others leave. */
 int check_open_share(struct shmfs_fs *, uid_t);
-/* Close what the kernel left open when it went: nobody will release it. */
+/* Close what is open when the kernel is gone and releases nothing. */
 void close_files(struct shmfs_fs *);
 
 /* --- ops.c --- */
 
-/*
- * Serve a RELEASE or RELEASEDIR.  False: it is another request.
- *
- * The kernel sends it once.  libfuse would drop it when memory is short, see
- * serve_forget(), and the file would stay open for ever.
- */
+/* Serve a RELEASE or RELEASEDIR, for the reason of serve_forget().  False: it is another request. */
 bool serve_release(struct shmfs_fs *, const void *request);
 
 /* `names_watch` is readable: have the kernel drop the attributes of the root. */
@@ -191,23 +177,23 @@ void shmfs_fs_names_changed(struct shmfs_fs *);
 /*
  * Serve a FORGET or BATCH_FORGET.  False: it is another request.
  *
- * libfuse drops what it has no memory for (lib/fuse_lowlevel.c,
- * fuse_session_process_buf_internal(), 3.14).  The kernel sends these once, and an object
+ * libfuse drops a request that it has no memory for (lib/fuse_lowlevel.c,
+ * fuse_session_process_buf_internal(), 3.14).  The kernel sends each of these once, and the object
  * would be kept for ever.  So they do not go through libfuse, and take no memory.
  */
 bool serve_forget(struct shmfs_fs *, const void *request);
-/* A file was found in the directory. */
+/* Note that a file was found in the directory. */
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
 void forget_elsewhere(struct shmfs_fs *, shmfs_dir own, const char *name);
-/* No more names come.  False: somebody holds up the thread, and it uses `fs` still. */
+/* End the thread that drops names.  False: the kernel holds it up, and it still uses `fs`. */
 bool forget_end(struct shmfs_fs *);
 
 /* --- dir.c --- */
 
 /* For dirs.seed. */
 uint64_t dirs_seed(void);
-/* A directory was closed. */
+/* Note that a directory was closed. */
 void dirs_close(struct shmfs_fs *);
 void dirs_clear(struct shmfs_fs *);
 

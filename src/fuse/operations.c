@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of requests; what they share; what is agreed with the kernel before the first of them. */
+/* The table of requests, what they share, and what INIT agrees on with the kernel. */
 #include "fuse/internal.h"
 
 #include <sys/inotify.h>
@@ -46,13 +46,12 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct shmfs_fs *fs = userdata;
 
-	/* The kernel asks for ACLs when it checks who may; a default one replaces the umask. */
+	/* The kernel checks ACLs, and a default ACL replaces the umask. */
 	want(conn, FUSE_CAP_POSIX_ACL, true);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	/*
-	 * Long replies are spliced (fuse_io.c), requests are read.  That a reply
-	 * goes out before the request that it lets come, ThreadSanitizer sees of
-	 * write(2) and read(2), and not of splice(2).
+	 * Long replies are spliced (io.c), requests are read.  ThreadSanitizer knows that a write(2)
+	 * comes before the read(2) that it lets return, and knows nothing of splice(2).
 	 */
 	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
 	want(conn, FUSE_CAP_SPLICE_READ, false);
