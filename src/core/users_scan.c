@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "shmfs/clock.h"
 #include "shmfs/proc.h"
 
 /* Up to this much processor time a process is free of charge. */
@@ -59,21 +60,13 @@ struct reader {
 	char buffer[BUFFER];
 };
 
-static uint64_t cpu_time(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /* Tell the daemon that the reading goes on, and cut what takes too long. */
 static void tick(struct reader *reader)
 {
 	uint64_t most = reader->budget / 2 > USUAL_NS ? reader->budget / 2 : USUAL_NS;
 
 	atomic_fetch_add(&reader->sheet->ticks, 1);
-	if (cpu_time() - reader->started > most)
+	if (shmfs_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - reader->started > most)
 		reader->cut = true;
 }
 
@@ -415,7 +408,7 @@ static int read_process(struct reader *reader)
 
 static void charge(struct reader *reader)
 {
-	uint64_t time = cpu_time() - reader->started;
+	uint64_t time = shmfs_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - reader->started;
 
 	if (time > USUAL_NS)
 		reader->budget -= time < reader->budget ? time : reader->budget;
@@ -435,7 +428,7 @@ static int visit(struct reader *reader, const char *name)
 	if (reader->dir < 0)
 		return is_shortage(-errno) ? -errno : 0;
 	reader->pid = (pid_t)strtol(name, NULL, 10);
-	reader->started = cpu_time();
+	reader->started = shmfs_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	reader->in_ipc = IPC_UNKNOWN;
 	reader->has_thread = false;
 	reader->cut = false;
