@@ -52,15 +52,6 @@ static int compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Of this thread, in nanoseconds: waiting does not count. */
-static uint64_t cpu_time(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static int read_rows(FILE *file, struct sysv_usage_table *table)
 {
 	char line[512]; /* a row is under 400 bytes */
@@ -93,7 +84,7 @@ static int read_table(struct sysv_usage *usage)
 {
 	struct sysv_usage_table table = { 0 };
 	char buffer[8192]; /* the kernel gives out a page at a time */
-	uint64_t start = cpu_time();
+	uint64_t start = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* waiting does not count */
 	FILE *file = fopen(usage->path, "re");
 	int err = file && get_totals(&table.totals) ? 0 : -errno;
 
@@ -109,7 +100,7 @@ static int read_table(struct sysv_usage *usage)
 		if (table.count > 0)
 			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
 		table.read_at = shmfs_now_ns();
-		table.cost = cpu_time() - start;
+		table.cost = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 		SHMFS_LOCKED(usage->lock);
 		before = usage->table;
 		usage->table = table;
