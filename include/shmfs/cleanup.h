@@ -21,7 +21,7 @@
 #define SHMFS_LOCKED__(mutex, line) \
 	__attribute__((cleanup(shmfs_cleanup_mutex), unused)) \
 	pthread_mutex_t *const locked_##line = shmfs_lock(mutex)
-/* The same of a read-write lock. */
+/* SHMFS_READ_LOCKED(&object->io) holds a read-write lock for reading, the other for writing. */
 #define SHMFS_READ_LOCKED(rwlock) \
 	__attribute__((cleanup(shmfs_cleanup_rwlock), unused)) \
 	pthread_rwlock_t *const read_locked = shmfs_lock_rw(rwlock, pthread_rwlock_rdlock)

@@ -73,7 +73,7 @@ uint64_t shmfs_object_moment(struct shmfs_backend *);
 void shmfs_object_retire_older(struct shmfs_backend *, uint64_t identity, uint64_t moment);
 /* Give the object another identity.  The object that had this identity is retired. */
 void shmfs_object_rekey(struct shmfs_object *, uint64_t identity);
-/* The same where no object has it.  -EEXIST: one does, or this one is retired. */
+/* Give the object an identity that no other has.  -EEXIST: one has, or this one is retired. */
 int shmfs_object_move(struct shmfs_object *, uint64_t identity);
 
 #endif

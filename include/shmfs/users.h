@@ -68,7 +68,7 @@ struct shmfs_users_config {
 	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
 	dev_t objects;		 /* st_dev of the directory of the POSIX objects */
 	unsigned segment_number; /* struct shmfs_backend.number of segments */
-	unsigned object_number;	 /* the same of POSIX objects */
+	unsigned object_number;	 /* struct shmfs_backend.number of POSIX objects */
 };
 
 struct shmfs_users;

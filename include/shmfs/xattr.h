@@ -48,7 +48,7 @@ const struct shmfs_xattr *shmfs_xattr_find(const struct shmfs_xattr *table, cons
 /* Copy a value as getxattr(2) does.  Returns its length; -ERANGE if `size` is less but not 0. */
 ssize_t shmfs_xattr_give(const void *bytes, size_t len, void *value, size_t size);
 
-/* The same for the value of a row.  Also -ENOMEM, -E2BIG, or an error of get(). */
+/* Copy the value of a row likewise.  Also -ENOMEM, -E2BIG, or an error of get(). */
 ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *context, void *value, size_t size,
 			const struct shmfs_caller *);
 

@@ -83,7 +83,7 @@ static bool read_key(const char *text, uint32_t *key)
 	return true;
 }
 
-/* What holds for every name of an object, key or not. */
+/* Rules for every name of an object, key or not. */
 static int check_name(const char *text)
 {
 	if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)

@@ -40,7 +40,7 @@ static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_ke
 	return key == SHMFS_BY_NUMBER ? object->number : object->identity;
 }
 
-/* table->lock is held here and in what follows. */
+/* table->lock is held in this function and in all static ones below. */
 static struct shmfs_object **find_link(struct shmfs_object_table *table, enum shmfs_object_key key,
 				       uint64_t value)
 {
@@ -116,7 +116,7 @@ static uint32_t number_of(uint64_t identity)
 	return (uint32_t)identity & (SPARE_NUMBERS - 1);
 }
 
-/* The identity's own number, or where that is taken the next that is free. */
+/* Give the object its identity's own number if that is free, else the next spare number. */
 static void give_number(struct shmfs_object_table *table, struct shmfs_object *object)
 {
 	struct shmfs_object **link;

@@ -198,7 +198,7 @@ struct lister {
 	shmfs_dir dir;
 	struct shmfs_listing *listing;
 	unsigned row;		       /* of the directories that are being listed */
-	const struct shmfs_view *view; /* of the files that are */
+	const struct shmfs_view *view; /* of the files that are being listed */
 };
 
 /* Make room for `extra` more elements of `size` bytes. */
@@ -237,7 +237,7 @@ static int add_entry(struct shmfs_listing *list, const char *name, ino_t ino, bo
 	return 0;
 }
 
-/* Does this name of a directory mean something else than a file of that space? */
+/* Does the name mean something else in this directory than a file of that space? */
 static bool is_shadowed(shmfs_dir dir, const char *text, enum shmfs_space space)
 {
 	struct shmfs_name read;
@@ -271,7 +271,7 @@ static int list_number(uint32_t number, void *arg)
 	return add_entry(lister->listing, text, SHMFS_DIR(lister->row, number), true);
 }
 
-/* The directories in it that are listed. */
+/* List the directories in lister->dir. */
 static int list_subdirs(struct lister *lister, const struct shmfs_caller *caller)
 {
 	const struct shmfs_numbers *numbers = &lister->tree->numbers;

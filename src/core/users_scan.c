@@ -54,9 +54,9 @@ struct reader {
 	uint64_t started; /* processor time */
 	enum { IPC_UNKNOWN, IPC_OURS, IPC_OTHER } in_ipc;
 	bool has_thread;   /* one was read instead of the process */
-	bool cut;	   /* there is no room, or no time, for more of it */
+	bool cut;	   /* no room or time is left for more of the process */
 	size_t nuses;	   /* in the sheet, those of this process included */
-	size_t names_used; /* likewise */
+	size_t names_used; /* in the sheet, those of this process included */
 	char buffer[BUFFER];
 };
 

@@ -42,8 +42,8 @@ struct shmfs_inode {
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
 	int backing_id;		      /* the kernel's number for it, 0: none */
-	unsigned backing_users;	      /* files that are bound to it */
-	unsigned nunbound_writers;    /* files open for writing that are not */
+	unsigned backing_users;	      /* files bound to that */
+	unsigned nunbound_writers;    /* files open for writing that are not bound */
 	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 
@@ -68,8 +68,8 @@ struct shmfs_inode_table {
 void shmfs_inode_forget_all(struct shmfs_fs *);
 
 /*
- * Find or make the inode of an object by a view, and count one lookup more.  Takes over the caller's
- * reference to the object.  Returns 0 and *out, or -ENOMEM.
+ * Find or make the inode of an object by a view, and count one lookup more.  Takes over the
+ * caller's reference to the object.  Returns 0 and *out, or -ENOMEM.
  */
 int shmfs_inode_get(struct shmfs_fs *, const struct shmfs_view *, struct shmfs_object *,
 		    struct shmfs_inode **out);

@@ -271,7 +271,7 @@ int text_truncate(const struct text *text, uint64_t size)
 		return err;
 	if (size > len)
 		return -EINVAL;
-	/* One store ends the text for all who look; the rest goes page by page. */
+	/* One store ends the text for every process.  The bytes behind go page by page. */
 	if (size < len)
 		err = put_nul(text, size);
 	else if (size > 0)

@@ -84,8 +84,8 @@ static int length_of(const struct text *text, uint64_t *len)
 }
 
 /*
- * The same for attributes.  A write has the lock for as long as it takes, perhaps for ever, and its
- * user may hold the lock of the object's inode.  -EBUSY then.
+ * Measure for attributes.  -EBUSY: a write has the lock.  A write can take for ever, and its user
+ * may hold the lock of the object's inode.
  */
 static int length_soon(const struct text *text, uint64_t *len)
 {

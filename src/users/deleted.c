@@ -44,7 +44,7 @@ static int reach(const struct uses *uses, const struct shmfs_use *use, struct sh
 	return look_up(uses, path, use, out, st);
 }
 
-/* Does the name that /proc shows lead to it still? */
+/* Does the name that /proc shows still lead to the object? */
 static bool has_name(const struct uses *uses, const struct shmfs_use *use)
 {
 	struct shmfs_object *object;
@@ -56,7 +56,7 @@ static bool has_name(const struct uses *uses, const struct shmfs_use *use)
 	return true;
 }
 
-/* Of several that had the same name all but the first are told apart by number. */
+/* Objects that had the same name have their numbers behind it, all but the first. */
 static void format_second(const char *name, const struct shmfs_use *use, char *text, size_t size)
 {
 	snprintf(text, size, "%s.%llu", name, (unsigned long long)use->file.ino);
@@ -99,7 +99,7 @@ static int compare_names(const void *a, const void *b, void *arg)
 		       ((*x)->file.ino > (*y)->file.ino) - ((*x)->file.ino < (*y)->file.ino);
 }
 
-/* Those that have no name, each file once; returns how many. */
+/* Find the uses of objects without a name, one of each object.  Returns how many. */
 static size_t collect(const struct uses *uses, const struct shmfs_use **deleted)
 {
 	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
