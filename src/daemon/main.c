@@ -1,18 +1,86 @@
 /* SPDX-License-Identifier: MIT */
 /* Start and end: options, backends, mount, loop, and all of it back again. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/utsname.h>
 
 #include "daemon/backends.h"
 #include "daemon/mount.h"
 #include "daemon/options.h"
 #include "daemon/privilege.h"
-#include "daemon/process.h"
 #include "fuse/internal.h"
 #include "fuse/reply.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 #include "shmfs/sigbus.h"
 #include "shmfs/version.h"
+
+/* The process that replaces a segment raises its limit by so many (sysv/replace). */
+#define RESERVED_DESCRIPTORS 64
+
+/* --- what the daemon inherits --- */
+
+/*
+ * Open descriptors 0, 1 and 2 if they are closed, and close all others: the daemon must not keep
+ * files of the shell open.  Returns 0 or a negative errno.
+ */
+static int take_descriptors(void)
+{
+	int fd;
+
+	closefrom(STDERR_FILENO + 1);
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/*
+ * Block the signals that end a process by default, except those of a crash: a killed daemon leaves
+ * a dead mount.  Set the action of all other signals that matter to the daemon.  Returns a
+ * descriptor of signalfd(2), or a negative errno.
+ */
+static int block_signals(void)
+{
+	static const int ending[] = {
+		SIGHUP,	 SIGINT,  SIGQUIT,   SIGALRM, SIGTERM,	 SIGUSR1,
+		SIGUSR2, SIGPROF, SIGVTALRM, SIGXCPU, SIGSTKFLT, SIGPWR,
+	};
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
+		sigaddset(&set, ending[i]);
+	for (int i = SIGRTMIN; i <= SIGRTMAX; i++)
+		sigaddset(&set, i);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return -errno;
+	signal(SIGCHLD, SIG_DFL); /* ignored, waitpid(2) would find no child */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
+	signal(SIGIO, SIG_IGN);	  /* sent when another process breaks a lease of ours */
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Each open file of a mount takes a descriptor. */
+static void raise_limit_of_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max <= RESERVED_DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max - RESERVED_DESCRIPTORS;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* --- start and end --- */
 
 /* libfuse writes lines in pieces, some of them with its own prefix. */
 static void on_libfuse_log(enum fuse_log_level level, const char *format, va_list args)
@@ -117,12 +185,12 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	struct shmfs_backends backends = { 0 };
 	struct shmfs_fs fs = { 0 };
 	/* Before mounting: a signal that comes meanwhile is read as soon as the loop runs. */
-	SHMFS_AUTO_FD const int signal_fd = shmfs_process_block_signals();
+	SHMFS_AUTO_FD const int signal_fd = block_signals();
 	int err;
 
 	if (signal_fd < 0)
 		return signal_fd;
-	shmfs_process_limit_descriptors();
+	raise_limit_of_descriptors();
 	shmfs_fs_init(&fs);
 	fs.target = options->target;
 	fs.passthrough.unwanted = options->nopassthrough ? "nopassthrough was asked for" : NULL;
@@ -140,7 +208,7 @@ int main(int argc, char **argv)
 	struct shmfs_options options;
 	int err;
 
-	if (shmfs_process_take_descriptors() != 0)
+	if (take_descriptors() != 0)
 		return EXIT_FAILURE; /* there is nowhere to say why */
 	fuse_set_log_func(on_libfuse_log);
 	umask(0);
