@@ -51,13 +51,14 @@ struct sysv_usage_row {
 struct sysv_usage_table {
 	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
 	uint64_t cost;		     /* nanoseconds of processor time that reading took */
-	struct shm_info totals;	     /* just before it was read */
+	uint64_t resident, swapped;  /* of all rows, as read */
+	bool was_touched;	     /* the two numbers of a row are not exact any more */
 	struct sysv_usage_row *rows; /* owned; sorted by id */
-	size_t count;
+	size_t count, capacity;
 };
 
 struct sysv_usage {
-	char path[128];
+	int fd;		       /* owned: /proc/sysvipc/shm */
 	pthread_mutex_t *lock; /* borrowed; guards all below; not held while the table is read */
 	struct sysv_usage_table table;
 	pthread_t reader; /* reads the next table, or has read it */

@@ -2,28 +2,29 @@
 /*
  * Resident memory of segments.
  *
- * The descriptor of an open segment tells how much of it is in memory.  Of others only
- * /proc/sysvipc/shm does, a text with a line for each segment, which the kernel writes
- * from the beginning for every reader (fs/seq_file.c, traverse()).  A stat(2) must not
- * cost more the more segments there are.  So the table is kept, and read again when it
- * is older than ten times what reading it took.  Where reading takes long a stat(2) does
- * not wait for it: the answer is of the last table, and a thread reads the next one.
+ * The descriptor of an open segment tells how much of it is in memory.  Of the others only
+ * /proc/sysvipc/shm does, a text with a line for each segment, which the kernel writes from the
+ * beginning for every reader (fs/seq_file.c, traverse()).  A stat(2) must not cost more the more
+ * segments there are.  So the table is kept, and read again when it is older than ten times what
+ * reading it took.  Where reading takes long a stat(2) does not wait for it: the answer comes from
+ * the last table, and a thread reads the next one.
  *
- * An attribute is of this moment.  shmctl(SHM_INFO) counts the pages of all segments in
- * a twentieth of the time.  While their number stays the same the table is true.
+ * An attribute tells of this moment.  shmctl(SHM_INFO) counts the pages of all segments in a
+ * twentieth of the time.  While they are as many as in the table, the table is true.
  */
 #include "sysv/internal.h"
 
 #include "shmfs/clock.h"
 
-/* How old the table may be, in times of what reading it took. */
+/* How old the table may be, in times of what reading it took; a stat(2) takes 10 us and more. */
 #define AGE 10
+#define LEAST_COST_NS 10000
 /* From here on reading takes long: some 50 segments. */
 #define SLOW_NS 200000
 
 /*
- * The columns that count: key shmid perms size cpid lpid nattch uid gid cuid cgid atime
- * dtime ctime rss swap (ipc/shm.c, sysvipc_shm_proc_show(), Linux 2.6.34 and newer).
+ * The columns that count: key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime
+ * rss swap (ipc/shm.c, sysvipc_shm_proc_show(), Linux 2.6.34 and newer).
  */
 enum { SHMID = 1, SIZE = 3, RSS = 14, SWAP = 15, COLUMNS };
 
@@ -52,48 +53,59 @@ static int compare_rows(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int read_rows(FILE *file, struct sysv_usage_table *table)
+static int add_row(struct sysv_usage_table *table, const char *line)
 {
-	char line[512]; /* a row is under 400 bytes */
-	size_t capacity = 0;
+	struct sysv_usage_row row;
 
-	while (fgets(line, sizeof(line), file)) {
-		struct sysv_usage_row *rows = table->rows;
+	/* The heading is no row. */
+	if (!parse_row(line, &row))
+		return 0;
+	if (table->count == table->capacity) {
+		size_t capacity = table->capacity ? 2 * table->capacity : 64;
+		struct sysv_usage_row *rows = reallocarray(table->rows, capacity, sizeof(*rows));
 
-		if (table->count == capacity) {
-			capacity = capacity ? 2 * capacity : 64;
-			rows = reallocarray(rows, capacity, sizeof(*rows));
-			if (!rows)
-				return -ENOMEM;
-			table->rows = rows;
-		}
-		/* The heading is no row. */
-		if (parse_row(line, &rows[table->count]))
-			table->count++;
+		if (!rows)
+			return -ENOMEM;
+		table->rows = rows;
+		table->capacity = capacity;
 	}
-	return ferror(file) ? -EIO : 0;
+	table->rows[table->count++] = row;
+	table->resident += row.resident;
+	table->swapped += row.swapped;
+	return 0;
 }
 
-static bool get_totals(struct shm_info *totals)
+/* The kernel gives out whole lines, a page of them at a time. */
+static int read_rows(int fd, struct sysv_usage_table *table)
 {
-	return shmctl(0, SHM_INFO, (struct shmid_ds *)totals) >= 0;
+	char text[8192];
+	off_t pos = 0;
+	ssize_t n;
+
+	while ((n = pread(fd, text, sizeof(text) - 1, pos)) > 0) {
+		char *line = text;
+		char *end;
+
+		text[n] = '\0';
+		for (; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0'; /* or a cut row would take numbers from the next one */
+			if (add_row(table, line) != 0)
+				return -ENOMEM;
+		}
+		if (line == text)
+			return -EIO;
+		pos += line - text;
+	}
+	return n < 0 ? -errno : 0;
 }
 
 /* Read the table as it is now, and keep it if it is whole. */
 static int read_table(struct sysv_usage *usage)
 {
 	struct sysv_usage_table table = { 0 };
-	char buffer[8192]; /* the kernel gives out a page at a time */
 	uint64_t start = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* waiting does not count */
-	FILE *file = fopen(usage->path, "re");
-	int err = file && get_totals(&table.totals) ? 0 : -errno;
+	int err = read_rows(usage->fd, &table);
 
-	if (!err) {
-		setvbuf(file, buffer, _IOFBF, sizeof(buffer));
-		err = read_rows(file, &table);
-	}
-	if (file)
-		fclose(file);
 	if (!err) {
 		struct sysv_usage_table before;
 
@@ -101,6 +113,7 @@ static int read_table(struct sysv_usage *usage)
 			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
 		table.read_at = shmfs_now_ns();
 		table.cost = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+		table.cost = sysv_max(table.cost, LEAST_COST_NS);
 		SHMFS_LOCKED(usage->lock);
 		before = usage->table;
 		usage->table = table;
@@ -152,14 +165,17 @@ static bool tells_blocks(struct sysv_usage *usage)
 /* Does the last table tell what there is now? */
 static bool is_true(struct sysv_usage *usage)
 {
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct sysv_usage_table table;
 	struct shm_info now;
 
 	pthread_mutex_lock(usage->lock);
 	table = usage->table;
 	pthread_mutex_unlock(usage->lock);
-	return is_recent(&table) && get_totals(&now) && now.used_ids == table.totals.used_ids &&
-	       now.shm_rss == table.totals.shm_rss && now.shm_swp == table.totals.shm_swp;
+	return is_recent(&table) && !table.was_touched &&
+	       shmctl(0, SHM_INFO, (struct shmid_ds *)&now) >= 0 &&
+	       (size_t)now.used_ids == table.count && now.shm_rss * page == table.resident &&
+	       now.shm_swp * page == table.swapped;
 }
 
 /* The lock is held. */
@@ -236,7 +252,7 @@ void sysv_usage_touched(struct sysv_segment *segment)
 	struct sysv_usage_row *row = is_open ? find_row(usage, segment->id) : NULL;
 
 	/* Their sum is exact from here on.  Each of them is not. */
-	usage->table.totals.used_ids = -1;
+	usage->table.was_touched = true;
 	if (row)
 		*row = (struct sysv_usage_row){ segment->id, row->size,
 						(uint64_t)st.st_blocks * 512, 0 };
@@ -246,14 +262,17 @@ void sysv_usage_touched(struct sysv_segment *segment)
 
 int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir, pthread_mutex_t *lock)
 {
-	*usage = (struct sysv_usage){ .lock = lock };
-	snprintf(usage->path, sizeof(usage->path), "%s/sysvipc/shm", proc_dir);
-	return access(usage->path, R_OK) == 0 ? 0 : -errno;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/sysvipc/shm", proc_dir);
+	*usage = (struct sysv_usage){ .lock = lock, .fd = open(path, O_RDONLY | O_CLOEXEC) };
+	return usage->fd < 0 ? -errno : 0;
 }
 
 void sysv_usage_destroy(struct sysv_usage *usage)
 {
 	if (usage->has_reader)
 		pthread_join(usage->reader, NULL);
+	close(usage->fd);
 	free(usage->table.rows);
 }
