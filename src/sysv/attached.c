@@ -117,12 +117,12 @@ int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
 	}
 	if (writes)
 		sysv_resume_growing(obj, h);
-	return sysv_need_segment(obj, sysv_access(h) != O_RDONLY, NULL);
+	return sysv_need_segment(obj, sysv_access(h) != O_RDONLY);
 }
 
 int sysv_keep_segment(struct sysv_object *obj)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 
-	return obj->nhandles ? sysv_need_segment(obj, false, NULL) : 0;
+	return obj->nhandles ? sysv_need_segment(obj, false) : 0;
 }

@@ -374,14 +374,6 @@ const struct shmfs_backend_ops shmfs_sysv_by_id_ops = {
 	.truncate = sysv_truncate_by_id,
 };
 
-static int open_rmid_forced(const struct sysv_backend *be)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/sys/kernel/shm_rmid_forced", be->config.proc_dir);
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
 {
 	struct sysv_backend *be = calloc(1, sizeof(*be));
@@ -393,13 +385,14 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	}
 	be->base.ops = &sysv_ops;
 	be->config = *config;
-	be->by_descriptor = sysv_descriptors_work(config->proc_dir);
-	be->rmid_forced = open_rmid_forced(be);
+	be->proc = open(config->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	be->rmid_forced = openat(be->proc, "sys/kernel/shm_rmid_forced", O_RDONLY | O_CLOEXEC);
+	be->by_descriptor = sysv_descriptors_work(be->proc);
 	pthread_mutex_init(&be->base.lock, NULL);
 	sysv_trim_begin(be);
-	err = sysv_times_init(be);
+	err = sysv_usage_init(&be->usage, config->proc_dir, &be->base.lock);
 	if (!err)
-		err = sysv_usage_init(&be->usage, config->proc_dir, &be->base.lock);
+		err = sysv_times_init(be);
 	if (err) {
 		shmfs_sysv_free(&be->base);
 		return err;
@@ -421,6 +414,8 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 	sysv_user_xattr_sweep(be);
 	sysv_usage_destroy(&be->usage);
 	sysv_forget_attachments(be);
+	if (be->proc >= 0)
+		close(be->proc);
 	if (be->rmid_forced >= 0)
 		close(be->rmid_forced);
 	sysv_times_destroy(be);

@@ -172,12 +172,12 @@ static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool wai
 	bool clears = h->base.flags & O_TRUNC;
 	bool writable = clears || sysv_access(h) != O_RDONLY;
 	SHMFS_READ_LOCKED(&obj->io);
-	int err = sysv_check_rights(obj, writable, waited, caller);
+	int err;
 
-	if (!err) {
+	{
 		SHMFS_LOCKED(&obj->base.lock);
 
-		err = sysv_need_segment(obj, writable, caller);
+		err = sysv_open_checked(obj, writable, waited, caller);
 		if (!err)
 			enter(obj, h);
 	}

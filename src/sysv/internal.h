@@ -81,6 +81,7 @@ struct sysv_backend {
 	struct sysv_usage usage;
 	struct sysv_user_xattrs user_xattrs;
 	bool by_descriptor; /* segments are reached through descriptors */
+	int proc;	    /* owned: /proc, for paths that are short */
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 
 	/*
@@ -228,7 +229,7 @@ bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
 /* shmfs_caller_may() for a segment. */
 bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller *);
 /* Can this process open the files behind its mappings? */
-bool sysv_descriptors_work(const char *proc_dir);
+bool sysv_descriptors_work(int proc);
 
 /* --- usage.c --- */
 
@@ -409,8 +410,11 @@ int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
 SHMFS_SLOT(getattr) sysv_getattr;
-/* Open object->segment if it is not.  The object's lock is held.  -EACCES if the caller may not. */
-int sysv_need_segment(struct sysv_object *, bool writable, const struct shmfs_caller *);
+/* Open object->segment if it is not, for shmfs itself.  The object's lock is held. */
+int sysv_need_segment(struct sysv_object *, bool writable);
+/* sysv_check_rights(), and the same for the caller.  The object's lock is held. */
+int sysv_open_checked(struct sysv_object *, bool writable, bool closed_too,
+		      const struct shmfs_caller *);
 /* The same for a handle, perhaps after a close.  Rights are not checked again.  `io` is held. */
 int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 /* The same if handles are open, before a change after which it cannot be attached. */

@@ -303,36 +303,39 @@ void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t ke
 
 /* --- memory and rights --- */
 
-/* The object's lock is held. */
+/* Open the segment that object->last has just told of.  The object's lock is held. */
 static int open_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {
-	int err = sysv_object_stat(obj, NULL);
-
-	return err ? err :
-		     sysv_gone(sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last,
-						 writable, caller, out));
+	return sysv_gone(sysv_segment_open(sysv_backend_of(obj), obj->id, &obj->last, writable,
+					   caller, out));
 }
 
 int sysv_borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {
 	SHMFS_LOCKED(&obj->base.lock);
+	int err;
 
-	if (!obj->segment || !obj->segment->writable)
-		return open_segment(obj, true, caller, out);
+	if (!obj->segment || !obj->segment->writable) {
+		err = sysv_object_stat(obj, NULL);
+		return err ? err : open_segment(obj, true, caller, out);
+	}
 	*out = sysv_segment_get(obj->segment);
 	return 0;
 }
 
-int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
+static bool has_segment(const struct sysv_object *obj, bool writable)
+{
+	return obj->segment && (obj->segment->writable || !writable);
+}
+
+/* As open_segment(), into object->segment. */
+static int set_segment(struct sysv_object *obj, bool writable, const struct shmfs_caller *caller)
 {
 	struct sysv_segment *segment;
-	int err;
+	int err = open_segment(obj, writable, caller, &segment);
 
-	if (obj->segment && (obj->segment->writable || !writable))
-		return 0;
-	err = open_segment(obj, writable, caller, &segment);
 	if (err)
 		return err;
 	sysv_segment_put(obj->segment);
@@ -340,15 +343,21 @@ int sysv_need_segment(struct sysv_object *obj, bool writable, const struct shmfs
 	return 0;
 }
 
+int sysv_need_segment(struct sysv_object *obj, bool writable)
+{
+	int err = has_segment(obj, writable) ? 0 : sysv_object_stat(obj, NULL);
+
+	return err || has_segment(obj, writable) ? err : set_segment(obj, writable, NULL);
+}
+
 /*
  * The kernel has checked a mode that may be old.  Check the mode of this moment by the rules of
  * shmat(2): writing requires read permission.  The last mode of a removed segment is not known.
- * Only its owner and creator may open that.
+ * Only its owner and creator may open that.  The object's lock is held.
  */
-int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
-		      const struct shmfs_caller *caller)
+static int check_rights(struct sysv_object *obj, bool writable, bool closed_too,
+			const struct shmfs_caller *caller)
 {
-	SHMFS_LOCKED(&obj->base.lock);
 	int err = sysv_object_stat(obj, NULL);
 
 	if (err)
@@ -356,4 +365,20 @@ int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
 	if (!closed_too && is_closed(&obj->last))
 		return -EACCES;
 	return sysv_may(&obj->last, writable ? 06 : 04, caller) ? 0 : -EACCES;
+}
+
+int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
+		      const struct shmfs_caller *caller)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	return check_rights(obj, writable, closed_too, caller);
+}
+
+int sysv_open_checked(struct sysv_object *obj, bool writable, bool closed_too,
+		      const struct shmfs_caller *caller)
+{
+	int err = check_rights(obj, writable, closed_too, caller);
+
+	return err || has_segment(obj, writable) ? err : set_segment(obj, writable, caller);
 }

@@ -46,16 +46,16 @@ static size_t length_of_map(uint64_t size, size_t n)
  * Open the file behind an attachment.  The link is named for the range of the mapping, which is
  * rounded up to the segment's page size.  Only the right one exists.
  */
-static int open_map_file(const char *proc_dir, const char *map, uint64_t size)
+static int open_map_file(int proc, const char *map, uint64_t size)
 {
-	char path[128];
+	char path[64];
 
 	for (size_t n = 0; n < PAGE_SIZES; n++) {
 		int fd;
 
-		snprintf(path, sizeof(path), "%s/self/map_files/%zx-%zx", proc_dir, (size_t)map,
+		snprintf(path, sizeof(path), "self/map_files/%zx-%zx", (size_t)map,
 			 (size_t)map + length_of_map(size, n));
-		fd = open(path, O_RDWR | O_CLOEXEC);
+		fd = openat(proc, path, O_RDWR | O_CLOEXEC);
 		if (fd >= 0)
 			return fd;
 		if (errno != ENOENT)
@@ -120,7 +120,7 @@ static int map_huge(struct sysv_segment *segment)
 	return sysv_segment_map(segment);
 }
 
-bool sysv_descriptors_work(const char *proc_dir)
+bool sysv_descriptors_work(int proc)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	/* Shared anonymous memory is a file of the same internal tmpfs. */
@@ -129,7 +129,7 @@ bool sysv_descriptors_work(const char *proc_dir)
 
 	if (map == MAP_FAILED)
 		return false;
-	fd = open_map_file(proc_dir, map, page);
+	fd = open_map_file(proc, map, page);
 	munmap(map, page);
 	return fd >= 0;
 }
@@ -170,23 +170,21 @@ void sysv_segment_count(struct sysv_segment *segment)
 		enter(segment);
 }
 
-/* A detach by shmfs does not count as a change. */
-static void detach(struct sysv_segment *segment)
+/*
+ * A detach by shmfs does not count as a change.  `before`: the segment as it is now, or NULL, and how
+ * often others have it attached.
+ */
+static void detach(struct sysv_segment *segment, const struct shmid_ds *before, uint64_t others)
 {
 	struct sysv_backend *be = segment->backend;
 	struct sysv_segment **link = &be->attached;
-	struct shmid_ds before = { 0 }, after;
-	int id = segment->id;
-	uint64_t others;
-	bool known;
+	struct shmid_ds after;
 	SHMFS_LOCKED(&be->base.lock);
 
-	known = shmctl(id, SHM_STAT_ANY, &before) == id;
-	others = before.shm_nattch - count_own(be, id);
 	shmdt(segment->map);
 	segment->map = NULL;
-	if (known && shmctl(id, SHM_STAT_ANY, &after) == id)
-		sysv_times_detached(be, id, &before, others, &after);
+	if (before && shmctl(segment->id, SHM_STAT_ANY, &after) == segment->id)
+		sysv_times_detached(be, segment->id, before, others, &after);
 	while (*link != segment)
 		link = &(*link)->next_attached;
 	*link = segment->next_attached;
@@ -284,22 +282,22 @@ bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
  * was attached, which may be another one than was seen.
  */
 static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds *seen,
-			  bool writable, const struct shmfs_caller *caller)
+			  bool writable, const struct shmfs_caller *caller, struct shmid_ds *now,
+			  uint64_t *others)
 {
-	struct shmid_ds now;
-	int err = sysv_segment_stat(be, id, &now, NULL);
+	int err = sysv_segment_stat(be, id, now, others);
 
 	if (err)
 		return err;
-	if (!sysv_is_same(&now, seen))
+	if (!sysv_is_same(now, seen))
 		return -ESTALE;
 	/* As shmat(2): writing requires permission to read. */
-	return !caller || sysv_may(&now, writable ? 06 : 04, caller) ? 0 : -EACCES;
+	return !caller || sysv_may(now, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }
 
 static int open_file(struct sysv_segment *segment)
 {
-	int fd = open_map_file(segment->backend->config.proc_dir, segment->map, segment->size);
+	int fd = open_map_file(segment->backend->proc, segment->map, segment->size);
 
 	if (fd >= 0)
 		segment->fd = fd;
@@ -310,11 +308,12 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 		      const struct shmfs_caller *caller, struct sysv_segment **out)
 {
 	struct sysv_segment *segment;
-	struct shmid_ds ds;
+	struct shmid_ds now;
+	uint64_t others;
+	int opened = 0;
 	int err;
 
-	if (sysv_detaching_removes(be) && sysv_segment_stat(be, id, &ds, NULL) == 0 &&
-	    ds.shm_nattch == 0)
+	if (seen->shm_nattch == 0 && sysv_detaching_removes(be))
 		return -EPERM;
 	segment = sysv_segment_new(be);
 	if (!segment)
@@ -324,13 +323,14 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	segment->writable = be->by_descriptor || writable;
 	sysv_times_attaching(be, id, seen);
 	err = sysv_attach(segment, be->by_descriptor || !writable ? SHM_RDONLY : 0);
-	if (!err)
-		err = check_attached(be, id, seen, writable, caller);
+	if (!err) {
+		/* Checked last: one answer of the kernel serves the check and the detach. */
+		opened = be->by_descriptor ? open_file(segment) : 0;
+		err = check_attached(be, id, seen, writable, caller, &now, &others);
+	}
 	if (!err && be->by_descriptor) {
-		err = open_file(segment);
-		detach(segment);
-		if (!err)
-			err = map_huge(segment);
+		detach(segment, &now, others);
+		err = opened ? opened : map_huge(segment);
 	} else if (!err) {
 		segment->tells_holes = tells_holes(segment->map);
 	}
@@ -383,12 +383,21 @@ void sysv_segment_empty(struct sysv_segment *segment)
 	segment->size = 0;
 }
 
+static void detach_now(struct sysv_segment *segment)
+{
+	struct shmid_ds now;
+	uint64_t others = 0;
+	int err = sysv_segment_stat(segment->backend, segment->id, &now, &others);
+
+	detach(segment, err ? NULL : &now, others);
+}
+
 void sysv_segment_put(struct sysv_segment *segment)
 {
 	if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1)
 		return;
 	if (segment->map && !segment->map_size)
-		detach(segment);
+		detach_now(segment);
 	sysv_segment_empty(segment);
 	free(segment);
 }
