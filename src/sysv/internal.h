@@ -85,8 +85,8 @@ struct sysv_backend {
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
 
 	/*
-	 * base.lock guards all below.  It is held while a key is taken, and across shmat(2), shmdt(2)
-	 * and the reading of nattch, so that nattch and the list of our attachments agree.
+	 * base.lock guards all below.  It is held while a key is taken, and across shmat(2),
+	 * shmdt(2) and the reading of nattch, so that nattch and the list of our attachments agree.
 	 */
 	struct sysv_object *replacing; /* objects whose segment is being replaced */
 	atomic_uint nreplaced;	       /* how many such replacements have ended */

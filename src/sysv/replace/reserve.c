@@ -42,8 +42,8 @@ int sysv_get_new(const struct replacement *r, key_t key, uint64_t size, int flag
 }
 
 /*
- * The first ballast also shows whether the wanted segment can be made.  The rescue has huge pages if
- * some are left, because the kernel reserves those.  Otherwise its memory counts as it is populated.
+ * The first ballast also shows whether the wanted segment can be made.  The rescue has huge pages
+ * if some are left, because the kernel reserves those.  Else its memory counts as it is populated.
  */
 static int make_segments(struct replacement *r)
 {
