@@ -82,7 +82,6 @@ struct shmfs_extent {
 	char *mem;
 	size_t len;
 	bool append; /* write at the end of the file, not at `pos` */
-	bool lends;  /* splice(2) may take the pages of `fd` */
 	void *owner; /* for the backend: keeps the bytes in place */
 	char *copy;  /* for the backend: `mem` if it is a copy of the bytes */
 };

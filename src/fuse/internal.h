@@ -209,6 +209,9 @@ int shmfs_loop_run(struct shmfs_fs *, int signal_fd, bool single_thread);
 
 /* A buffer of this thread, good until the next call, or NULL: no memory. */
 char *reply_scratch(size_t size);
+/* A pipe of the calling thread, empty, with room for a reply; borrowed.  NULL: there is none. */
+const int *reply_pipe(void);
+void reply_pipe_close(void);
 /* The thread ends. */
 void reply_scratch_free(void);
 

@@ -19,17 +19,40 @@
 #define SPLICED_REPLY ((size_t)16 << 10)
 
 /*
- * Lend the pages to the kernel, which copies them once.  Without a pipe libfuse copies.  If a file
- * becomes shorter meanwhile, libfuse may send no reply at all: only segments lend their pages.
+ * Put pages into the pipe, without a copy.  Returns how many bytes, fewer at the end of a file, or
+ * -1: there are none, or their file cannot lend them.
  */
-static void reply_spliced(fuse_req_t req, const struct shmfs_extent *extent)
+static ssize_t splice_pages(int pipe, const struct shmfs_extent *extent)
 {
-	struct fuse_bufvec from = FUSE_BUFVEC_INIT(extent->len);
+	off_t pos = extent->pos;
+	size_t done = 0;
+	ssize_t n;
 
-	from.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	from.buf[0].fd = extent->fd;
-	from.buf[0].pos = extent->pos;
-	fuse_reply_data(req, &from, 0);
+	do {
+		n = splice(extent->fd, &pos, pipe, NULL, extent->len - done, SPLICE_F_NONBLOCK);
+		if (n > 0)
+			done += (size_t)n;
+	} while (n > 0 && done < extent->len);
+	return done > 0 ? (ssize_t)done : -1;
+}
+
+/*
+ * Lend the pages to the kernel, which copies them once.  A second pipe has them meanwhile: if the
+ * file became shorter while libfuse takes them from it, libfuse might send no reply at all.
+ */
+static bool reply_spliced(fuse_req_t req, const struct shmfs_extent *extent)
+{
+	const int *pipe = reply_pipe();
+	const ssize_t n = pipe ? splice_pages(pipe[1], extent) : -1;
+	struct fuse_bufvec from = FUSE_BUFVEC_INIT((size_t)n);
+
+	if (n < 0)
+		return false;
+	from.buf[0].flags = FUSE_BUF_IS_FD;
+	from.buf[0].fd = pipe[0];
+	if (fuse_reply_data(req, &from, 0) != 0)
+		reply_pipe_close(); /* some bytes may be left in it */
+	return true;
 }
 
 static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
@@ -37,10 +60,8 @@ static void reply_extent(fuse_req_t req, const struct shmfs_extent *extent)
 	char *mem = extent->mem;
 	ssize_t n = (ssize_t)extent->len;
 
-	if (extent->fd >= 0 && extent->len >= SPLICED_REPLY && extent->lends) {
-		reply_spliced(req, extent);
+	if (extent->fd >= 0 && extent->len >= SPLICED_REPLY && reply_spliced(req, extent))
 		return;
-	}
 	/* From memory writev(2) takes it: what is missing is its error, no signal. */
 	if (extent->fd >= 0 && extent->len > 0) {
 		mem = reply_scratch(extent->len);

@@ -46,9 +46,35 @@ char *reply_scratch(size_t size)
 	return scratch.mem;
 }
 
+/* Of each thread, owned; both 0: there is none. */
+static _Thread_local int reply_ends[2];
+
+/* Twice the room that a full reply takes.  A user may have too many pipes for that (pipe(7)). */
+const int *reply_pipe(void)
+{
+	if (!reply_ends[1] && pipe2(reply_ends, O_CLOEXEC) != 0)
+		return NULL;
+	if (fcntl(reply_ends[0], F_GETPIPE_SZ) < 2 * MAX_TRANSFER &&
+	    fcntl(reply_ends[0], F_SETPIPE_SZ, 2 * MAX_TRANSFER) < 0) {
+		reply_pipe_close();
+		return NULL;
+	}
+	return reply_ends;
+}
+
+void reply_pipe_close(void)
+{
+	if (reply_ends[1]) {
+		close(reply_ends[0]);
+		close(reply_ends[1]);
+	}
+	reply_ends[1] = 0;
+}
+
 void reply_scratch_free(void)
 {
 	free(scratch.mem);
+	reply_pipe_close();
 }
 
 void shmfs_reply_error(struct shmfs_fs *fs, const void *request, int err)

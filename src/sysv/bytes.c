@@ -18,7 +18,6 @@ static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, 
 		.pos = (off_t)off,
 		.mem = by_map ? segment->map + off : NULL,
 		.len = len,
-		.lends = !segment->huge, /* splice(2) does not know huge pages */
 		.owner = segment,
 	};
 }

@@ -123,9 +123,7 @@ void memory_lent(struct shmfs_handle *base, bool lent)
 static void fill_extent(struct memory_backend *be, struct memory_file *file, off_t off, size_t len,
 			struct shmfs_extent *extent)
 {
-	*extent = (struct shmfs_extent){
-		.fd = -1, .pos = off, .len = len, .lends = true, .owner = file
-	};
+	*extent = (struct shmfs_extent){ .fd = -1, .pos = off, .len = len, .owner = file };
 	if (be->extents == MEMORY_MAPPED)
 		extent->mem = file->bytes + off;
 	else

@@ -2,12 +2,14 @@
 /* Requests on bytes, wherever the backend says that they lie. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -108,6 +110,38 @@ static void reads_much_at_once(void **state)
 		assert_int_equal(kernel_spliced,
 				 extents == MEMORY_DESCRIPTOR && !SHMFS_TSAN ? 2 : 0);
 	}
+	free(bytes);
+	kernel_close(k, &file);
+}
+
+static void *read_much(void *arg)
+{
+	struct kernel *k = ((void **)arg)[0];
+	const struct kernel_file *file = ((void **)arg)[1];
+
+	expect_much(k, file, ((void **)arg)[2], 0, MUCH);
+	reply_scratch_free();
+	return NULL;
+}
+
+/* A pipe takes descriptors, which a user's daemon may not have. */
+static void reads_much_without_a_pipe(void **state)
+{
+	struct kernel *k = *state;
+	char *bytes = much();
+	struct kernel_file file = opened(k, "a", bytes, MUCH);
+	void *args[] = { k, &file, bytes };
+	struct rlimit before;
+	pthread_t thread;
+
+	k->posix->extents = MEMORY_DESCRIPTOR;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, before.rlim_max }), 0);
+	/* Each thread has a pipe of its own. */
+	assert_int_equal(pthread_create(&thread, NULL, read_much, args), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(kernel_spliced, 0);
 	free(bytes);
 	kernel_close(k, &file);
 }
@@ -355,6 +389,7 @@ int main(void)
 		KERNEL_TEST(reads_from_memory),
 		KERNEL_TEST(reads_from_a_descriptor),
 		KERNEL_TEST(reads_much_at_once),
+		KERNEL_TEST(reads_much_without_a_pipe),
 		KERNEL_TEST(much_that_has_shrunk_is_a_short_read),
 		KERNEL_TEST(much_can_fail_too),
 		KERNEL_TEST(read_errors_pass_through),
