@@ -2,9 +2,6 @@
 /* The caller of a request, with the groups that FUSE does not send. */
 #include "fuse/internal.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 /*
  * Get up to `size` groups of the caller, and return how many there are.  libfuse reads /proc and
  * says EIO for every error of open(2): a want of memory or descriptors is an error, and a caller

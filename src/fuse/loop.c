@@ -12,14 +12,12 @@
  */
 #include "fuse/loop.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
 #include "fuse/follow.h"
-#include "shmfs/cleanup.h"
 
 /* Threads at the start. */
 #define FEW_THREADS 2

@@ -17,9 +17,6 @@
  */
 #include "fuse/open_order.h"
 
-#include <time.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* How long an opener may need to take up its reply on a busy machine. */

@@ -2,12 +2,9 @@
 /* Requests on files: attributes, open and close.  One call down, one reply out. */
 #include "fuse/internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <stdio.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "fuse/reply.h"
 #include "shmfs/clock.h"

@@ -14,16 +14,12 @@
  */
 #include "fuse/passthrough.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "fuse/internal.h"
 #include "fuse/open_order.h"
-#include "shmfs/cleanup.h"
 
 /* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
 struct backing_map {

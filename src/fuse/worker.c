@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One thread of the request loop. */
-#include <errno.h>
-#include <linux/fuse.h>
-#include <stdlib.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "fuse/loop.h"
 #include "fuse/reply.h"
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 
 /* Callers that ask within so short a time ask at once. */

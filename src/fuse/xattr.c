@@ -10,11 +10,8 @@
  */
 #include "fuse/internal.h"
 
-#include <errno.h>
 #include <linux/limits.h>
-#include <string.h>
 
-#include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 #include "shmfs/version.h"
 
