@@ -13,7 +13,7 @@
  * Run a function in a process that shares the daemon's memory and descriptors, and wait for its
  * end.  The thread-local memory is that of the calling thread, `errno` included.  No signal reaches
  * the process but SIGBUS (sigbus.h).  CLONE_VFORK in `flags`: the calling thread does not run
- * meanwhile, not even to end a process that was stopped.  Returns 0, 1 if it was killed, or -ENOMEM.
+ * meanwhile, not even to end a process that was stopped.  Returns 0, 1 if killed, or -ENOMEM.
  */
 int sysv_run_process(int flags, int (*run)(void *), void *arg);
 
