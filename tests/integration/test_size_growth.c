@@ -154,6 +154,42 @@ static void a_reader_meanwhile_defers_the_cut_to_size(void **state)
 	assert_holds_movie(20000);
 }
 
+/* Write a key, and close it while it is attached; it is cut a moment later. */
+static void let_it_be_cut_later(key_t key)
+{
+	char path[64];
+	snprintf(path, sizeof(path), MNT "/%d", (int)key);
+	int writer = must(open(path, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(write(writer, bytes, 100000), 100000);
+	const void *memory = segment_attach(segment_find(key));
+	close(writer);
+	segment_detach(memory);
+}
+
+/* All that wait to be cut are tried in one go. */
+static void await_a_cut(key_t key)
+{
+	let_it_be_cut_later(key);
+	assert_true(eventually(segment_is_complete(key, 100000)));
+}
+
+static void the_next_segment_of_the_key_is_not_cut(void **state)
+{
+	(void)state;
+	struct stat data;
+	pattern_fill(bytes, 100000, 7);
+	let_it_be_cut_later(KEY);
+	int known = must(open(PATH, O_PATH));
+	segment_remove(segment_find(KEY));
+	int id = segment_create(KEY, MIB, 0600);
+	assert_true(eventually(fstat(known, &data) == 0 && data.st_size == MIB));
+	await_a_cut(KEY + 1);
+	await_a_cut(KEY + 2);
+	close(known);
+	assert_int_equal(segment_find(KEY), id);
+	assert_int_equal(segment_stat(id).shm_segsz, MIB);
+}
+
 static void copy_file_range_grows_too(void **state)
 {
 	(void)state;
@@ -435,6 +471,7 @@ int main(void)
 		mounted_with(two_that_append_to_a_new_key_begin_at_its_beginning, "nopassthrough"),
 		mounted(what_fills_its_segment_keeps_it),
 		mounted(a_reader_meanwhile_defers_the_cut_to_size),
+		mounted(the_next_segment_of_the_key_is_not_cut),
 		mounted(copy_file_range_grows_too),
 		mounted(what_is_written_so_far_can_be_read),
 		mounted(a_hole_in_what_is_written_is_zero),
