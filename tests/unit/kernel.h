@@ -26,6 +26,14 @@
 #define KERNEL_REPLY_MAX ((size_t)160 << 10)
 
 #define KERNEL_UNSEEN UINT32_MAX
+#define KERNEL_INODES 16
+
+/* An inode that the kernel knows. */
+struct kernel_inode {
+	uint64_t node;
+	int64_t nlookup; /* by kernel_lookup() and kernel_create() */
+	unsigned nopen;
+};
 
 struct kernel {
 	struct shmfs_fs fs;
@@ -41,6 +49,9 @@ struct kernel {
 	uint32_t gid;
 	uint32_t pid; /* 0: that of the test; KERNEL_UNSEEN: none that the daemon could see */
 	uint32_t umask;
+
+	/* For kernel_forget(): no inode goes of which a file is open. */
+	struct kernel_inode inodes[KERNEL_INODES];
 
 	/* The last reply. */
 	size_t reply_len; /* without its header */
@@ -113,6 +124,8 @@ int kernel_open(struct kernel *, uint64_t node, int flags, struct kernel_file *)
 /* Release and forget one lookup: what a program that opened by path leaves behind. */
 void kernel_close(struct kernel *, const struct kernel_file *);
 void kernel_release(struct kernel *, const struct kernel_file *);
+/* It was released in another way. */
+void kernel_note_release(struct kernel *, const struct kernel_file *);
 /* The bytes are then in the kernel's `reply`. */
 int kernel_read(struct kernel *, const struct kernel_file *, off_t, size_t len);
 int kernel_write(struct kernel *, const struct kernel_file *, int flags, off_t, const void *,

@@ -10,6 +10,17 @@
 
 #include "kernel.h"
 
+/* What is kept of an inode; of the last if there are too many. */
+static struct kernel_inode *known(struct kernel *k, uint64_t node)
+{
+	size_t i = 0;
+
+	while (i < KERNEL_INODES - 1 && k->inodes[i].node && k->inodes[i].node != node)
+		i++;
+	k->inodes[i].node = node;
+	return &k->inodes[i];
+}
+
 int kernel_name(struct kernel *k, uint32_t opcode, uint64_t parent, const char *name)
 {
 	return kernel_ask(k, opcode, parent, name, strlen(name) + 1, NULL, 0);
@@ -17,7 +28,11 @@ int kernel_name(struct kernel *k, uint32_t opcode, uint64_t parent, const char *
 
 int kernel_lookup(struct kernel *k, uint64_t parent, const char *name, struct fuse_entry_out *out)
 {
-	return kernel_get(k, FUSE_LOOKUP, parent, NULL, 0, name, out, sizeof(*out));
+	int err = kernel_get(k, FUSE_LOOKUP, parent, NULL, 0, name, out, sizeof(*out));
+
+	if (!err)
+		known(k, out->nodeid)->nlookup++;
+	return err;
 }
 
 uint64_t kernel_find(struct kernel *k, uint64_t parent, const char *name)
@@ -32,7 +47,12 @@ void kernel_forget(struct kernel *k, uint64_t node, uint64_t nlookup)
 {
 	const struct fuse_forget_in in = { .nlookup = nlookup };
 	const struct kernel_part part = { &in, sizeof(in) };
+	struct kernel_inode *inode = known(k, node);
 
+	inode->nlookup -= (int64_t)nlookup;
+	/* An open file holds its inode (fs/fuse/inode.c, fuse_evict_inode()). */
+	if (inode->nlookup <= 0 && inode->nopen > 0)
+		fail_msg("a file of the inode is open");
 	kernel_send(k, FUSE_FORGET, node, &part, 1);
 	kernel_expect_silence(k);
 }
@@ -70,6 +90,8 @@ int kernel_create(struct kernel *k, uint64_t parent, const char *name, int flags
 	if (!err) {
 		*entry = out.entry;
 		*file = opened_file(out.entry.nodeid, &out.open);
+		known(k, file->node)->nlookup++;
+		known(k, file->node)->nopen++;
 	}
 	return err;
 }
@@ -80,9 +102,16 @@ int kernel_open(struct kernel *k, uint64_t node, int flags, struct kernel_file *
 	struct fuse_open_out out;
 	int err = kernel_get(k, FUSE_OPEN, node, &in, sizeof(in), NULL, &out, sizeof(out));
 
-	if (!err)
+	if (!err) {
 		*file = opened_file(node, &out);
+		known(k, node)->nopen++;
+	}
 	return err;
+}
+
+void kernel_note_release(struct kernel *k, const struct kernel_file *file)
+{
+	known(k, file->node)->nopen--;
 }
 
 void kernel_release(struct kernel *k, const struct kernel_file *file)
@@ -91,6 +120,7 @@ void kernel_release(struct kernel *k, const struct kernel_file *file)
 
 	assert_int_equal(kernel_ask(k, FUSE_RELEASE, file->node, &in, sizeof(in), NULL, 0), 0);
 	assert_int_equal(k->reply_len, 0);
+	kernel_note_release(k, file);
 }
 
 void kernel_close(struct kernel *k, const struct kernel_file *file)

@@ -137,6 +137,7 @@ static void a_file_that_is_being_closed_is_waited_for(void **state)
 	assert_int_equal(sem_trywait(&f->arrived), -1);
 	let_through(f, 1);
 	assert_int_equal(answered(f, LONG_TIME), closed);
+	kernel_note_release(f->k, &other);
 	sem_wait(&f->arrived);
 	sem_post(&f->stuck);
 	assert_int_equal(answered(f, LONG_TIME), asked);

@@ -449,6 +449,8 @@ static void what_was_left_open_is_closed_at_the_end(void **state)
 	assert_int_equal(k->posix->handles, 0);
 	assert_int_equal(k->sysv->handles, 0);
 	assert_int_equal(k->fs.nopen, 0);
+	kernel_note_release(k, &files[1]);
+	kernel_note_release(k, &files[2]);
 	kernel_forget(k, files[0].node, 1);
 	kernel_forget(k, files[1].node, 1);
 }
