@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests on extended attributes.  Those that shmfs has are in tables: of each
- * backend one for its files and one for the root directory, which has another
- * one here.  All others are the object's own.
+ * Requests on extended attributes.  The attributes of shmfs are in tables: each backend has one for
+ * its files and one for the root directory, and a further one for the root directory is here.  All
+ * others are the object's own.
  *
- * The kernel has checked what it checks for every filesystem: user.* goes by
- * the mode, trusted.* and security.* by capabilities (fs/xattr.c,
- * xattr_permission()).
+ * The kernel has checked what it checks for every filesystem: user.* goes by the mode, trusted.*
+ * and security.* by capabilities (fs/xattr.c, xattr_permission()).
  */
 #include "fuse/internal.h"
 
@@ -28,7 +27,7 @@ static int get_version(void *context, int field, FILE *out, const struct shmfs_c
 	return 0;
 }
 
-/* Who moves the bytes of files that are opened now. */
+/* What moves the bytes of a file that is opened now. */
 static int get_engine(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct shmfs_fs *fs = context;
@@ -42,7 +41,7 @@ static int get_engine(void *context, int field, FILE *out, const struct shmfs_ca
 	return 0;
 }
 
-/* The process whose memory this is; without one it is what we see ourselves. */
+/* The process whose shared memory is shown; nothing: that of the daemon. */
 static int get_target(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	const struct shmfs_fs *fs = context;
@@ -61,8 +60,8 @@ static const struct shmfs_xattr root_xattrs[] = {
 };
 
 /*
- * The tables of the root directory and what each tells of, by 0, 1 ...: the one
- * above, and those of the backends that it shows.  False: there are no more.
+ * The tables of the root directory, and the context of each, by their index: root_xattrs, then
+ * those of the backends that the directory shows.  False: there are no more.
  */
 static bool root_table(struct shmfs_fs *fs, unsigned i, const struct shmfs_xattr **table,
 		       void **context)
@@ -102,7 +101,7 @@ static ssize_t dir_get(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, vo
 	return row ? shmfs_xattr_get(row, context, value, size, caller) : -ENODATA;
 }
 
-/* The directories are as they are: of other names they keep none. */
+/* Directories keep no attributes of other names. */
 static int dir_set(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, const char *value,
 		   size_t size, int flags, const struct shmfs_caller *caller)
 {
@@ -167,10 +166,9 @@ static int file_set(const struct shmfs_inode *inode, const char *name, const cha
 }
 
 /*
- * Is the caller copying the file?  A copy is not to take along what is told of
- * the original.  cp(1), mv(1) and tar(1) list the attributes of a file that they
- * have open, and Python's shutil.copy2() of one that it has just closed;
- * getfattr(1) opens nothing.
+ * Is the caller copying the file?  A copy must not get the attributes that describe the original.
+ * cp(1), mv(1) and tar(1) list the attributes of a file that they have open.  Python's
+ * shutil.copy2() lists those of a file that it has just closed.  getfattr(1) opens nothing.
  */
 static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 		       const struct shmfs_caller *caller)
@@ -219,7 +217,7 @@ static int file_remove(const struct shmfs_inode *inode, const char *name,
 
 /* --- requests --- */
 
-/* What getxattr(2) and listxattr(2) have in common: a length or bytes. */
+/* The reply to getxattr(2) and listxattr(2): a length or bytes. */
 static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t len)
 {
 	if (len < 0)
@@ -231,11 +229,10 @@ static void reply_value(fuse_req_t req, const char *bytes, size_t size, ssize_t 
 }
 
 /*
- * The kernel keeps an ACL with the inode, and forgets it when it walks to the
- * inode by a name that it knows, but not when the name is new to it (Linux
- * 6.18, fuse_dentry_revalidate(), fuse_iget()): what another process has changed
- * meanwhile would not count.  An inode that is invalidated while the answer is
- * under way does not keep that at all (fs/posix_acl.c, __get_acl()).
+ * The kernel keeps an ACL with the inode.  It forgets the ACL when it walks to the inode by a name
+ * that it knows, but not when the name is new to it (Linux 6.18, fuse_dentry_revalidate(),
+ * fuse_iget()).  A change by another process would then go unseen.  An inode that is invalidated
+ * before the reply arrives does not keep the ACL of that reply (fs/posix_acl.c, __get_acl()).
  */
 static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
 {

@@ -171,8 +171,8 @@ void sysv_segment_count(struct sysv_segment *segment)
 }
 
 /*
- * A detach by shmfs does not count as a change.  `before`: the segment as it is now, or NULL, and how
- * often others have it attached.
+ * A detach by shmfs does not count as a change.  `before` is the segment as it is now, or NULL, and
+ * `others` how often others have it attached.
  */
 static void detach(struct sysv_segment *segment, const struct shmid_ds *before, uint64_t others)
 {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Extended attributes of segments, and what the root directory tells of all.
- *
- * What ipcs(1) and lsipc(1) tell of a segment comes from the same calls, at the
- * moment it is asked for.
+ * Extended attributes of segments, and those of the root directory that tell of all segments.  The
+ * numbers come from the calls that ipcs(1) and lsipc(1) make, at the moment of the request.
  */
 #include "sysv/process.h"
 
@@ -19,7 +17,7 @@ static void snapshot_clear(struct sysv_snapshot *snapshot)
 }
 #define SNAPSHOT __attribute__((cleanup(snapshot_clear))) struct sysv_snapshot
 
-/* --- of a segment; the subject is its struct sysv_object --- */
+/* --- of a segment; the context is its struct sysv_object --- */
 
 enum field { KEY, ID, NATTCH, CPID, LPID, CUID, CGID, LOCKED, RESIDENT, SWAPPED };
 
@@ -58,7 +56,7 @@ static bool is_swap_empty(void)
 	return sysinfo(&info) == 0 && info.freeswap == info.totalswap;
 }
 
-/* What only the table tells. */
+/* The fields that only /proc/sysvipc/shm tells. */
 static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
@@ -75,8 +73,8 @@ static int get_usage(void *context, int field, FILE *out, const struct shmfs_cal
 }
 
 /*
- * Only the descriptor of an open segment tells of huge pages.  SHM_NORESERVE has no
- * word, for the kernel tells of it nowhere.
+ * Only the descriptor of an open segment tells of huge pages.  SHM_NORESERVE has no word, for the
+ * kernel does not show it.
  */
 static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
@@ -101,8 +99,8 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 }
 
 /*
- * A segment that only our descriptor keeps has no id, and nobody attached.
- * `field`: the format.
+ * `field` is the format.  A segment that only our descriptor keeps has no id, and no process has it
+ * attached.
  */
 static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
@@ -165,7 +163,7 @@ static struct sysv_object *object(struct shmfs_object *base)
 	return (struct sysv_object *)base;
 }
 
-/* What users may call as they like. */
+/* Is it the name of a user's own attribute? */
 static bool is_users(const char *name)
 {
 	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
@@ -178,8 +176,8 @@ static bool is_acl(const char *name)
 }
 
 /*
- * An ACL of three entries says what the mode says, and setting it is chmod(2);
- * one that says more is nothing that the kernel's checks of IPC would follow.
+ * An ACL of three entries is another form of the mode, so setting it is chmod(2).  Any other ACL is
+ * refused: the kernel does not follow it when it checks a segment's rights.
  */
 static int set_acl(struct shmfs_object *base, const void *value, size_t size,
 		   const struct shmfs_caller *caller)
@@ -254,7 +252,7 @@ int sysv_removexattr(struct shmfs_object *base, const char *name, const struct s
 	return is_acl(name) ? 0 : change(object(base), name, NULL, 0, 0, caller);
 }
 
-/* --- of the root directory; the subject is the backend --- */
+/* --- of the root directory; the context is the backend --- */
 
 enum limit { SHMMAX, SHMALL, SHMMNI, SEGMENTS, PAGES };
 
