@@ -144,10 +144,10 @@ struct shmfs_backend_ops {
 	int (*replace_content)(struct shmfs_object *, struct shmfs_object *from,
 			       const struct shmfs_caller *);
 
-	/* Fill in the members of statvfs(3) that this backend knows: blocks and flags, or inodes. */
+	/* Fill in what this backend knows of statvfs(3): blocks and flags, or inodes. */
 	int (*statfs)(struct shmfs_backend *, struct statvfs *);
 
-	/* Fill in the times of the directory that has the names.  NULL: there is none. */
+	/* Fill in the times of the directory that has the names. */
 	int (*stat_names)(struct shmfs_backend *, struct stat *);
 
 	/*
@@ -209,7 +209,7 @@ struct shmfs_backend_ops {
 	 */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);
-	/* A process, the opener or another, has closed its descriptor.  Others may still have one. */
+	/* A process, the opener or another, has closed its descriptor.  Others may have one. */
 	int (*flush)(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
 	void (*release)(struct shmfs_handle *);
 

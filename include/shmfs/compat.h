@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions and constants that musl lacks: statx() and pwritev2() before 1.2.5, renameat2() before
- * 1.2.6, closefrom(), close_range() and strerrorname_np() in any version.  CMakeLists.txt checks for
- * them, and has the compiler include this header before each file.
+ * 1.2.6, closefrom(), close_range() and strerrorname_np() in any version.  CMakeLists.txt checks
+ * for them, and has the compiler include this header before each file.
  */
 #ifndef SHMFS_COMPAT_H
 #define SHMFS_COMPAT_H

@@ -12,8 +12,8 @@
 struct shmfs_user_views;
 
 /*
- * Fill in the views of .orphans and .by-pid in `tree`, and its numbers, once its views of .by-id and
- * .by-name are set.  `tree` and `users` are borrowed.  Returns 0 and *out (free with
+ * Fill in the views of .orphans and .by-pid in `tree`, and its numbers, once its views of .by-id
+ * and .by-name are set.  `tree` and `users` are borrowed.  Returns 0 and *out (free with
  * shmfs_user_views_free()), or -ENOMEM.
  */
 int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,

@@ -53,8 +53,8 @@ ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *context, void *valu
 			const struct shmfs_caller *);
 
 /*
- * setxattr(2) and removexattr(2) of a name of our own.  `row` is NULL for an unknown one: none can be
- * made.  -EPERM: read-only, unknown, or to be removed.  -ENODATA: to be removed or replaced, and
+ * setxattr(2) and removexattr(2) of a name of our own.  `row` is NULL for an unknown one: none can
+ * be made.  -EPERM: read-only, unknown, or to be removed.  -ENODATA: to be removed or replaced, and
  * unknown.
  */
 int shmfs_xattr_set(const struct shmfs_xattr *row, void *context, const char *value, size_t size,

@@ -170,7 +170,7 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 	if (!err) {
 		shmfs_users_set_mount(backends->users, dev);
 		err = serve(fs, options, signal_fd);
-		/* Before the device is closed.  What the thread may wait for ends with the mount. */
+		/* Before the device is closed.  What the thread may wait for ends with it. */
 		has_ended = forget_end(fs);
 		shmfs_unmount(fs->session, options->mountpoint, dev);
 		if (!has_ended && !forget_end(fs))

@@ -14,8 +14,8 @@
 #define ONE_JIFFY 1e-9
 
 /*
- * The most bytes of one READ or WRITE.  With a page for its header it fits into a pipe of 1 MiB, the
- * default limit of pipe(7), and a copy on its way stays in a processor's own cache.
+ * The most bytes of one READ or WRITE.  With a page for its header it fits into a pipe of 1 MiB,
+ * the default limit of pipe(7), and a copy on its way stays in a processor's own cache.
  */
 #define MAX_TRANSFER (512 << 10)
 
@@ -152,8 +152,8 @@ void caller_clear(struct request_caller *);
 /* --- file.c --- */
 
 /*
- * Make an open file of a handle, which is owned from here on and released on failure, and bind it to
- * what the kernel may serve.  -ESTALE: another inode of the object has to be looked up.
+ * Make an open file of a handle, which is owned from here on and released on failure, and bind it
+ * to what the kernel may serve.  -ESTALE: another inode of the object has to be looked up.
  */
 int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
 	      const struct fuse_ctx *opener, struct shmfs_file **, struct shmfs_bound *);
@@ -166,7 +166,7 @@ void close_files(struct shmfs_fs *);
 
 /* --- ops.c --- */
 
-/* Serve a RELEASE or RELEASEDIR, for the reason of serve_forget().  False: it is another request. */
+/* Serve a RELEASE or RELEASEDIR, for the reason of serve_forget().  False: another request. */
 bool serve_release(struct shmfs_fs *, const void *request);
 
 /* `names_watch` is readable: have the kernel drop the attributes of the root. */

@@ -50,8 +50,8 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_POSIX_ACL, true);
 	want(conn, FUSE_CAP_DONT_MASK, true);
 	/*
-	 * Long replies are spliced (io.c), requests are read.  ThreadSanitizer knows that a write(2)
-	 * comes before the read(2) that it lets return, and knows nothing of splice(2).
+	 * Long replies are spliced (io.c), requests are read.  ThreadSanitizer knows that a
+	 * write(2) comes before the read(2) that it lets return, and knows nothing of splice(2).
 	 */
 	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
 	want(conn, FUSE_CAP_SPLICE_READ, false);

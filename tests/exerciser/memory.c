@@ -50,7 +50,7 @@ bool do_map(void)
 	      number_of(m));
 	char *memory =
 		mmap(NULL, MOST, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, h->fd, 0);
-	/* A segment that is still to be cut is served, and so is one that a writer was about to open. */
+	/* A segment that is still to be cut is served, as is one that a writer was about to open. */
 	if (now.kind == SYSV && memory == MAP_FAILED && errno == ENODEV)
 		return true;
 	expect("mmap", memory == MAP_FAILED ? -1 : 0, code ? -1 : 0, code);

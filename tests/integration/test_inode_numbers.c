@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* st_ino: in 32 bits, different for different files, and the same for as long as a file is known. */
+/* st_ino: in 32 bits, different for different files, and the same as long as a file is known. */
 #include "harness.h"
 
 #include <dirent.h>
