@@ -421,6 +421,8 @@ int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 int sysv_keep_segment(struct sysv_object *);
 /* A writable segment of the object, to be put back. */
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
+/* Is it closed to others for a replacement, since a moment ago? */
+bool sysv_is_closed(const struct shmid_ds *);
 /*
  * Wait a moment while another mount is replacing the segment.  No lock is held.  False: its mode
  * stays closed, so a user may have set that.

@@ -193,7 +193,7 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 	return err;
 }
 
-static bool is_closed(const struct shmid_ds *ds)
+bool sysv_is_closed(const struct shmid_ds *ds)
 {
 	unsigned mode = ds->shm_perm.mode & 0777;
 
@@ -220,7 +220,7 @@ bool sysv_wait_while_closed(struct sysv_object *obj, bool to_open,
 	uint64_t start = shmfs_now_ns();
 	struct shmid_ds ds;
 
-	while (sysv_object_now(obj, NULL, &ds, NULL) == 0 && is_closed(&ds)) {
+	while (sysv_object_now(obj, NULL, &ds, NULL) == 0 && sysv_is_closed(&ds)) {
 		if (!caller || shmfs_now_ns() - start >= patience(&ds, to_open, caller))
 			return false;
 		nanosleep(&pause, NULL);
@@ -235,7 +235,7 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 	int err = take_snapshot(obj, &snapshot);
 	int tries = SYSV_CLOSED_TRIES;
 
-	while (!err && !snapshot.gone && is_closed(&snapshot.ds) && tries-- > 0) {
+	while (!err && !snapshot.gone && sysv_is_closed(&snapshot.ds) && tries-- > 0) {
 		sysv_segment_put(snapshot.segment);
 		if (!sysv_wait_while_closed(obj, false, caller))
 			tries = 0;
@@ -362,7 +362,7 @@ static int check_rights(struct sysv_object *obj, bool writable, bool closed_too,
 
 	if (err)
 		return obj->segment && sysv_is_owner(&obj->last, caller) ? 0 : err;
-	if (!closed_too && is_closed(&obj->last))
+	if (!closed_too && sysv_is_closed(&obj->last))
 		return -EACCES;
 	return sysv_may(&obj->last, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }

@@ -32,6 +32,8 @@
  *   shortage   there is no memory for the third piece of a copy, nor for the next
  *              one, of whatever copy that is
  *
+ *   made       the process that replaces a segment is killed when it has made one without a key
+ *
  *   open       the process that replaces a segment is killed when it has opened
  *              /proc/meminfo
  *
@@ -158,8 +160,12 @@ int shmget(key_t key, size_t size, int flags)
 	shmget_fn *real = (shmget_fn *)dlsym(RTLD_NEXT, "shmget");
 	char plan[32];
 
-	if (key == IPC_PRIVATE || !(flags & IPC_CREAT))
-		return real(key, size, flags);
+	if (key == IPC_PRIVATE || !(flags & IPC_CREAT)) {
+		int id = real(key, size, flags);
+		if (key == IPC_PRIVATE && getpid() != daemon_pid && take_plan("made"))
+			kill(getpid(), SIGKILL);
+		return id;
+	}
 	if (take_plan("gone")) {
 		int made = real(key, size, flags);
 		((shmctl_fn *)dlsym(RTLD_NEXT, "shmctl"))(made, IPC_RMID, NULL);

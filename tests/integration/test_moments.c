@@ -107,6 +107,22 @@ static void what_is_set_while_it_is_filled_stays(void **state)
 	assert_int_equal(data.shm_perm.gid, ALICE.gid);
 }
 
+/* It has not told anybody of the segment. */
+static void what_a_killed_replacer_has_just_made_is_removed(void **state)
+{
+	(void)state;
+	int id = full_segment(0600);
+	int other = must(shmget(IPC_PRIVATE, PAGE, 0111));
+	plan("made");
+	assert_int_equal(enlarge(0), EIO);
+	assert_true(plan_was_carried_out());
+	assert_int_equal(segment_find(KEY), id);
+	assert_true(segment_has(id, 0, bytes, SIZE));
+	assert_int_equal(segments_count(), 2);
+	segment_remove(other);
+	assert_int_equal(enlarge(0), 0);
+}
+
 static int touch_by_id(int id)
 {
 	char path[64];
@@ -240,6 +256,7 @@ int main(void)
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
 		racing(what_others_remove_first_is_not_there),
+		racing(what_a_killed_replacer_has_just_made_is_removed),
 		cmocka_unit_test_prestate_setup_teardown(
 			a_reader_finds_all_of_it_while_it_is_copied, mount_with_race, fixture_end,
 			(void *)"nopassthrough"),

@@ -273,12 +273,29 @@ static void remove_half_made(const struct replacement *r)
 		shmctl(id, IPC_RMID, NULL);
 }
 
+/* Remove what the killed replacer had made without a key, and not noted. */
+static void remove_unnoted(const struct replacement *r, pid_t killed)
+{
+	struct shm_info used;
+	struct shmid_ds ds;
+	int last = killed ? shmctl(0, SHM_INFO, (struct shmid_ds *)&used) : -1;
+
+	for (int i = 0; i <= last; i++) {
+		int id = shmctl(i, SHM_STAT_ANY, &ds);
+
+		if (id >= 0 && id != r->reserve.rescue->id && ds.shm_cpid == killed &&
+		    ds.shm_perm.__key == IPC_PRIVATE && ds.shm_nattch == 0 && sysv_is_closed(&ds))
+			shmctl(id, IPC_RMID, NULL);
+	}
+}
+
 /*
  * The replacer was killed, perhaps between a step and its note of it: ask the kernel.  A second
  * replacer restores the old content.
  */
 static void recover(struct replacement *r)
 {
+	const pid_t killed = r->replacer;
 	struct shmid_ds ds;
 
 	if (r->phase != REPLACE_COMPLETE)
@@ -297,6 +314,7 @@ static void recover(struct replacement *r)
 		run_replacer(r);
 	}
 	sysv_reserve_drop(r);
+	remove_unnoted(r, killed);
 }
 
 /*
