@@ -29,7 +29,7 @@ static struct sysv_segment *current_file(struct sysv_object *obj, uint64_t *size
 
 	if (!obj->segment)
 		return NULL;
-	*size = sysv_min(sysv_file_size(obj), obj->segment->size);
+	*size = shmfs_min(sysv_file_size(obj), obj->segment->size);
 	return sysv_segment_get(obj->segment);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/shm.h>
 
 #include "shmfs/cleanup.h"
+#include "shmfs/minmax.h"
 #include "shmfs/sysv.h"
 
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
@@ -363,16 +364,6 @@ int sysv_error(enum sysv_call, int err);
 static inline int sysv_gone(int err)
 {
 	return sysv_error(SYSV_BY_ID, err);
-}
-
-static inline uint64_t sysv_min(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static inline uint64_t sysv_max(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
 }
 
 /* --- object.c --- */

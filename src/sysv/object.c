@@ -123,7 +123,7 @@ uint64_t sysv_file_size(const struct sysv_object *obj)
 	if (obj->growth == SYSV_GROWING && obj->is_new)
 		return obj->content_end;
 	if (obj->growth != SYSV_SETTLED)
-		return sysv_max(obj->keep_size, obj->content_end);
+		return shmfs_max(obj->keep_size, obj->content_end);
 	return sysv_segment_size(obj);
 }
 
@@ -157,7 +157,7 @@ static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat 
 	uint64_t page = (uint64_t)st->st_blksize;
 	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
 
-	return (blkcnt_t)(sysv_min(sysv_usage_of(&be->usage, id), most) / 512);
+	return (blkcnt_t)(shmfs_min(sysv_usage_of(&be->usage, id), most) / 512);
 }
 
 static int take_snapshot(struct sysv_object *obj, struct sysv_snapshot *snapshot)

@@ -51,7 +51,7 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	sysv_segment_put(segment);
 	SHMFS_LOCKED(&obj->base.lock);
 	if (obj->growth != SYSV_GROWING || !obj->is_new)
-		obj->keep_size = sysv_max(obj->keep_size, obj->content_end);
+		obj->keep_size = shmfs_max(obj->keep_size, obj->content_end);
 	obj->content_end = 0;
 	sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	return err;
@@ -89,7 +89,7 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 	shmctl(id, IPC_RMID, NULL);
 	if (err)
 		return err;
-	err = sysv_segment_copy(segment, obj->segment, sysv_min(size, obj->segment->size),
+	err = sysv_segment_copy(segment, obj->segment, shmfs_min(size, obj->segment->size),
 				&(struct sysv_copy){ 0 }, NULL);
 	if (!err) {
 		SHMFS_LOCKED(&obj->base.lock);
@@ -261,7 +261,7 @@ int sysv_grow(struct sysv_object *obj, struct sysv_handle *h, uint64_t end,
 	uint64_t now = shmfs_now_ns();
 	bool is_fast = end >= LARGE && (now - obj->grown_at) / end < FAST_NS;
 	uint64_t times = is_fast ? FAST_SPARE : 1;
-	uint64_t spare = end <= INT64_MAX / (1 + times) ? sysv_max(times * end, LEAST_SPARE) : 0;
+	uint64_t spare = end <= INT64_MAX / (1 + times) ? shmfs_max(times * end, LEAST_SPARE) : 0;
 	int err;
 
 	obj->grown_at = now;

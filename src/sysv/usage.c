@@ -113,7 +113,7 @@ static int read_table(struct sysv_usage *usage)
 			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
 		table.read_at = shmfs_now_ns();
 		table.cost = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
-		table.cost = sysv_max(table.cost, LEAST_COST_NS);
+		table.cost = shmfs_max(table.cost, LEAST_COST_NS);
 		SHMFS_LOCKED(usage->lock);
 		before = usage->table;
 		usage->table = table;

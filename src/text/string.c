@@ -11,6 +11,7 @@
 
 #include "shmfs/clock.h"
 #include "shmfs/extent.h"
+#include "shmfs/minmax.h"
 
 /* A step of looking for the NUL; it is on the stack. */
 #define LOOK_STEP ((size_t)16 << 10)
@@ -20,11 +21,6 @@
  */
 #define LONG_TEXT ((uint64_t)1 << 20)
 #define TRUST 10
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 static const struct shmfs_backend_ops *ops_of(const struct shmfs_handle *handle)
 {
@@ -105,7 +101,7 @@ static void remember_change(const struct text *text, uint64_t end, uint64_t new_
 
 int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 {
-	const uint64_t from = min_u64(known_end(text), limit);
+	const uint64_t from = shmfs_min(known_end(text), limit);
 	const uint64_t began = shmfs_now_ns();
 	char bytes[LOOK_STEP];
 	uint64_t pos = from;
@@ -113,7 +109,7 @@ int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 	ssize_t n = 1;
 
 	while (!nul && n > 0 && pos < limit) {
-		n = load(text->handle, pos, bytes, (size_t)min_u64(LOOK_STEP, limit - pos));
+		n = load(text->handle, pos, bytes, (size_t)shmfs_min(LOOK_STEP, limit - pos));
 		if (n < 0)
 			return (int)n;
 		nul = memchr(bytes, '\0', (size_t)n);
@@ -143,13 +139,13 @@ ssize_t text_load(const struct text *text, uint64_t off, char *to, size_t len)
 /* Zeros at [from, end), or as many as there is room for: -ENOSPC if none.  *stored is their end. */
 static int store_zeros(const struct text *text, uint64_t from, uint64_t end, uint64_t *stored)
 {
-	const size_t size = (size_t)min_u64(TEXT_PIECE, end - from);
+	const size_t size = (size_t)shmfs_min(TEXT_PIECE, end - from);
 	SHMFS_AUTO_FREE char *zeros = calloc(1, size);
 	uint64_t pos = from;
 	ssize_t n = zeros ? 1 : -ENOMEM;
 
 	while (n > 0 && pos < end) {
-		n = put(text, pos, zeros, (size_t)min_u64(size, end - pos));
+		n = put(text, pos, zeros, (size_t)shmfs_min(size, end - pos));
 		pos += n > 0 ? (uint64_t)n : 0;
 	}
 	if (n < 0 && !(n == -ENOSPC && pos > from))

@@ -111,7 +111,7 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 		first.shm_perm.mode = SYSV_MODE_CLOSED;
 	}
 	if (!err)
-		err = sysv_segment_copy(segment, r->old, sysv_min(size, r->old->size), &r->copy,
+		err = sysv_segment_copy(segment, r->old, shmfs_min(size, r->old->size), &r->copy,
 					reserve);
 	if (err)
 		return err;

@@ -165,7 +165,7 @@ int sysv_reserve_take(struct replacement *r)
 /* Where the pieces end that hold the first `used` bytes. */
 static uint64_t end_of_pieces(const struct sysv_reserve *reserve, uint64_t used)
 {
-	return sysv_min((used + PIECE - 1) / PIECE * PIECE, reserve->size);
+	return shmfs_min((used + PIECE - 1) / PIECE * PIECE, reserve->size);
 }
 
 void sysv_reserve_yield(struct sysv_reserve *reserve, uint64_t bytes)
@@ -174,7 +174,7 @@ void sysv_reserve_yield(struct sysv_reserve *reserve, uint64_t bytes)
 
 	if (!reserve)
 		return;
-	used = reserve->used + sysv_min(bytes, reserve->size - reserve->used);
+	used = reserve->used + shmfs_min(bytes, reserve->size - reserve->used);
 	start = end_of_pieces(reserve, reserve->used);
 	sysv_segment_punch(reserve->rescue, start, end_of_pieces(reserve, used) - start);
 	reserve->used = used;

@@ -155,7 +155,7 @@ static void clear(struct replacement *r)
 /* How the content is copied, and the memory that is reserved for that. */
 static void plan_copy(const struct sysv_object *obj, struct replacement *r)
 {
-	uint64_t resident = sysv_min(sysv_segment_resident(r->old), r->old->size);
+	uint64_t resident = shmfs_min(sysv_segment_resident(r->old), r->old->size);
 
 	/*
 	 * Reading takes no lock (bytes.c): a handle that reads must find all content in the old
@@ -166,7 +166,7 @@ static void plan_copy(const struct sysv_object *obj, struct replacement *r)
 		r->reserve.size = resident;
 	/* A file that was written through the mount moves into its own memory. */
 	else if (!obj->is_new)
-		r->reserve.size = sysv_min(resident, r->size);
+		r->reserve.size = shmfs_min(resident, r->size);
 }
 
 int sysv_resize(struct sysv_object *obj, uint64_t size, const struct shmfs_caller *caller)
