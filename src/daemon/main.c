@@ -188,8 +188,10 @@ static int run(struct fuse_args *args, const struct shmfs_options *options)
 	SHMFS_AUTO_FD const int signal_fd = block_signals();
 	int err;
 
-	if (signal_fd < 0)
+	if (signal_fd < 0) {
+		shmfs_log(LOG_ERR, "cannot wait for signals: %s", strerror(-signal_fd));
 		return signal_fd;
+	}
 	raise_limit_of_descriptors();
 	shmfs_fs_init(&fs);
 	fs.target = options->target;
