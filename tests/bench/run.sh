@@ -52,11 +52,12 @@ mount -t tmpfs -o mode=1777,size=3G bench /dev/shm
 cd "$BENCH_WORK"
 mkdir bound served cold warm least
 
-# Mount in the foreground, so that the process is known, and wait for it.
+# Mount in the foreground, so that the process is known, and wait for it.  The scheduler shares a
+# processor among sessions (sched(7), autogroups), and a daemon has one of its own.
 mounted() {
 	directory=$1
 	shift
-	"$@" "$directory" &
+	setsid "$@" "$directory" &
 	daemon=$!
 	until mountpoint -q "$directory"; do
 		kill -0 "$daemon"
