@@ -9,8 +9,7 @@
  * Slots return 0 or a count, or a negative errno with outputs untouched.  Several threads may call
  * a slot at once.
  */
-#ifndef SHMFS_BACKEND_H
-#define SHMFS_BACKEND_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -247,5 +246,3 @@ struct shmfs_backend_ops {
 
 /* SHMFS_SLOT(open) sysv_open; declares the function of a slot. */
 #define SHMFS_SLOT(slot) __typeof__(*((struct shmfs_backend_ops *)NULL)->slot)
-
-#endif

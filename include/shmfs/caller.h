@@ -7,8 +7,7 @@
  * changes something.  This module makes the system calls itself, because libc's setuid family
  * changes the credentials of all threads (nptl(7)).
  */
-#ifndef SHMFS_CALLER_H
-#define SHMFS_CALLER_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -60,5 +59,3 @@ int shmfs_caller_mask(const struct shmfs_caller *);
 
 /* Return to the daemon's own credentials.  Ends the process if that fails. */
 void shmfs_caller_drop(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Release descriptors, memory, locks and credentials at the end of a block.  errno is kept. */
-#ifndef SHMFS_CLEANUP_H
-#define SHMFS_CLEANUP_H
+#pragma once
 
 #include <errno.h>
 #include <pthread.h>
@@ -103,5 +102,3 @@ static inline void shmfs_cleanup_caller(const int *err)
 		shmfs_caller_drop();
 	errno = saved;
 }
-
-#endif

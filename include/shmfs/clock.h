@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SHMFS_CLOCK_H
-#define SHMFS_CLOCK_H
+#pragma once
 
 #include <stdint.h>
 #include <time.h>
@@ -18,5 +17,3 @@ static inline uint64_t shmfs_now_ns(void)
 {
 	return shmfs_clock_ns(CLOCK_MONOTONIC);
 }
-
-#endif

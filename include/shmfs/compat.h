@@ -4,8 +4,7 @@
  * 1.2.6, closefrom(), close_range() and strerrorname_np() in any version.  CMakeLists.txt checks
  * for them, and has the compiler include this header before each file.
  */
-#ifndef SHMFS_COMPAT_H
-#define SHMFS_COMPAT_H
+#pragma once
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -72,5 +71,4 @@ static inline const char *strerrorname_np(int error)
 }
 #endif
 
-#endif
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Moving bytes between an extent (backend.h) and a buffer. */
-#ifndef SHMFS_EXTENT_H
-#define SHMFS_EXTENT_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -12,5 +11,3 @@ ssize_t shmfs_extent_store(const struct shmfs_extent *, const char *from);
 
 /* Returns how many bytes were loaded, fewer at the end of a file, or a negative errno. */
 ssize_t shmfs_extent_load(const struct shmfs_extent *, char *to);
-
-#endif

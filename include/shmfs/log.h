@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Messages: to standard error in the foreground, to syslog(3) in the background. */
-#ifndef SHMFS_LOG_H
-#define SHMFS_LOG_H
+#pragma once
 
 #include <syslog.h>
 
@@ -13,5 +12,3 @@ void shmfs_log_to_syslog(void);
 
 /* Log one line, without a newline at its end.  `priority` is LOG_ERR or another of syslog(3). */
 void shmfs_log(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-#endif

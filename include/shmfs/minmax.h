@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SHMFS_MINMAX_H
-#define SHMFS_MINMAX_H
+#pragma once
 
 #include <stdint.h>
 
@@ -13,5 +12,3 @@ static inline uint64_t shmfs_max(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which object a file name means.  Pure functions of the text, without system calls. */
-#ifndef SHMFS_NAME_H
-#define SHMFS_NAME_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,5 +55,3 @@ int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out);
 
 /* Write a name as a listing spells it. */
 void shmfs_name_format(const struct shmfs_name *, enum shmfs_key_format, char buf[NAME_MAX + 1]);
-
-#endif

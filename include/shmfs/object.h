@@ -5,8 +5,7 @@
  * The fuse layer counts a reference to an object for each file that the kernel knows.  The last
  * reference frees the object.  All views of one object share its record.
  */
-#ifndef SHMFS_OBJECT_H
-#define SHMFS_OBJECT_H
+#pragma once
 
 #include <pthread.h>
 #include <stddef.h>
@@ -75,5 +74,3 @@ void shmfs_object_retire_older(struct shmfs_backend *, uint64_t identity, uint64
 void shmfs_object_rekey(struct shmfs_object *, uint64_t identity);
 /* Give the object an identity that no other has.  -EEXIST: one has, or this one is retired. */
 int shmfs_object_move(struct shmfs_object *, uint64_t identity);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The backend of POSIX objects: the files of /dev/shm that shm_open(3) makes. */
-#ifndef SHMFS_POSIX_H
-#define SHMFS_POSIX_H
+#pragma once
 
 #include "shmfs/backend.h"
 #include "shmfs/users.h"
@@ -18,5 +17,3 @@ struct shmfs_posix_config {
  */
 int shmfs_posix_new(const struct shmfs_posix_config *, struct shmfs_backend **out);
 void shmfs_posix_free(struct shmfs_backend *);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Short files of /proc. */
-#ifndef SHMFS_PROC_H
-#define SHMFS_PROC_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -12,5 +11,3 @@
  */
 ssize_t shmfs_proc_read(int dir, char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
-
-#endif

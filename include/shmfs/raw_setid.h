@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Numbers of the system calls that change the ids of one thread: see caller.h. */
-#ifndef SHMFS_RAW_SETID_H
-#define SHMFS_RAW_SETID_H
+#pragma once
 
 #include <sys/syscall.h>
 
@@ -14,6 +13,4 @@
 #define SET_UID SYS_setresuid
 #define SET_GID SYS_setresgid
 #define SET_GROUPS SYS_setgroups
-#endif
-
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which sanitizers this build has, and whether it counts the lines that run. */
-#ifndef SHMFS_SANITIZER_H
-#define SHMFS_SANITIZER_H
+#pragma once
 
 #ifdef __has_feature /* clang */
 #define SHMFS_HAS_FEATURE(feature) __has_feature(feature)
@@ -27,6 +26,4 @@ void __gcov_dump(void);
 #define SHMFS_WRITE_COUNTS() __gcov_dump()
 #else
 #define SHMFS_WRITE_COUNTS() ((void)0)
-#endif
-
 #endif

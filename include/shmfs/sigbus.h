@@ -5,8 +5,7 @@
  * The kernel sends SIGBUS when a mapped page is touched that cannot be had: the file was made
  * shorter, or no memory or huge page is left.  These functions return an error instead.
  */
-#ifndef SHMFS_SIGBUS_H
-#define SHMFS_SIGBUS_H
+#pragma once
 
 #include <stddef.h>
 
@@ -24,5 +23,3 @@ int shmfs_store_nofault(void *to, const void *from, size_t len);
 
 /* memset(3) with zero.  Returns 0 or -EFAULT. */
 int shmfs_zero_nofault(void *to, size_t len);
-
-#endif

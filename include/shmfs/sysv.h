@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The backend of System V segments: keys and shmids, shmget(2) and its kin. */
-#ifndef SHMFS_SYSV_H
-#define SHMFS_SYSV_H
+#pragma once
 
 #include <stdint.h>
 
@@ -29,5 +28,3 @@ void shmfs_sysv_free(struct shmfs_backend *);
 
 /* The slots of the view by shmid, in which segments are neither made nor resized. */
 extern const struct shmfs_backend_ops shmfs_sysv_by_id_ops;
-
-#endif

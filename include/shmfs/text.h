@@ -12,8 +12,7 @@
  *   truncate   to less zeroes the rest and keeps the size of the object; to more is -EINVAL.
  *   rename     onto a key copies the text of the source into its segment.
  */
-#ifndef SHMFS_TEXT_H
-#define SHMFS_TEXT_H
+#pragma once
 
 #include "shmfs/backend.h"
 
@@ -23,5 +22,3 @@
  */
 void shmfs_text_ops(const struct shmfs_backend_ops *inner, bool takes_content,
 		    struct shmfs_backend_ops *out);
-
-#endif

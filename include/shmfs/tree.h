@@ -4,8 +4,7 @@
  * many that have numbers for names, such as one for each process.  Row and number are all there is
  * of a directory: nothing is allocated or counted for one.
  */
-#ifndef SHMFS_TREE_H
-#define SHMFS_TREE_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/stat.h>
@@ -126,5 +125,3 @@ struct shmfs_entry {
 int shmfs_tree_list(const struct shmfs_tree *, shmfs_dir dir, const struct shmfs_caller *,
 		    struct shmfs_listing *listing);
 void shmfs_listing_clear(struct shmfs_listing *);
-
-#endif

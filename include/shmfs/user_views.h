@@ -3,8 +3,7 @@
  * .orphans, the files that no process uses, and .by-pid, the files that each process uses.  Both
  * show files of .by-id and .by-name, by one snapshot (users.h).
  */
-#ifndef SHMFS_USER_VIEWS_H
-#define SHMFS_USER_VIEWS_H
+#pragma once
 
 #include "shmfs/tree.h"
 #include "shmfs/users.h"
@@ -19,5 +18,3 @@ struct shmfs_user_views;
 int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
 			 struct shmfs_user_views **out);
 void shmfs_user_views_free(struct shmfs_user_views *);
-
-#endif

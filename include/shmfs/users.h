@@ -3,8 +3,7 @@
  * Which process uses which segment or object, and how.  The kernel has no such list.  One pass over
  * what /proc shows of each process gives a snapshot of all segments and objects.
  */
-#ifndef SHMFS_USERS_H
-#define SHMFS_USERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -133,5 +132,3 @@ struct shmfs_users_query {
  */
 int shmfs_users_write(struct shmfs_users *, const struct shmfs_users_query *,
 		      const struct shmfs_caller *, FILE *out);
-
-#endif

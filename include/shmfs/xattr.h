@@ -3,8 +3,7 @@
  * Tables of the extended attributes that shmfs itself has: names, and functions that write the
  * values.  They are in sysv/xattr.c, posix/xattr.c, and fuse/xattr.c for the root directory.
  */
-#ifndef SHMFS_XATTR_H
-#define SHMFS_XATTR_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,5 +76,3 @@ ssize_t shmfs_xattr_list_end(const struct shmfs_xattr_list *);
 
 /* Parse "0" or "1", with or without a newline.  Returns 0 and *on, or -EINVAL. */
 int shmfs_xattr_parse_switch(const char *value, size_t size, bool *on);
-
-#endif

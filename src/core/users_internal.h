@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files that make and read snapshots of /proc share. */
-#ifndef SHMFS_USERS_INTERNAL_H
-#define SHMFS_USERS_INTERNAL_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -71,5 +70,3 @@ static inline int users_compare_files(const struct shmfs_file_id *a, const struc
 		return a->dev > b->dev ? 1 : -1;
 	return (a->ino > b->ino) - (a->ino < b->ino);
 }
-
-#endif

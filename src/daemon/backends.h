@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The backends of a mount, and the views by which the tree shows them. */
-#ifndef SHMFS_BACKENDS_H
-#define SHMFS_BACKENDS_H
+#pragma once
 
 #include "shmfs/user_views.h"
 
@@ -25,5 +24,3 @@ struct shmfs_backends {
 int shmfs_backends_init(struct shmfs_backends *, const struct shmfs_options *,
 			struct shmfs_tree *tree);
 void shmfs_backends_clear(struct shmfs_backends *);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Mounting and unmounting.  Every function logs what goes wrong and what to do about it. */
-#ifndef SHMFS_MOUNT_H
-#define SHMFS_MOUNT_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -25,5 +24,3 @@ int shmfs_mount(struct fuse_session *, const char *mountpoint, dev_t *dev);
 
 /* Unmount `mountpoint` if the mount with device number `dev` is there. */
 void shmfs_unmount(struct fuse_session *, const char *mountpoint, dev_t dev);
-
-#endif

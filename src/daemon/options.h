@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line: shmfs [options] [SOURCE] MOUNTPOINT. */
-#ifndef SHMFS_OPTIONS_H
-#define SHMFS_OPTIONS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,5 +36,3 @@ void shmfs_options_clear(struct shmfs_options *);
 
 /* Print what -h shows. */
 void shmfs_options_help(FILE *out, const char *program);
-
-#endif

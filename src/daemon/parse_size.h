@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Sizes as people write them in options: 4096, 64K, 2M, 1G. */
-#ifndef SHMFS_PARSE_SIZE_H
-#define SHMFS_PARSE_SIZE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -13,5 +12,3 @@
  * INT64_MAX, the largest size of a file.
  */
 int shmfs_parse_size(const char *text, uint64_t *bytes);
-
-#endif

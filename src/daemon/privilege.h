@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Once the filesystem is mounted, the daemon gives up the privileges that serving does not use. */
-#ifndef SHMFS_PRIVILEGE_H
-#define SHMFS_PRIVILEGE_H
+#pragma once
 
 /*
  * Call it after mounting, while there is one thread.  Afterwards
@@ -21,5 +20,3 @@ int shmfs_privilege_reduce(void);
  * Returns 0 or a negative errno.
  */
 int shmfs_syscall_filter_install(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The shared memory that another process sees: `-o target=PID`. */
-#ifndef SHMFS_TARGET_H
-#define SHMFS_TARGET_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -14,5 +13,3 @@
  * one line in the log, in the old namespace.
  */
 int shmfs_target_enter(const char *proc_dir, pid_t pid);
-
-#endif

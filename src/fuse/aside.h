@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests that wait until their user has a thread again.  Not thread-safe: a lock guards it. */
-#ifndef SHMFS_FUSE_ASIDE_H
-#define SHMFS_FUSE_ASIDE_H
+#pragma once
 
 #include <linux/fuse.h>
 #include <stdbool.h>
@@ -26,5 +25,3 @@ int shmfs_aside_put(struct shmfs_aside **list, const char *bytes, size_t size);
 /* Take the first whose user `may` be served, to be freed; or NULL. */
 struct shmfs_aside *shmfs_aside_take(struct shmfs_aside **list,
 				     bool (*may)(const void *arg, uint32_t uid), const void *arg);
-
-#endif

@@ -12,8 +12,7 @@
  * (sched_idle_cpu()), so the caller stays, and the reader is pinned.  SCHED_IDLE gives way to every
  * other task, so the main thread also looks whether the reader gets a processor.
  */
-#ifndef SHMFS_FUSE_FOLLOW_H
-#define SHMFS_FUSE_FOLLOW_H
+#pragma once
 
 #include <sched.h>
 
@@ -35,5 +34,3 @@ void shmfs_follow_tick(struct shmfs_follow *, struct loop *);
 
 /* The processor that a thread is on, or -1. */
 int shmfs_follow_find(pid_t);
-
-#endif

@@ -3,8 +3,7 @@
  * Inodes: the files that the kernel knows, each an object by one view, counted by lookups.  An
  * inode's address is the node id that the kernel is given.
  */
-#ifndef SHMFS_FUSE_INODE_H
-#define SHMFS_FUSE_INODE_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -95,5 +94,3 @@ static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_inode *i
 {
 	return inode->view->ops;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files that speak FUSE share.  src/README.md says what each of them does. */
-#ifndef SHMFS_FUSE_INTERNAL_H
-#define SHMFS_FUSE_INTERNAL_H
+#pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
@@ -214,5 +213,3 @@ const int *reply_pipe(void);
 void reply_pipe_close(void);
 /* The thread ends. */
 void reply_scratch_free(void);
-
-#endif

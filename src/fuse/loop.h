@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the threads of the request loop share. */
-#ifndef SHMFS_FUSE_LOOP_H
-#define SHMFS_FUSE_LOOP_H
+#pragma once
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -70,5 +69,3 @@ void shmfs_worker_set_timer(struct loop *, long ns);
 void shmfs_worker_stop_all(struct loop *, int error);
 /* A request came.  Returns whether its caller alone asks.  loop->lock is held. */
 bool shmfs_worker_note(struct loop *, pid_t caller, uint64_t now);
-
-#endif

@@ -3,8 +3,7 @@
  * Keeps the kernel from meeting a bound open before the served ones that were
  * answered first.  inode->backing_lock is held for settle() and served().
  */
-#ifndef SHMFS_FUSE_OPEN_ORDER_H
-#define SHMFS_FUSE_OPEN_ORDER_H
+#pragma once
 
 #include "fuse/internal.h"
 
@@ -19,5 +18,3 @@ void shmfs_open_order_acknowledge(struct shmfs_file *);
  * of the last moment.  backing_lock is released meanwhile.
  */
 void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
-
-#endif

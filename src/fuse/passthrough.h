@@ -3,8 +3,7 @@
  * Kernel passthrough (Linux 6.9): an open file is bound to a descriptor, and read(2), write(2) and
  * mmap(2) on it never reach the daemon.
  */
-#ifndef SHMFS_FUSE_PASSTHROUGH_H
-#define SHMFS_FUSE_PASSTHROUGH_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -42,5 +41,3 @@ const char *shmfs_passthrough_lack(const struct shmfs_fs *);
  */
 struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
 void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_file *);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Replies that libfuse is not asked for, or cannot make before 3.17. */
-#ifndef SHMFS_FUSE_REPLY_H
-#define SHMFS_FUSE_REPLY_H
+#pragma once
 
 #include "fuse/internal.h"
 
@@ -21,5 +20,3 @@ void shmfs_reply_init(struct shmfs_passthrough *, struct fuse_conn_info *);
 int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_file *, struct shmfs_bound);
 int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct fuse_file_info *,
 		       struct shmfs_file *, struct shmfs_bound);
-
-#endif

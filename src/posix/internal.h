@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the POSIX backend share. */
-#ifndef SHMFS_POSIX_INTERNAL_H
-#define SHMFS_POSIX_INTERNAL_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -171,5 +170,3 @@ SHMFS_SLOT(write_begin) posix_write_begin;
 SHMFS_SLOT(write_end) posix_write_end;
 SHMFS_SLOT(fallocate) posix_allocate;
 SHMFS_SLOT(seek) posix_seek;
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the System V backend share. */
-#ifndef SHMFS_SYSV_INTERNAL_H
-#define SHMFS_SYSV_INTERNAL_H
+#pragma once
 
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -459,5 +458,3 @@ int sysv_user_xattr_set(const struct sysv_snapshot *, const char *name, const vo
 int sysv_user_xattr_carry(const struct sysv_backend *, int from, const struct shmid_ds *from_ds,
 			  int to, const struct shmid_ds *to_ds);
 void sysv_user_xattr_drop(const struct sysv_backend *, int id, const struct shmid_ds *ds);
-
-#endif

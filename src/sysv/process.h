@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Processes that share the daemon's memory: one to lock a segment, one to replace it. */
-#ifndef SHMFS_SYSV_PROCESS_H
-#define SHMFS_SYSV_PROCESS_H
+#pragma once
 
 #include <sys/resource.h>
 
@@ -41,5 +40,3 @@ int sysv_locker_for(struct sysv_backend *, const struct shmid_ds *, uint64_t siz
 		    const struct shmfs_caller *, struct sysv_locker *);
 /* SHM_LOCK, by a process of its own. */
 int sysv_lock_as(struct sysv_locker *);
-
-#endif

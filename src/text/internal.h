@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the text view share. */
-#ifndef SHMFS_TEXT_INTERNAL_H
-#define SHMFS_TEXT_INTERNAL_H
+#pragma once
 
 #include <pthread.h>
 
@@ -62,5 +61,3 @@ int text_reserve(const struct text *, uint64_t len);
  * is no room.
  */
 int text_replace(const struct text *, const struct text *from, uint64_t len);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of .orphans and .by-pid share. */
-#ifndef SHMFS_USERS_VIEWS_INTERNAL_H
-#define SHMFS_USERS_VIEWS_INTERNAL_H
+#pragma once
 
 #include "shmfs/cleanup.h"
 #include "shmfs/user_views.h"
@@ -57,5 +56,3 @@ bool deleted_strip(const char *text, char bare[static NAME_MAX + 1]);
 int deleted_list(const struct uses *, shmfs_list_fn *, void *arg);
 /* The object of that name without its mark.  The caller reaches it through the process. */
 int deleted_lookup(const struct uses *, const char *bare, struct shmfs_object **, struct stat *);
-
-#endif

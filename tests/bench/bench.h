@@ -20,8 +20,7 @@
  * The program takes the namespaces and mounts that run.sh makes for granted
  * and leaves it to run.sh to clean up.
  */
-#ifndef SHMFS_BENCH_H
-#define SHMFS_BENCH_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -172,5 +171,3 @@ void machine_look(struct machine *machine);
 /* A list of what may have spoilt the figures. */
 void machine_report(const struct machine *before, double unrest, FILE *out);
 uint64_t machine_available(void); /* bytes of memory */
-
-#endif

@@ -11,8 +11,7 @@
  *   step.c          carries out a step on one side
  *   keys.c          what DESIGN says of segments and tmpfs does not know: sizes
  */
-#ifndef DIFFERENTIAL_H
-#define DIFFERENTIAL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -109,5 +108,3 @@ bool keys_allow(struct keys *, const struct side *tmpfs, const struct step *,
 /* Carry out on tmpfs what the step does to a segment. */
 struct outcome keys_run(struct keys *, struct side *tmpfs, const struct step *,
 			const char *const names[NAMES]);
-
-#endif

@@ -13,8 +13,7 @@
  *
  * One seed gives the same operations again, whatever the machine does.
  */
-#ifndef EXERCISER_H
-#define EXERCISER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -174,5 +173,3 @@ void native_check(const struct object *);
 bool native_clean(void);
 /* The segment or object's number in the mount: shmid or inode. */
 long native_id(int name);
-
-#endif

@@ -14,8 +14,7 @@
  * fall over each other.  Bytes of another object, of the one that had the name
  * before, or from another offset do not fit.
  */
-#ifndef STRESS_H
-#define STRESS_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -86,5 +85,3 @@ void lasting(void);
 void lasting_create(void);
 /* From the outside, when all is over: every slice as it was written last. */
 void lasting_check(void);
-
-#endif

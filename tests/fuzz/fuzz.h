@@ -5,8 +5,7 @@
  * SHMFS_FUZZ is on, libFuzzer looks for bytes for which it does not; else
  * replay.c hands it the corpus, as a test.
  */
-#ifndef FUZZ_H
-#define FUZZ_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,5 +38,3 @@ static inline char *fuzz_text(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	return text;
 }
-
-#endif

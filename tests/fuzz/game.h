@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the requests of a game have in common: the kernel's own book-keeping. */
-#ifndef GAME_H
-#define GAME_H
+#pragma once
 
 #include <errno.h>
 #include <setjmp.h>
@@ -53,5 +52,3 @@ void game_open_dir(struct game *);
 void game_read_dir(struct game *);
 void game_release_dir(struct game *);
 void game_close_dir(struct game *, struct kernel_file *);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes taken as numbers and names, one after the other; when they are used up, zeros. */
-#ifndef INPUT_H
-#define INPUT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,5 +25,3 @@ int64_t fuzz_offset(struct fuzz_input *);
 void fuzz_name(struct fuzz_input *, char name[static 32]);
 /* `len` bytes, or what is left of them; returns how many. */
 size_t fuzz_bytes(struct fuzz_input *, size_t len, const uint8_t **bytes);
-
-#endif

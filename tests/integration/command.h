@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands, children and other users. */
-#ifndef COMMAND_H
-#define COMMAND_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,5 +56,3 @@ int child_failed(const char *condition, const char *file, int line);
 
 /* The exit status in what waitpid(2) gave, or 128 and the signal. */
 int exit_status(int status);
-
-#endif

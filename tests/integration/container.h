@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A process with IPC, mount and PID namespaces of its own, as in a container. */
-#ifndef CONTAINER_H
-#define CONTAINER_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -47,5 +46,3 @@ void container_leave(const struct container *);
 		statement; \
 		container_leave(container); \
 	} while (0)
-
-#endif

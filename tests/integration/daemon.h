@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon under test: start, end, and what it holds meanwhile. */
-#ifndef DAEMON_H
-#define DAEMON_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -61,5 +60,3 @@ void limit_set(const char *name, unsigned long long value);
 
 /* Give the tmpfs on /dev/shm another size, such as "1M". */
 void native_resize(const char *size);
-
-#endif

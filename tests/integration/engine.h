@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who moves the bytes of an open file: the kernel by itself, or the daemon. */
-#ifndef ENGINE_H
-#define ENGINE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -34,5 +33,3 @@ off_t inode_size(const void *memory, size_t size, size_t page);
 
 /* Whether the memory attached at `memory` is of huge pages; as above. */
 bool inode_is_huge(const void *memory, size_t size, size_t page);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a test and the library fault.c, which is in the daemon, share. */
-#ifndef FAULT_H
-#define FAULT_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -11,5 +10,3 @@ struct fault {
 	int error;	      /* the error that it had; 0: `choice` is past its last one */
 	char function[32];    /* the call that failed */
 };
-
-#endif

@@ -28,8 +28,7 @@
  * SHMFS_TEST_OPTIONS in the environment is appended to -o of every mount;
  * SHMFS_TEST_PATIENCE, a number, multiplies all time limits.
  */
-#ifndef HARNESS_H
-#define HARNESS_H
+#pragma once
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,5 +135,3 @@ int patience(int limit);
 #endif
 
 #define array_size(array) (sizeof(array) / sizeof((array)[0]))
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Processes that have the segment of KEY or the object "frames" in use. */
-#ifndef HOLDERS_H
-#define HOLDERS_H
+#pragma once
 
 #include "harness.h"
 
@@ -30,5 +29,3 @@ bool open_through_mount(void);
 bool map_through_mount(void);
 bool open_segment_through_mount(void);
 bool map_segment_through_mount(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A filesystem that somebody mounts to let others wait. */
-#ifndef HUNG_H
-#define HUNG_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -15,5 +14,3 @@
 void hung_start(void);
 /* End it, and with it every wait for it. */
 void hung_stop(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Cases in which something happens between two steps of the daemon: race.c has the plans. */
-#ifndef MOMENT_H
-#define MOMENT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -18,5 +17,3 @@ bool plan_was_carried_out(void);
 /* Where the plan is to wait: until it does, and no longer. */
 void plan_await(void);
 void plan_go_on(void);
-
-#endif

@@ -5,8 +5,7 @@
  * negative errno; those of io_uring -ENOSYS where the kernel does not have it,
  * or does not let us.
  */
-#ifndef RAW_IO_H
-#define RAW_IO_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -17,5 +16,3 @@ ssize_t uring_read(int fd, void *bytes, size_t count, off_t offset);
 ssize_t uring_write(int fd, const void *bytes, size_t count, off_t offset);
 ssize_t uring_fallocate(int fd, int mode, off_t offset, off_t count);
 ssize_t uring_splice(int pipe, int fd, off_t offset, size_t count);
-
-#endif

@@ -5,8 +5,7 @@
  * a process with that user's credentials for good (the actor), in the same
  * namespaces; who prepares it and puts it back is the test.
  */
-#ifndef RIGHTS_H
-#define RIGHTS_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/ipc.h>
@@ -59,5 +58,3 @@ struct actor actor_start(const struct user *user, bool powerless);
 void actor_stop(const struct actor *);
 /* Have it do the operation.  Returns 0 or an errno. */
 int actor_do(const struct actor *, const struct operation *, const struct target *, bool mounted);
-
-#endif

@@ -4,8 +4,7 @@
  * be to a segment or an object: what is allowed on the mount against what is
  * allowed without it.
  */
-#ifndef RIGHTS_TABLE_H
-#define RIGHTS_TABLE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -51,5 +50,3 @@ struct rights_case {
 /* Fail with a line for each cell that differs and is not known, and the other way round. */
 void rights_try_segments(const struct rights_case *);
 void rights_try_objects(const struct rights_case *);
-
-#endif

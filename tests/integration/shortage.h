@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a test and the library shortage.c, which is in the daemon, share. */
-#ifndef SHORTAGE_H
-#define SHORTAGE_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,5 +12,3 @@ struct shortage {
 	atomic_bool no_threads;
 	atomic_int failed; /* what has failed so far */
 };
-
-#endif

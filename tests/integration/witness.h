@@ -4,8 +4,7 @@
  * uses, as witnesses of what the filesystem did.  They fail the test when the
  * call fails.
  */
-#ifndef WITNESS_H
-#define WITNESS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ bool directory_lists(const char *path, const char *name);
 
 /* Fill with bytes that differ from page to page and from seed to seed. */
 void pattern_fill(void *bytes, size_t count, unsigned seed);
-
-#endif

@@ -11,8 +11,7 @@
  * The numbers are those of <linux/fuse.h>, so what is tested is what the
  * kernel sees.
  */
-#ifndef KERNEL_H
-#define KERNEL_H
+#pragma once
 
 #include <linux/fuse.h>
 
@@ -148,5 +147,3 @@ struct kernel_backing {
 extern struct kernel_backing kernel_backing;
 /* How many replies came out of a pipe. */
 extern unsigned kernel_spliced;
-
-#endif

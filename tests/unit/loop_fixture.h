@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A session that runs in threads, and requests of it that wait at a gate. */
-#ifndef LOOP_FIXTURE_H
-#define LOOP_FIXTURE_H
+#pragma once
 
 #include <semaphore.h>
 
@@ -52,5 +51,3 @@ uint64_t sum_answered(const struct fixture *, int count);
 /* At the gate. */
 void await_arrivals(struct fixture *, int count);
 void let_through(struct fixture *, int count);
-
-#endif

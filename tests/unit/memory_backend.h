@@ -7,8 +7,7 @@
  * a slot was called, with what, and what has not been given back.  Any slot
  * that can fail does so on demand.
  */
-#ifndef MEMORY_BACKEND_H
-#define MEMORY_BACKEND_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -180,5 +179,3 @@ void memory_lose_pages(struct memory_file *);
 void memory_set_xattr(struct memory_file *, const char *name, const char *value);
 /* The attribute of that name, or NULL. */
 const struct memory_xattr *memory_find_xattr(const struct memory_file *, const char *name);
-
-#endif

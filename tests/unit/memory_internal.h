@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the memory backend share. */
-#ifndef MEMORY_INTERNAL_H
-#define MEMORY_INTERNAL_H
+#pragma once
 
 #include "memory_backend.h"
 
@@ -51,5 +50,3 @@ ssize_t memory_write_end(struct shmfs_handle *, struct shmfs_extent *, size_t wr
 int memory_fallocate(struct shmfs_handle *, int mode, off_t, off_t len,
 		     const struct shmfs_caller *);
 off_t memory_seek(struct shmfs_handle *, off_t, int whence);
-
-#endif

@@ -4,8 +4,7 @@
  *
  *	cmocka_unit_test_setup_teardown(test, processes_begin, processes_end)
  */
-#ifndef PROCESSES_H
-#define PROCESSES_H
+#pragma once
 
 #include <stdio.h>
 
@@ -46,5 +45,3 @@ int count_lines(const struct shmfs_users_query *query);
 extern const struct shmfs_users_query of_segment;
 /* A query for the file "object", which is the only one on the objects' device that is open. */
 struct shmfs_users_query of_object(void);
-
-#endif

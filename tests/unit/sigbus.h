@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* For tests that copy from memory that is missing; see shmfs/guard.h. */
-#ifndef SIGBUS_H
-#define SIGBUS_H
+#pragma once
 
 #include <signal.h>
 
@@ -22,5 +21,3 @@ static inline void sigbus_over(void)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 #endif
 }
-
-#endif

@@ -3,8 +3,7 @@
  * A text view before a backend of plain memory, which shows what is really
  * there.  Every case runs twice: with bytes in memory and at a descriptor.
  */
-#ifndef TEXT_VIEW_H
-#define TEXT_VIEW_H
+#pragma once
 
 #include "memory_backend.h"
 #include "text/internal.h"
@@ -46,5 +45,3 @@ ssize_t view_write(struct view *, struct shmfs_handle *, off_t, bool append, con
 void view_expect_text(struct view *, const char *text, size_t len);
 /* What is in memory, all of it. */
 void view_expect_bytes(struct view *, const char *bytes, size_t len);
-
-#endif

@@ -3,8 +3,7 @@
  * What the files that replace a segment share.  Code that runs in the replacer allocates nothing
  * and takes no lock: see replacer.c.
  */
-#ifndef SHMFS_SYSV_REPLACE_INTERNAL_H
-#define SHMFS_SYSV_REPLACE_INTERNAL_H
+#pragma once
 
 #include "sysv/process.h"
 
@@ -86,5 +85,3 @@ int sysv_huge_flags(const struct sysv_segment *);
 /* Copy the first `len` bytes and leave holes.  The reserve, or NULL, gives memory back for it. */
 int sysv_segment_copy(struct sysv_segment *to, struct sysv_segment *from, uint64_t len,
 		      struct sysv_copy *, struct sysv_reserve *);
-
-#endif
