@@ -145,7 +145,6 @@ static int take_word(void *data, const char *arg, int key, struct fuse_args *arg
 {
 	struct raw_options *raw = data;
 
-	(void)args;
 	if (key == KEY_REFUSED) {
 		shmfs_log(LOG_ERR,
 			  "%s is not supported: shmfs schedules requests itself; leave it out",

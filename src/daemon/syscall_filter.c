@@ -73,7 +73,6 @@ static int restrict_clone(scmp_filter_ctx filter)
 static int restrict_sockets(scmp_filter_ctx filter)
 {
 #ifdef __NR_socketcall
-	(void)filter;
 	return 0;
 #else
 	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,

@@ -181,7 +181,6 @@ void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 {
 	struct shmfs_fs *fs = fs_of(req);
 
-	(void)ino;
 	fi->fh = next_moment(fs);
 	atomic_fetch_add(&fs->dirs.nopen, 1);
 	if (fuse_reply_open(req, fi) != 0)
@@ -293,7 +292,6 @@ void shmfs_fuse_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 	int err = shmfs_tree_statfs(&fs_of(req)->tree, &st);
 
-	(void)ino;
 	if (err)
 		reply_error(req, err);
 	else

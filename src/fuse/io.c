@@ -98,7 +98,6 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct shmfs_extent extent;
 	int err;
 
-	(void)ino;
 	shmfs_open_order_acknowledge(file);
 	if (fills_page(fi)) {
 		reply_error(req, -EINVAL);
@@ -133,7 +132,6 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 	struct shmfs_extent extent;
 	ssize_t n;
 
-	(void)ino;
 	shmfs_open_order_acknowledge(file);
 	n = ops->write_begin(file->handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
 	if (n == 0)
@@ -150,7 +148,6 @@ void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, o
 	struct shmfs_file *file = file_of(fi);
 	AS_CALLER who = caller_of(req);
 
-	(void)ino;
 	reply_error(req, ops_of(file->inode)->fallocate(file->handle, mode, off, len, &who.caller));
 }
 
@@ -160,7 +157,6 @@ void shmfs_fuse_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	struct shmfs_file *file = file_of(fi);
 	off_t pos = ops_of(file->inode)->seek(file->handle, off, whence);
 
-	(void)ino;
 	if (pos < 0)
 		reply_error(req, (int)pos);
 	else
@@ -223,7 +219,6 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 	size_t done = 0;
 	ssize_t n = 0;
 
-	(void)in, (void)out, (void)flags;
 	while (done < len) {
 		n = copy_once(file_of(fi_out), off_out + (off_t)done, file_of(fi_in),
 			      off_in + (off_t)done, len - done, &who.caller);

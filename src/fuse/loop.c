@@ -28,7 +28,6 @@
 
 static void on_wake_signal(int number)
 {
-	(void)number;
 }
 
 /* Without SA_RESTART: read(2) is to return. */

@@ -226,7 +226,6 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct path path;
 	int err = -EPERM;
 
-	(void)dev;
 	if (S_ISREG(mode))
 		err = create(req, parent, name, mode, O_RDWR | O_EXCL, &path);
 	if (err) {
@@ -241,25 +240,21 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 void shmfs_fuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	(void)parent, (void)name, (void)mode;
 	reply_error(req, -EPERM);
 }
 
 void shmfs_fuse_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-	(void)link, (void)parent, (void)name;
 	reply_error(req, -EPERM);
 }
 
 void shmfs_fuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
-	(void)ino, (void)newparent, (void)newname;
 	reply_error(req, -EPERM);
 }
 
 void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	(void)parent, (void)name;
 	reply_error(req, -EPERM);
 }
 

@@ -67,7 +67,6 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 
 void shmfs_fuse_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
 	reply_attr(req, ino);
 }
 
@@ -205,7 +204,6 @@ void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	AS_CALLER who = caller_of(req);
 	bool by_opener = is_opener(file, who.caller.pid);
 
-	(void)ino;
 	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));
 }
 

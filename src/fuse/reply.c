@@ -242,7 +242,6 @@ int shmfs_reply_first(struct shmfs_fs *fs)
 /* complete() does it. */
 void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
 {
-	(void)passthrough, (void)conn;
 }
 
 /* --- open --- */
@@ -267,7 +266,6 @@ int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_fil
 {
 	struct open_out out = open_reply(file, bound);
 
-	(void)fi;
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
 }
 
@@ -303,7 +301,6 @@ int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
 		.open = open_reply(file, bound),
 	};
 
-	(void)fi;
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
 }
 

@@ -22,7 +22,6 @@
 
 static int get_version(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	(void)context, (void)field, (void)caller;
 	fputs(SHMFS_VERSION, out);
 	return 0;
 }
@@ -33,7 +32,6 @@ static int get_engine(void *context, int field, FILE *out, const struct shmfs_ca
 	struct shmfs_fs *fs = context;
 	const char *reason = shmfs_passthrough_lack(fs);
 
-	(void)field, (void)caller;
 	if (reason)
 		fprintf(out, "daemon: %s", reason);
 	else
@@ -46,7 +44,6 @@ static int get_target(void *context, int field, FILE *out, const struct shmfs_ca
 {
 	const struct shmfs_fs *fs = context;
 
-	(void)field, (void)caller;
 	if (fs->target)
 		fprintf(out, "%d", (int)fs->target);
 	return 0;

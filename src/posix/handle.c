@@ -165,7 +165,6 @@ int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *
 
 int posix_flush(struct shmfs_handle *h, bool by_opener, const struct shmfs_caller *caller)
 {
-	(void)h, (void)by_opener, (void)caller;
 	return 0;
 }
 
@@ -189,7 +188,6 @@ enum shmfs_io_mode posix_binding(struct shmfs_handle *base, int *fd)
 
 void posix_lent(struct shmfs_handle *base, bool lent)
 {
-	(void)base, (void)lent;
 }
 
 /* --- bytes --- */
@@ -202,7 +200,6 @@ int posix_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct sh
 
 void posix_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 {
-	(void)base, (void)extent;
 }
 
 int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
@@ -220,7 +217,6 @@ int posix_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool app
 
 ssize_t posix_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, size_t written)
 {
-	(void)base, (void)extent;
 	return (ssize_t)written;
 }
 

@@ -38,7 +38,6 @@ int posix_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
 int posix_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t number,
 	       const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
-	(void)space, (void)number, (void)caller;
 	return posix_dir_list(backend(view), fn, arg);
 }
 

@@ -16,7 +16,6 @@ static int get_name(void *context, int field, FILE *out, const struct shmfs_call
 	struct posix_object *obj = context;
 	SHMFS_LOCKED(&obj->base.lock);
 
-	(void)field, (void)caller;
 	if (!posix_object_is_named(obj))
 		return -ENODATA;
 	fprintf(out, "/%s", obj->name);

@@ -82,7 +82,6 @@ static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint
 	int last = shmctl(0, IPC_INFO, (struct shmid_ds *)&limits);
 	int err = last < 0 ? -errno : 0;
 
-	(void)view, (void)dir, (void)caller;
 	for (int i = 0; !err && i <= last; i++) {
 		struct shmfs_name name = { .space = space, .text = "" };
 		struct shmid_ds ds;
@@ -142,7 +141,6 @@ static int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_n
 {
 	struct shmid_ds ds;
 
-	(void)view;
 	return check_attachments((int)name->number, &ds);
 }
 
@@ -188,7 +186,6 @@ static int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *f
 		       const struct shmfs_name *to, unsigned flags,
 		       const struct shmfs_caller *caller)
 {
-	(void)view, (void)from, (void)to, (void)flags, (void)caller;
 	return -EXDEV;
 }
 
@@ -198,7 +195,6 @@ static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 	struct shminfo limits;
 	struct shm_info used;
 
-	(void)base;
 	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
 	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
 		return -errno;
@@ -213,13 +209,11 @@ static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 /* Keys leave no trace in time. */
 static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
 {
-	(void)base, (void)st;
 	return 0;
 }
 
 static int sysv_watch_names(struct shmfs_backend *base, int inotify)
 {
-	(void)base, (void)inotify;
 	return 0;
 }
 
@@ -345,7 +339,6 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 	const struct perm as_it_is = { (uid_t)-1, (gid_t)-1, (mode_t)-1 };
 	int err = set_perm(sysv_object(base), as_it_is, caller);
 
-	(void)times;
 	/* The kernel has allowed it to a writer, too.  IPC_SET is for the owner, so ctime stays. */
 	return err == -EPERM ? 0 : err;
 }

@@ -63,7 +63,6 @@ int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shm
 
 void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 {
-	(void)base;
 	free(extent->copy);
 	sysv_segment_put(extent->owner);
 }

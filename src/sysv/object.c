@@ -24,7 +24,6 @@ struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t ident
 {
 	struct sysv_object *obj = calloc(1, sizeof(*obj));
 
-	(void)base;
 	if (!obj)
 		return NULL;
 	obj->id = (int)identity;

@@ -28,7 +28,6 @@ static int get_field(void *context, int field, FILE *out, const struct shmfs_cal
 	const struct shmid_ds *ds = &snapshot.ds;
 	int err = sysv_snapshot_take(context, &snapshot);
 
-	(void)caller;
 	if (err)
 		return err;
 
@@ -63,7 +62,6 @@ static int get_usage(void *context, int field, FILE *out, const struct shmfs_cal
 	struct sysv_usage_row row = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 
-	(void)caller;
 	if (!err && (field == RESIDENT || !is_swap_empty()))
 		err = sysv_usage_find(&sysv_backend_of(snapshot.object)->usage, snapshot.id, &row);
 	if (!err)
@@ -88,7 +86,6 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 	};
 	const char *blank = "";
 
-	(void)field, (void)caller;
 	for (size_t i = 0; !err && i < sizeof(words) / sizeof(*words); i++) {
 		if (words[i]) {
 			fprintf(out, "%s%s", blank, words[i]);
@@ -129,7 +126,6 @@ static int set_locked(void *context, int field, const char *value, size_t size,
 	bool on;
 	int id, err = shmfs_xattr_parse_switch(value, size, &on);
 
-	(void)field;
 	if (err)
 		return err;
 	SHMFS_READ_LOCKED(&obj->io);
@@ -243,7 +239,6 @@ ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 	SNAPSHOT snapshot = { 0 };
 	int err = sysv_snapshot_take(object(base), &snapshot);
 
-	(void)caller;
 	return err ? err : sysv_user_xattr_list(&snapshot, names, size);
 }
 
@@ -261,7 +256,6 @@ static int get_limit(void *context, int field, FILE *out, const struct shmfs_cal
 	struct shminfo limits;
 	struct shm_info used;
 
-	(void)context, (void)caller;
 	if (shmctl(0, IPC_INFO, (struct shmid_ds *)&limits) < 0 ||
 	    shmctl(0, SHM_INFO, (struct shmid_ds *)&used) < 0)
 		return -errno;

@@ -246,7 +246,6 @@ static int text_replace_content(struct shmfs_object *object, struct shmfs_object
 /* The kernel serves nothing of a text. */
 static enum shmfs_io_mode text_binding(struct shmfs_handle *handle, int *fd)
 {
-	(void)handle, (void)fd;
 	return SHMFS_IO_DAEMON;
 }
 
@@ -271,7 +270,6 @@ static int text_read_begin(struct shmfs_handle *handle, off_t off, size_t len,
 
 static void text_read_end(struct shmfs_handle *handle, struct shmfs_extent *extent)
 {
-	(void)handle;
 	free(extent->owner);
 }
 
@@ -280,7 +278,6 @@ static int text_write_begin(struct shmfs_handle *handle, off_t off, size_t len, 
 {
 	struct text_write *write;
 
-	(void)handle;
 	if (len > TEXT_PIECE)
 		len = TEXT_PIECE;
 	if ((uint64_t)off > TEXT_MAX - len)

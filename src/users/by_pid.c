@@ -119,7 +119,6 @@ static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t 
 	AUTO_USES uses;
 	int err = begin(&uses, view, dir, caller);
 
-	(void)space;
 	if (!err)
 		err = uses_list(&uses, fn, arg);
 	return err || uses.view->segments ? err : deleted_list(&uses, fn, arg);

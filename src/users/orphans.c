@@ -21,7 +21,6 @@ static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t 
 	AUTO_USES uses;
 	int err = uses_begin(&uses, view, 0, caller);
 
-	(void)space, (void)dir;
 	return err ? err : uses_list(&uses, fn, arg);
 }
 

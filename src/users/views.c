@@ -24,8 +24,6 @@ static int create_nothing(const struct shmfs_view *view, const struct shmfs_name
 			  struct shmfs_object **object, struct shmfs_handle **handle,
 			  struct stat *st)
 {
-	(void)view, (void)name, (void)flags, (void)mode, (void)caller;
-	(void)object, (void)handle, (void)st;
 	return -EPERM;
 }
 
