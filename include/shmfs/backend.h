@@ -246,3 +246,14 @@ struct shmfs_backend_ops {
 
 /* SHMFS_SLOT(open) sysv_open; declares the function of a slot. */
 #define SHMFS_SLOT(slot) __typeof__(*((struct shmfs_backend_ops *)NULL)->slot)
+
+/* The functions that every backend has, besides fallocate(): libc has a posix_fallocate(). */
+/* clang-format off */
+#define SHMFS_SLOTS(each) \
+	each(lookup) each(list) each(create) each(remove) each(check_unused) each(remove_unused) \
+	each(rename) each(statfs) each(stat_names) each(watch_names) \
+	each(object_free) each(getattr) each(chmod) each(chown) each(utimens) each(truncate) \
+	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \
+	each(open) each(flush) each(release) each(binding) each(lent) \
+	each(read_begin) each(read_end) each(write_begin) each(write_end) each(seek)
+/* clang-format on */

@@ -26,5 +26,5 @@ struct shmfs_sysv_config {
 int shmfs_sysv_new(const struct shmfs_sysv_config *, struct shmfs_backend **out);
 void shmfs_sysv_free(struct shmfs_backend *);
 
-/* The slots of the view by shmid, in which segments are neither made nor resized. */
-extern const struct shmfs_backend_ops shmfs_sysv_by_id_ops;
+/* Fill in *out, the slots of the view by shmid, in which segments are neither made nor resized. */
+void shmfs_sysv_by_id_ops(struct shmfs_backend_ops *out);

@@ -76,11 +76,12 @@ static void views_init(struct shmfs_backends *backends, struct shmfs_view *views
 	const struct shmfs_view sysv = { .ops = backends->sysv->ops, .backend = backends->sysv };
 	const struct shmfs_view posix = { .ops = backends->posix->ops, .backend = backends->posix };
 
+	shmfs_sysv_by_id_ops(&backends->sysv_by_id);
 	shmfs_text_ops(sysv.ops, true, &backends->sysv_text);
 	shmfs_text_ops(posix.ops, false, &backends->posix_text);
 	views[SHMFS_VIEW_SYSV] = views[SHMFS_VIEW_BY_ID] = views[SHMFS_VIEW_SYSV_TEXT] = sysv;
 	views[SHMFS_VIEW_POSIX] = views[SHMFS_VIEW_POSIX_TEXT] = posix;
-	views[SHMFS_VIEW_BY_ID].ops = &shmfs_sysv_by_id_ops;
+	views[SHMFS_VIEW_BY_ID].ops = &backends->sysv_by_id;
 	views[SHMFS_VIEW_SYSV_TEXT].ops = &backends->sysv_text;
 	views[SHMFS_VIEW_SYSV_TEXT].variant = 1;
 	views[SHMFS_VIEW_POSIX_TEXT].ops = &backends->posix_text;

@@ -11,7 +11,7 @@ struct shmfs_backends {
 	struct shmfs_users *users;
 	struct shmfs_user_views *user_views;
 	struct shmfs_backend *sysv, *posix;
-	struct shmfs_backend_ops sysv_text, posix_text;
+	struct shmfs_backend_ops sysv_by_id, sysv_text, posix_text;
 };
 
 /*

@@ -14,7 +14,7 @@ static struct posix_backend *backend(struct shmfs_backend *base)
 }
 
 /* Fills in the blocks; the inodes are those of System V segments. */
-static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
+int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 {
 	struct statvfs fs;
 
@@ -31,7 +31,7 @@ static int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 }
 
 /* inotify(7) does not tell reading the directory from reading a file in it: no atime. */
-static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
+int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 {
 	struct stat dir;
 
@@ -43,7 +43,7 @@ static int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 	return 0;
 }
 
-static int posix_watch_names(struct shmfs_backend *base, int inotify)
+int posix_watch_names(struct shmfs_backend *base, int inotify)
 {
 	const uint32_t events =
 		IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_ONLYDIR | IN_ONESHOT;
@@ -53,40 +53,13 @@ static int posix_watch_names(struct shmfs_backend *base, int inotify)
 	return inotify_add_watch(inotify, path, events) < 0 ? -errno : 0;
 }
 
+#define ROW(slot) .slot = posix_##slot,
+
 static const struct shmfs_backend_ops posix_ops = {
-	.lookup = posix_lookup,
-	.list = posix_list,
-	.create = posix_create,
-	.remove = posix_remove,
-	.check_unused = posix_check_unused,
-	.remove_unused = posix_remove_unused,
-	.rename = posix_rename,
-	.statfs = posix_statfs,
-	.stat_names = posix_stat_names,
-	.watch_names = posix_watch_names,
-	.object_free = posix_object_free,
-	.getattr = posix_getattr,
-	.chmod = posix_chmod,
-	.chown = posix_chown,
-	.utimens = posix_utimens,
-	.truncate = posix_truncate,
+	SHMFS_SLOTS(ROW) /* and the rest */
+		.fallocate = posix_allocate,
 	.xattrs = posix_xattrs,
 	.has_acls = true,
-	.getxattr = posix_getxattr,
-	.setxattr = posix_setxattr,
-	.listxattr = posix_listxattr,
-	.removexattr = posix_removexattr,
-	.open = posix_open,
-	.flush = posix_flush,
-	.release = posix_release,
-	.binding = posix_binding,
-	.lent = posix_lent,
-	.read_begin = posix_read_begin,
-	.read_end = posix_read_end,
-	.write_begin = posix_write_begin,
-	.write_end = posix_write_end,
-	.fallocate = posix_allocate,
-	.seek = posix_seek,
 };
 
 int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backend **out)

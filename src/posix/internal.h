@@ -49,6 +49,13 @@ static inline struct posix_backend *posix_backend(const struct posix_object *obj
 /* Room for a path that posix_proc_path() writes. */
 #define POSIX_PROC_PATH 32
 
+/* --- the slots, by their names --- */
+
+#define POSIX_SLOT(slot) SHMFS_SLOT(slot) posix_##slot;
+SHMFS_SLOTS(POSIX_SLOT)
+SHMFS_SLOT(fallocate) posix_allocate;
+extern const struct shmfs_xattr posix_xattrs[];
+
 /* --- dir.c --- */
 
 void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
@@ -75,7 +82,6 @@ void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
 /* The object of an inode number, to which `name` has just led, with a reference. */
 int posix_object_get(struct shmfs_backend *, uint64_t identity, const char *name,
 		     struct shmfs_object **);
-SHMFS_SLOT(object_free) posix_object_free;
 /* 0 or -ENOMEM */
 int posix_object_set_name(struct posix_object *, const char *name);
 uint64_t posix_object_identity(struct posix_object *);
@@ -126,47 +132,9 @@ static inline ssize_t posix_result(ssize_t n)
 	return n < 0 ? -errno : n;
 }
 
-SHMFS_SLOT(getattr) posix_getattr;
-SHMFS_SLOT(chmod) posix_chmod;
-SHMFS_SLOT(chown) posix_chown;
-SHMFS_SLOT(utimens) posix_utimens;
-
 /*
  * Clear the set-user-ID and set-group-ID bits as a write by the caller does.  The daemon writes as
  * root, so the kernel does not (FUSE_HANDLE_KILLPRIV_V2).  A member of the group keeps set-group-ID
  * on a file that the group cannot execute.
  */
 void posix_drop_setid(int fd, const struct shmfs_caller *);
-
-/* --- names.c --- */
-
-SHMFS_SLOT(lookup) posix_lookup;
-SHMFS_SLOT(list) posix_list;
-SHMFS_SLOT(remove) posix_remove;
-SHMFS_SLOT(rename) posix_rename;
-SHMFS_SLOT(check_unused) posix_check_unused;
-SHMFS_SLOT(remove_unused) posix_remove_unused;
-
-/* --- xattr.c --- */
-
-extern const struct shmfs_xattr posix_xattrs[];
-SHMFS_SLOT(getxattr) posix_getxattr;
-SHMFS_SLOT(setxattr) posix_setxattr;
-SHMFS_SLOT(listxattr) posix_listxattr;
-SHMFS_SLOT(removexattr) posix_removexattr;
-
-/* --- handle.c --- */
-
-SHMFS_SLOT(create) posix_create;
-SHMFS_SLOT(open) posix_open;
-SHMFS_SLOT(truncate) posix_truncate;
-SHMFS_SLOT(flush) posix_flush;
-SHMFS_SLOT(release) posix_release;
-SHMFS_SLOT(binding) posix_binding;
-SHMFS_SLOT(lent) posix_lent;
-SHMFS_SLOT(read_begin) posix_read_begin;
-SHMFS_SLOT(read_end) posix_read_end;
-SHMFS_SLOT(write_begin) posix_write_begin;
-SHMFS_SLOT(write_end) posix_write_end;
-SHMFS_SLOT(fallocate) posix_allocate;
-SHMFS_SLOT(seek) posix_seek;

@@ -75,8 +75,8 @@ static int find(struct sysv_backend *be, const struct shmfs_name *name, struct s
  * The kernel also finds a segment by its index in the table of all, the first of them 0.  The text
  * of that table, /proc/sysvipc/shm, takes six times as long.
  */
-static int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
-		     const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
+int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
+	      const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
 	struct shminfo limits;
 	int last = shmctl(0, IPC_INFO, (struct shmid_ds *)&limits);
@@ -114,8 +114,8 @@ static void keep_segment(struct sysv_backend *be, int id)
 	shmfs_object_put(obj);
 }
 
-static int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *name,
-		       const struct shmfs_caller *caller)
+int sysv_remove(const struct shmfs_view *view, const struct shmfs_name *name,
+		const struct shmfs_caller *caller)
 {
 	struct sysv_backend *be = backend(view->backend);
 	uint32_t key;
@@ -137,7 +137,7 @@ static int check_attachments(int id, struct shmid_ds *ds)
 	return ds->shm_nattch > 0 ? -EBUSY : 0;
 }
 
-static int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
+int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
 {
 	struct shmid_ds ds;
 
@@ -160,8 +160,8 @@ static int check_file(struct sysv_backend *be, int id, const struct shmid_ds *se
 	return is_shared ? -EBUSY : 0;
 }
 
-static int sysv_remove_unused(const struct shmfs_view *view, const struct shmfs_name *name,
-			      const struct shmfs_caller *caller)
+int sysv_remove_unused(const struct shmfs_view *view, const struct shmfs_name *name,
+		       const struct shmfs_caller *caller)
 {
 	struct sysv_backend *be = backend(view->backend);
 	int id = (int)name->number;
@@ -182,15 +182,14 @@ static int sysv_remove_unused(const struct shmfs_view *view, const struct shmfs_
 	return err;
 }
 
-static int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *from,
-		       const struct shmfs_name *to, unsigned flags,
-		       const struct shmfs_caller *caller)
+int sysv_rename(const struct shmfs_view *view, const struct shmfs_name *from,
+		const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *caller)
 {
 	return -EXDEV;
 }
 
 /* Fills in the inodes; the blocks are those of /dev/shm. */
-static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
+int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 {
 	struct shminfo limits;
 	struct shm_info used;
@@ -207,12 +206,12 @@ static int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 }
 
 /* Keys leave no trace in time. */
-static int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
+int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
 {
 	return 0;
 }
 
-static int sysv_watch_names(struct shmfs_backend *base, int inotify)
+int sysv_watch_names(struct shmfs_backend *base, int inotify)
 {
 	return 0;
 }
@@ -232,9 +231,8 @@ static int revalidate(struct sysv_object *obj, const struct shmfs_name *name)
 	return !obj->replacing && obj->segment ? sysv_object_stat(obj, NULL) : 0;
 }
 
-static int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
-		       const struct shmfs_caller *caller, struct shmfs_object **out,
-		       struct stat *st)
+int sysv_lookup(const struct shmfs_view *view, const struct shmfs_name *name,
+		const struct shmfs_caller *caller, struct shmfs_object **out, struct stat *st)
 {
 	struct shmfs_object *obj;
 	int err = -ESTALE;
@@ -322,19 +320,18 @@ static int set_perm(struct sysv_object *obj, struct perm perm, const struct shmf
 	return err;
 }
 
-static int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
+int sysv_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_caller *caller)
 {
 	return set_perm(sysv_object(base), (struct perm){ (uid_t)-1, (gid_t)-1, mode }, caller);
 }
 
-static int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid,
-		      const struct shmfs_caller *caller)
+int sysv_chown(struct shmfs_object *base, uid_t uid, gid_t gid, const struct shmfs_caller *caller)
 {
 	return set_perm(sysv_object(base), (struct perm){ uid, gid, (mode_t)-1 }, caller);
 }
 
-static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
-			const struct shmfs_caller *caller)
+int sysv_utimens(struct shmfs_object *base, const struct timespec times[2],
+		 const struct shmfs_caller *caller)
 {
 	const struct perm as_it_is = { (uid_t)-1, (gid_t)-1, (mode_t)-1 };
 	int err = set_perm(sysv_object(base), as_it_is, caller);
@@ -343,29 +340,21 @@ static int sysv_utimens(struct shmfs_object *base, const struct timespec times[2
 	return err == -EPERM ? 0 : err;
 }
 
-/* The slots that both views of segments have. */
-#define SYSV_OPS \
-	.lookup = sysv_lookup, .list = sysv_list, .create = sysv_create, .remove = sysv_remove, \
-	.check_unused = sysv_check_unused, .remove_unused = sysv_remove_unused, \
-	.rename = sysv_rename, .statfs = sysv_statfs, .stat_names = sysv_stat_names, \
-	.watch_names = sysv_watch_names, .object_free = sysv_object_free, .getattr = sysv_getattr, \
-	.chmod = sysv_chmod, .chown = sysv_chown, .utimens = sysv_utimens, .xattrs = sysv_xattrs, \
-	.root_xattrs = sysv_root_xattrs, .getxattr = sysv_getxattr, .setxattr = sysv_setxattr, \
-	.listxattr = sysv_listxattr, .removexattr = sysv_removexattr, .flush = sysv_flush, \
-	.release = sysv_release, .binding = sysv_binding, .lent = sysv_lent, \
-	.read_begin = sysv_read_begin, .read_end = sysv_read_end, .write_begin = sysv_write_begin, \
-	.write_end = sysv_write_end, .fallocate = sysv_fallocate, .seek = sysv_seek,
+#define ROW(slot) .slot = sysv_##slot,
 
 static const struct shmfs_backend_ops sysv_ops = {
-	SYSV_OPS.open = sysv_open,
-	.truncate = sysv_truncate,
+	SHMFS_SLOTS(ROW) /* and the rest */
+		.fallocate = sysv_fallocate,
+	.xattrs = sysv_xattrs,
+	.root_xattrs = sysv_root_xattrs,
 };
 
-/* `.by-id`: no segment gets another size there. */
-const struct shmfs_backend_ops shmfs_sysv_by_id_ops = {
-	SYSV_OPS.open = sysv_open_by_id,
-	.truncate = sysv_truncate_by_id,
-};
+void shmfs_sysv_by_id_ops(struct shmfs_backend_ops *out)
+{
+	*out = sysv_ops;
+	out->open = sysv_open_by_id;
+	out->truncate = sysv_truncate_by_id;
+}
 
 int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend **out)
 {

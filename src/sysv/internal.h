@@ -184,6 +184,16 @@ static inline struct sysv_backend *sysv_backend_of(struct sysv_object *obj)
 	return (struct sysv_backend *)obj->base.backend;
 }
 
+/* --- the slots, by their names --- */
+
+#define SYSV_SLOT(slot) SHMFS_SLOT(slot) sysv_##slot;
+SHMFS_SLOTS(SYSV_SLOT)
+SHMFS_SLOT(fallocate) sysv_fallocate;
+SHMFS_SLOT(open) sysv_open_by_id;
+SHMFS_SLOT(truncate) sysv_truncate_by_id;
+extern const struct shmfs_xattr sysv_xattrs[];
+extern const struct shmfs_xattr sysv_root_xattrs[];
+
 /* --- segment.c --- */
 
 /*
@@ -265,10 +275,7 @@ struct sysv_object *sysv_find_replacing(struct sysv_backend *, uint32_t key);
 
 /* --- size.c --- */
 
-SHMFS_SLOT(truncate) sysv_truncate;
-SHMFS_SLOT(truncate) sysv_truncate_by_id;
-
-/* For the rest object->io is held for writing. */
+/* object->io is held for writing. */
 
 /* Set a size other than 0, without a wait for others. */
 int sysv_set_size(struct sysv_object *, struct sysv_handle *, uint64_t size,
@@ -321,16 +328,6 @@ void sysv_trim_later(struct sysv_object *);
 /* Cut it if it is to be; `object->io` is held for writing.  -EAGAIN, -EBUSY ... */
 int sysv_trim(struct sysv_object *);
 
-/* --- handle.c --- */
-
-SHMFS_SLOT(create) sysv_create;
-SHMFS_SLOT(open) sysv_open;
-SHMFS_SLOT(open) sysv_open_by_id;
-SHMFS_SLOT(flush) sysv_flush;
-SHMFS_SLOT(release) sysv_release;
-SHMFS_SLOT(binding) sysv_binding;
-SHMFS_SLOT(lent) sysv_lent;
-
 /* --- attached.c --- */
 
 /* Has `opener`, or a child of it, a descriptor of the object?  True where that is not known. */
@@ -344,15 +341,6 @@ void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
 #define SYSV_LONGEST_COPY ((size_t)4 << 20)
 /* A copy of [off, off + len) with zeros for holes, to be freed.  NULL: no hole is known there. */
 char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
-
-/* --- bytes.c --- */
-
-SHMFS_SLOT(read_begin) sysv_read_begin;
-SHMFS_SLOT(read_end) sysv_read_end;
-SHMFS_SLOT(write_begin) sysv_write_begin;
-SHMFS_SLOT(write_end) sysv_write_end;
-SHMFS_SLOT(fallocate) sysv_fallocate;
-SHMFS_SLOT(seek) sysv_seek;
 
 /* --- errors.c --- */
 
@@ -368,7 +356,6 @@ static inline int sysv_gone(int err)
 /* --- object.c --- */
 
 shmfs_object_make_fn sysv_object_make;
-SHMFS_SLOT(object_free) sysv_object_free;
 /*
  * sysv_segment_stat() into object->last; the object's lock is held.  -ESTALE also if the id is
  * another segment's by now.
@@ -399,7 +386,6 @@ bool sysv_follows_key(struct sysv_object *, unsigned *tries, int *err);
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
-SHMFS_SLOT(getattr) sysv_getattr;
 /* Open object->segment if it is not, for shmfs itself.  The object's lock is held. */
 int sysv_need_segment(struct sysv_object *, bool writable);
 /* sysv_check_rights(), and the same for the caller.  The object's lock is held. */
@@ -426,15 +412,6 @@ bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shm
  */
 int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
 		      const struct shmfs_caller *);
-
-/* --- xattr.c --- */
-
-extern const struct shmfs_xattr sysv_xattrs[];
-extern const struct shmfs_xattr sysv_root_xattrs[];
-SHMFS_SLOT(getxattr) sysv_getxattr;
-SHMFS_SLOT(setxattr) sysv_setxattr;
-SHMFS_SLOT(listxattr) sysv_listxattr;
-SHMFS_SLOT(removexattr) sysv_removexattr;
 
 /* --- user_xattr.c --- */
 
