@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/backends.h"
+#include "daemon/internal.h"
 
-#include <fcntl.h>
-
-#include "daemon/options.h"
-#include "daemon/target.h"
-#include "shmfs/cleanup.h"
-#include "shmfs/log.h"
 #include "shmfs/posix.h"
 #include "shmfs/sysv.h"
 #include "shmfs/text.h"

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Start and end: options, backends, mount, loop, and all of it back again. */
-#include <fcntl.h>
+#include "daemon/internal.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
 
-#include "daemon/backends.h"
-#include "daemon/mount.h"
-#include "daemon/options.h"
-#include "daemon/privilege.h"
 #include "fuse/internal.h"
 #include "fuse/reply.h"
-#include "shmfs/cleanup.h"
-#include "shmfs/log.h"
 #include "shmfs/sigbus.h"
 #include "shmfs/version.h"
 

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/mount.h"
+#include "daemon/internal.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
-#include <fuse_lowlevel.h>
-
-#include "daemon/options.h"
 #include "fuse/passthrough.h"
-#include "shmfs/backend.h"
-#include "shmfs/cleanup.h"
-#include "shmfs/log.h"
 
 #define FUSE_DEVICE "/dev/fuse"
 #define PROFILE "/etc/apparmor.d/fusermount3"

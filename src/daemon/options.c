@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/options.h"
-
-#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
-#include <fuse_lowlevel.h>
-
-#include "daemon/parse_size.h"
-#include "shmfs/cleanup.h"
-#include "shmfs/log.h"
+#include "daemon/internal.h"
 
 /* The command line as text.  The strings are owned. */
 struct raw_options {
@@ -76,6 +69,29 @@ void shmfs_options_help(FILE *out, const char *program)
 		"    shmfs -o keys=hex /mnt/shm           with keys as ipcs prints them\n"
 		"    shmfs -o target=1234 /mnt/container  what process 1234 sees\n",
 		program);
+}
+
+int shmfs_parse_size(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "KkMmGg";
+	/* strtoull(3) alone would also take blanks and a sign. */
+	const char *suffix = text + strspn(text, "0123456789");
+	const char *found = *suffix ? strchr(suffixes, *suffix) : NULL;
+	unsigned shift = 0;
+	unsigned long long value;
+
+	if (suffix == text || (*suffix && (!found || suffix[1])))
+		return -EINVAL;
+	if (found)
+		shift = 10 * ((unsigned)(found - suffixes) / 2 + 1);
+	errno = 0;
+	value = strtoull(text, NULL, 10);
+	if (errno == ERANGE || value > (uint64_t)INT64_MAX >> shift)
+		return -ERANGE;
+	if (value == 0)
+		return -EINVAL;
+	*bytes = value << shift;
+	return 0;
 }
 
 static int parse_size(const char *text, uint64_t *size)

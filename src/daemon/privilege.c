@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/privilege.h"
+#include "daemon/internal.h"
 
 #include <cap-ng.h>
-#include <errno.h>
 #include <linux/securebits.h>
-#include <stdbool.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
-
-#include "shmfs/log.h"
 
 /*
  * Ordinary users are served with their own credentials (core/caller.c).  These capabilities open

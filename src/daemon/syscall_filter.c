@@ -4,9 +4,8 @@
  * the daemon keeps fail with EPERM.  The filter lists refused calls, not allowed ones, because libc
  * and libfuse may need other calls tomorrow.
  */
-#include "daemon/privilege.h"
+#include "daemon/internal.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>

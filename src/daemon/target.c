@@ -9,20 +9,13 @@
  * resolved below its root, where a symbolic link cannot lead out, and it must be a tmpfs: another
  * filesystem could keep the daemon waiting.
  */
-#include "daemon/target.h"
+#include "daemon/internal.h"
 
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-
-#include "shmfs/cleanup.h"
-#include "shmfs/log.h"
 
 #define SHM_DIR "dev/shm"
 

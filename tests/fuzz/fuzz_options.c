@@ -7,7 +7,7 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
-#include "daemon/options.h"
+#include "daemon/internal.h"
 
 #define MAX_ARGS 32
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <float.h>
 
-#include "daemon/parse_size.h"
+#include "daemon/internal.h"
 
 /* Digit by digit in floating point, which is too rough only where both are far over. */
 static int read_again(const char *text, long double *bytes)

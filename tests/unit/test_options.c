@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/options.h"
+#include "daemon/internal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ARGS_MAX 8

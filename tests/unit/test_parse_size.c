@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/parse_size.h"
+#include "daemon/internal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/target.h"
+#include "daemon/internal.h"
 
 #define PROCESS 7
 
