@@ -85,6 +85,11 @@ struct shmfs_extent {
 	char *copy;  /* for the backend: `mem` if it is a copy of the bytes */
 };
 
+/* Returns how many of extent->len bytes were stored, or a negative errno: -ENOMEM, no memory. */
+ssize_t shmfs_extent_store(const struct shmfs_extent *, const char *from);
+/* Returns how many bytes were loaded, fewer at the end of a file, or a negative errno. */
+ssize_t shmfs_extent_load(const struct shmfs_extent *, char *to);
+
 /*
  * Receives one entry of a listing: a name, and the identity of its object.  Returns 0 to go on,
  * another value to stop.  The backend may hold a lock: call none of its slots but check_unused().

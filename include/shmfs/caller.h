@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 
 struct shmfs_caller {
@@ -59,3 +60,17 @@ int shmfs_caller_mask(const struct shmfs_caller *);
 
 /* Return to the daemon's own credentials.  Ends the process if that fails. */
 void shmfs_caller_drop(void);
+
+/*
+ * The system calls that change the ids of one thread.  On older 32-bit architectures those without
+ * "32" take 16-bit ids.
+ */
+#ifdef SYS_setresuid32
+#define SET_UID SYS_setresuid32
+#define SET_GID SYS_setresgid32
+#define SET_GROUPS SYS_setgroups32
+#else
+#define SET_UID SYS_setresuid
+#define SET_GID SYS_setresgid
+#define SET_GROUPS SYS_setgroups
+#endif

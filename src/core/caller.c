@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shmfs/raw_setid.h"
-
 /* Groups and gid can be changed only while the effective uid is 0: uid comes last. */
 static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 {

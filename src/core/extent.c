@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "shmfs/extent.h"
+/* Moving bytes between an extent and a buffer. */
+#include "shmfs/backend.h"
 
 #include <errno.h>
 #include <sys/uio.h>

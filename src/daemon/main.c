@@ -8,7 +8,6 @@
 #include <sys/utsname.h>
 
 #include "fuse/internal.h"
-#include "fuse/reply.h"
 #include "shmfs/sigbus.h"
 #include "shmfs/version.h"
 

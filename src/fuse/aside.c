@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuse/aside.h"
-
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuse/loop.h"
 
 /* Bytes of requests, of each user. */
 #define MAX_BYTES ((size_t)64 << 20)

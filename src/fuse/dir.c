@@ -17,8 +17,6 @@
 
 #include <sys/random.h>
 
-#include "shmfs/clock.h"
-
 /* Offsets of the entries of every directory, and of the first after them. */
 static const char *const dots[] = { ".", ".." };
 #define FIRST_HASH 2

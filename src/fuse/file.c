@@ -4,9 +4,6 @@
 
 #include <sys/resource.h>
 
-#include "fuse/open_order.h"
-#include "shmfs/clock.h"
-
 /* So many files a user may have open in any case. */
 #define SMALL_SHARE 16
 

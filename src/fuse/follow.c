@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuse/follow.h"
+#include "fuse/loop.h"
 
 #include <cap-ng.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
 
-#include "shmfs/clock.h"
 #include "shmfs/proc.h"
 
 /* So many requests of one caller in a row are a loop. */

@@ -11,9 +11,6 @@
  */
 #include "fuse/internal.h"
 
-#include <linux/fuse.h>
-#include <time.h>
-
 /* Names that wait, at most: somebody can let the thread wait. */
 #define MOST_NAMES (1u << 16)
 /* How long the end of the daemon waits for the thread. */

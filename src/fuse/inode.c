@@ -3,8 +3,6 @@
 
 #include <malloc.h>
 
-#include "shmfs/clock.h"
-
 /* How long others wait for an opener that looks up another inode. */
 #define AWAIT_NS 1000000000u
 /* How long that takes at most, on a machine with far more to do than it can. */

@@ -3,10 +3,13 @@
 #pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 
 #include "fuse/passthrough.h"
 #include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 #include "shmfs/tree.h"
 
 /* The shortest time to keep attributes; the kernel rounds up (fs/fuse/dir.c, time_to_jiffies()). */
@@ -204,8 +207,30 @@ void dirs_clear(struct shmfs_fs *);
  */
 int shmfs_loop_run(struct shmfs_fs *, int signal_fd, bool single_thread);
 
+/* --- open_order.c --- */
+
+/* An open is about to be answered as served by the daemon.  inode->backing_lock is held. */
+void shmfs_open_order_served(struct shmfs_file *);
+/* A request on an open file shows that its open(2) has returned. */
+void shmfs_open_order_acknowledge(struct shmfs_file *);
+/*
+ * Before the first binding of an inode, which `opener` asked for: wait for served opens of the last
+ * moment.  inode->backing_lock is held, and released meanwhile.
+ */
+void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
+
 /* --- reply.c --- */
 
+/* Answer INIT, the kernel's first request.  The only thread calls it before shmfs_loop_run(). */
+int shmfs_reply_first(struct shmfs_fs *);
+/* Answer a request that libfuse has not seen: a negative errno, or 0. */
+void shmfs_reply_error(struct shmfs_fs *, const void *request, int err);
+/* From the session's init: ask for passthrough and FUSE_HANDLE_KILLPRIV_V2. */
+void shmfs_reply_init(struct shmfs_passthrough *, struct fuse_conn_info *);
+/* fuse_reply_open() and fuse_reply_create() with a binding.  Non-zero: not taken. */
+int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_file *, struct shmfs_bound);
+int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct fuse_file_info *,
+		       struct shmfs_file *, struct shmfs_bound);
 /* A buffer of this thread, good until the next call, or NULL: no memory. */
 char *reply_scratch(size_t size);
 /* A pipe of the calling thread, empty, with room for a reply; borrowed.  NULL: there is none. */

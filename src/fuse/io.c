@@ -5,14 +5,6 @@
  */
 #include "fuse/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "fuse/open_order.h"
-#include "shmfs/extent.h"
-
 /* A step of a copy through a buffer. */
 #define COPY_STEP ((size_t)64 << 10)
 /* From here on splice(2) is faster than a copy through a buffer. */

@@ -5,7 +5,7 @@
  * Nearly every request is answered within a microsecond or two, but any can sleep: on an object's
  * lock, on memory, on a process that is looked at.  So one thread reads while others serve.  It
  * gives its turn to the next one when it has a request, and if no other thread waits, one more is
- * made.  While one caller alone asks, one thread does both: follow.h.
+ * made.  While one caller alone asks, one thread does both: follow.c.
  *
  * One user cannot have all threads.  A request past its user's share is put aside, and served when
  * one of that user's is done.
@@ -15,9 +15,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/timerfd.h>
-#include <time.h>
-
-#include "fuse/follow.h"
 
 /* Threads at the start. */
 #define FEW_THREADS 2

@@ -2,14 +2,33 @@
 /* What the threads of the request loop share. */
 #pragma once
 
-#include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/types.h>
 
-#include "fuse/aside.h"
 #include "fuse/internal.h"
+
+/* --- aside.c: requests that wait until their user has a thread again; loop.lock guards them --- */
+
+/* The user of requests that the kernel makes by itself, when a file was closed or forgotten. */
+#define SHMFS_NOBODY UINT32_MAX
+
+struct shmfs_aside {
+	struct shmfs_aside *next; /* owned */
+	size_t size;
+	char bytes[];
+};
+
+/* Whose share of the threads a request takes. */
+uint32_t shmfs_aside_user(const struct fuse_in_header *);
+
+/* Add a copy of a request.  Returns 0, -ENOMEM, or -EBUSY: its user has too many here. */
+int shmfs_aside_put(struct shmfs_aside **list, const char *bytes, size_t size);
+
+/* Take the first whose user `may` be served, to be freed; or NULL. */
+struct shmfs_aside *shmfs_aside_take(struct shmfs_aside **list,
+				     bool (*may)(const void *arg, uint32_t uid), const void *arg);
+
+/* --- loop.c, worker.c --- */
 
 /* With a page for its header (fs/fuse/dev.c, fuse_dev_do_read()). */
 #define SHMFS_MAX_REQUEST (MAX_TRANSFER + 4096)
@@ -50,7 +69,7 @@ struct loop {
 	struct worker workers[SHMFS_MAX_THREADS];
 	struct shmfs_aside *aside; /* owned; in the order in which they came */
 
-	/* See follow.h. */
+	/* See follow.c. */
 	bool is_watched;   /* the main thread looks every few ms */
 	unsigned nread;	   /* requests that were read */
 	unsigned nlooked;  /* of them, at the last look */
@@ -69,3 +88,22 @@ void shmfs_worker_set_timer(struct loop *, long ns);
 void shmfs_worker_stop_all(struct loop *, int error);
 /* A request came.  Returns whether its caller alone asks.  loop->lock is held. */
 bool shmfs_worker_note(struct loop *, pid_t caller, uint64_t now);
+
+/* --- follow.c --- */
+
+/* What the main thread knows. */
+struct shmfs_follow {
+	bool useful;	       /* threads can be put beside callers and back */
+	cpu_set_t allowed;     /* the processors that the daemon was given */
+	struct worker *placed; /* beside a caller, on `cpu` */
+	int cpu;
+	uint64_t not_placed_until; /* CLOCK_MONOTONIC, ns */
+};
+
+void shmfs_follow_init(struct shmfs_follow *);
+
+/* Look after the reader, and again after SHMFS_TICK_NS if requests come. */
+void shmfs_follow_tick(struct shmfs_follow *, struct loop *);
+
+/* The processor that a thread is on, or -1. */
+int shmfs_follow_find(pid_t);

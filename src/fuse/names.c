@@ -8,10 +8,6 @@
  */
 #include "fuse/internal.h"
 
-#include <fcntl.h>
-
-#include "fuse/reply.h"
-
 /* Others can make and remove a name while it is being created. */
 #define CREATE_TRIES 10
 

@@ -15,9 +15,7 @@
  * file is used, or when its opener opens again.  /proc/PID/syscall would tell more,
  * but a process can let its readers wait for ever (fs/proc/base.c, lock_trace()).
  */
-#include "fuse/open_order.h"
-
-#include "shmfs/clock.h"
+#include "fuse/internal.h"
 
 /* How long an opener may need to take up its reply on a busy machine. */
 #define SETTLE_NS 200000000

@@ -4,7 +4,6 @@
 
 #include <sys/inotify.h>
 
-#include "fuse/reply.h"
 #include "shmfs/sanitizer.h"
 
 void shmfs_fs_init(struct shmfs_fs *fs)

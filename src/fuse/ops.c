@@ -2,12 +2,7 @@
 /* Requests on files: attributes, open and close.  One call down, one reply out. */
 #include "fuse/internal.h"
 
-#include <fcntl.h>
-#include <linux/fuse.h>
 #include <sys/inotify.h>
-
-#include "fuse/reply.h"
-#include "shmfs/clock.h"
 
 /* For so long after a change of the root's names its attributes are not kept. */
 #define RESTLESS_NS 1000000000u

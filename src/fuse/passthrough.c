@@ -12,14 +12,10 @@
  *
  * The kernel's side: fs/fuse/passthrough.c, fs/fuse/iomode.c (Linux 6.9).
  */
-#include "fuse/passthrough.h"
+#include "fuse/internal.h"
 
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-
-#include "fuse/internal.h"
-#include "fuse/open_order.h"
 
 /* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
 struct backing_map {

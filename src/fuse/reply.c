@@ -15,16 +15,8 @@
  * security.capability before every write (fs/fuse/file.c and mm/filemap.c, file_remove_privs(),
  * Linux 5.11).
  */
-#include "fuse/reply.h"
+#include "fuse/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fuse.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "shmfs/cleanup.h"
 #include "shmfs/log.h"
 
 /* Of each thread, owned. */

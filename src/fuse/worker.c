@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One thread of the request loop. */
-#include <sys/timerfd.h>
-
 #include "fuse/loop.h"
-#include "fuse/reply.h"
-#include "shmfs/clock.h"
+
+#include <sys/timerfd.h>
 
 /* Callers that ask within so short a time ask at once. */
 #define SOON_NS 1000000u

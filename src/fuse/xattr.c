@@ -11,7 +11,6 @@
 
 #include <linux/limits.h>
 
-#include "shmfs/clock.h"
 #include "shmfs/version.h"
 
 #define ACL_PREFIX "system.posix_acl_"

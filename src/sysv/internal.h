@@ -7,6 +7,7 @@
 #include <sys/shm.h>
 
 #include "shmfs/cleanup.h"
+#include "shmfs/clock.h"
 #include "shmfs/minmax.h"
 #include "shmfs/sysv.h"
 

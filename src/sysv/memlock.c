@@ -11,7 +11,6 @@
 #include "sysv/process.h"
 
 #include "shmfs/proc.h"
-#include "shmfs/raw_setid.h"
 
 /* The whole life of the process that locks. */
 static int be_locker(void *arg)

@@ -8,8 +8,6 @@
  */
 #include "sysv/internal.h"
 
-#include "shmfs/clock.h"
-
 /* A key can get another segment again and again. */
 #define MOST_TRIES 10
 

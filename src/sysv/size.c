@@ -12,8 +12,6 @@
  */
 #include "sysv/replace/internal.h"
 
-#include "shmfs/clock.h"
-
 /* Less room than this is not worth asking for. */
 #define LEAST_SPARE ((uint64_t)16 << 10)
 

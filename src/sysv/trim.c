@@ -8,8 +8,6 @@
  */
 #include "sysv/internal.h"
 
-#include "shmfs/clock.h"
-
 #define FIRST_PAUSE_NS 100000000
 #define LONGEST_PAUSE_NS 2000000000
 

@@ -14,8 +14,6 @@
  */
 #include "sysv/internal.h"
 
-#include "shmfs/clock.h"
-
 /* How old the table may be, in times of what reading it took; a stat(2) takes 10 us and more. */
 #define AGE 10
 #define LEAST_COST_NS 10000

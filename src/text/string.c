@@ -10,7 +10,6 @@
 #include <fcntl.h>
 
 #include "shmfs/clock.h"
-#include "shmfs/extent.h"
 #include "shmfs/minmax.h"
 
 /* A step of looking for the NUL; it is on the stack. */

@@ -17,7 +17,6 @@
 
 #include <cmocka.h>
 
-#include "fuse/reply.h"
 #include "kernel.h"
 
 #define BACKING_OPEN 1u

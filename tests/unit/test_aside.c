@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "fuse/aside.h"
+#include "fuse/loop.h"
 
 #define BIG ((size_t)1 << 20)
 #define MANY 64 /* big ones that a user may have */

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "fuse/follow.h"
+#include "fuse/loop.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "fuse/follow.h"
+#include "fuse/loop.h"
 #include "loop_fixture.h"
 
 /* With `no_memory` set a thread that has no buffer yet gets none. */
