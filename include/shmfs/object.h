@@ -21,9 +21,7 @@ enum shmfs_object_key { SHMFS_BY_IDENTITY, SHMFS_BY_NUMBER, SHMFS_OBJECT_KEYS };
 struct shmfs_object_table {
 	pthread_mutex_t lock; /* guards all below, and the fields of objects that name it */
 	struct shmfs_object *(*buckets)[SHMFS_OBJECT_KEYS]; /* owned */
-	size_t nbuckets;				    /* a power of two */
 	size_t count;					    /* objects that are found by both */
-	size_t nretired;     /* objects that are found by number alone */
 	uint32_t last_spare; /* the last number that was no identity's own */
 	uint64_t made;	     /* objects, ever */
 };

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shmfs/name.h"
@@ -18,52 +19,23 @@
 /* "0" or digits without a leading zero, up to `max`, and nothing after them. */
 static bool read_decimal(const char *text, uint32_t max, uint32_t *value)
 {
-	uint64_t sum = 0;
+	const size_t len = strspn(text, "0123456789");
+	const unsigned long long number = strtoull(text, NULL, 10);
 
-	if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+	if (len == 0 || text[len] != '\0' || (len > 1 && text[0] == '0') || number > max)
 		return false;
-
-	for (const char *c = text; *c != '\0'; c++) {
-		if (*c < '0' || *c > '9')
-			return false;
-		sum = sum * 10 + (uint64_t)(*c - '0');
-		if (sum > max)
-			return false;
-	}
-
-	*value = (uint32_t)sum;
+	*value = (uint32_t)number;
 	return true;
-}
-
-/* The value of a hex digit, or -1. */
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 /* One to eight hex digits and nothing after them; leading zeros are welcome. */
 static bool read_hex(const char *text, uint32_t *value)
 {
-	uint32_t sum = 0;
-	size_t len = 0;
+	const size_t len = strspn(text, "0123456789abcdefABCDEF");
 
-	for (; text[len] != '\0'; len++) {
-		int digit = hex_digit(text[len]);
-
-		if (digit < 0 || len == 8)
-			return false;
-		sum = sum << 4 | (uint32_t)digit;
-	}
-	if (len == 0)
+	if (len == 0 || len > 8 || text[len] != '\0')
 		return false;
-
-	*value = sum;
+	*value = (uint32_t)strtoul(text, NULL, 16);
 	return true;
 }
 
@@ -83,47 +55,29 @@ static bool read_key(const char *text, uint32_t *key)
 	return true;
 }
 
-/* Rules for every name of an object, key or not. */
-static int check_name(const char *text)
+int shmfs_name_parse_posix(const char *text, struct shmfs_name *out)
 {
-	if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
-		return -ENOENT;
-	if (strchr(text, '/') != NULL)
+	if (text[0] == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0 ||
+	    strchr(text, '/'))
 		return -ENOENT;
 	if (strlen(text) > NAME_MAX)
 		return -ENAMETOOLONG;
 	/* glibc keeps the named semaphore /x as /dev/shm/sem.x, sem_overview(7). */
 	if (strncmp(text, "sem.", strlen("sem.")) == 0)
 		return -EPERM;
+	*out = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
 	return 0;
 }
 
 int shmfs_name_parse_root(const char *text, struct shmfs_name *out)
 {
 	uint32_t key;
-	int err = check_name(text);
 
-	if (err)
-		return err;
-	if (!read_key(text, &key)) {
-		*out = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
-		return 0;
-	}
+	if (!read_key(text, &key))
+		return shmfs_name_parse_posix(text, out);
 	if (key == 0)
 		return -EINVAL;
-
 	*out = (struct shmfs_name){ .space = SHMFS_SPACE_KEY, .number = key, .text = text };
-	return 0;
-}
-
-int shmfs_name_parse_posix(const char *text, struct shmfs_name *out)
-{
-	int err = check_name(text);
-
-	if (err)
-		return err;
-
-	*out = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
 	return 0;
 }
 

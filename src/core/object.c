@@ -4,14 +4,14 @@
 #include "shmfs/backend.h"
 #include "shmfs/cleanup.h"
 
-#define FIRST_BUCKETS 64
+/* A bucket takes memory once it is used.  A chain of a million objects has some sixty. */
+#define BUCKETS ((size_t)1 << 14)
 
 #define SPARE_NUMBERS (UINT32_C(1) << 27)
 
 int shmfs_object_table_init(struct shmfs_object_table *table)
 {
-	*table = (struct shmfs_object_table){ .nbuckets = FIRST_BUCKETS };
-	table->buckets = calloc(FIRST_BUCKETS, sizeof(*table->buckets));
+	*table = (struct shmfs_object_table){ .buckets = calloc(BUCKETS, sizeof(*table->buckets)) };
 	if (!table->buckets)
 		return -ENOMEM;
 	pthread_mutex_init(&table->lock, NULL);
@@ -30,9 +30,9 @@ static struct shmfs_object_table *table_of(const struct shmfs_object *object)
 }
 
 /* Identities are small numbers and addresses: spread them. */
-static size_t bucket_of(uint64_t value, size_t nbuckets)
+static size_t bucket_of(uint64_t value)
 {
-	return (size_t)(value * 0x9e3779b97f4a7c15u >> 32) & (nbuckets - 1);
+	return (size_t)(value * 0x9e3779b97f4a7c15u >> 32) & (BUCKETS - 1);
 }
 
 static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_key key)
@@ -44,7 +44,7 @@ static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_ke
 static struct shmfs_object **find_link(struct shmfs_object_table *table, enum shmfs_object_key key,
 				       uint64_t value)
 {
-	struct shmfs_object **link = &table->buckets[bucket_of(value, table->nbuckets)][key];
+	struct shmfs_object **link = &table->buckets[bucket_of(value)][key];
 
 	while (*link && value_of(*link, key) != value)
 		link = &(*link)->next[key];
@@ -63,43 +63,16 @@ static void insert(struct shmfs_object **bucket, struct shmfs_object *object,
 	*bucket = object;
 }
 
-/* Twice the buckets.  Without memory for them the chains get longer. */
-static void grow(struct shmfs_object_table *table)
-{
-	const size_t count = 2 * table->nbuckets;
-	struct shmfs_object *(*buckets)[SHMFS_OBJECT_KEYS] = calloc(count, sizeof(*buckets));
-	struct shmfs_object *object;
-
-	if (!buckets)
-		return;
-	for (size_t i = 0; i < table->nbuckets; i++) {
-		for (unsigned key = 0; key < SHMFS_OBJECT_KEYS; key++) {
-			while ((object = table->buckets[i][key])) {
-				table->buckets[i][key] = object->next[key];
-				insert(&buckets[bucket_of(value_of(object, key), count)][key],
-				       object, key);
-			}
-		}
-	}
-	free(table->buckets);
-	table->buckets = buckets;
-	table->nbuckets = count;
-}
-
 static void put_in(struct shmfs_object_table *table, struct shmfs_object *object)
 {
-	if (table->count >= table->nbuckets)
-		grow(table);
 	insert(find_link(table, SHMFS_BY_IDENTITY, object->identity), object, SHMFS_BY_IDENTITY);
 	table->count++;
 }
 
 static void take_out(struct shmfs_object_table *table, struct shmfs_object *object)
 {
-	if (object->retired) {
-		table->nretired--;
+	if (object->retired)
 		return;
-	}
 	*find_link(table, SHMFS_BY_IDENTITY, object->identity) = object->next[SHMFS_BY_IDENTITY];
 	table->count--;
 }
@@ -108,7 +81,6 @@ static void retire(struct shmfs_object_table *table, struct shmfs_object *object
 {
 	take_out(table, object);
 	object->retired = true;
-	table->nretired++;
 }
 
 static uint32_t number_of(uint64_t identity)

@@ -143,29 +143,13 @@ static void the_last_reference_frees(void **state)
 	put(object, 1);
 }
 
-static size_t longest_chain(const struct shmfs_object_table *table)
-{
-	size_t longest = 0;
-
-	for (size_t i = 0; i < table->nbuckets; i++) {
-		size_t len = 0;
-
-		for (struct shmfs_object *object = table->buckets[i][SHMFS_BY_IDENTITY]; object;
-		     object = object->next[SHMFS_BY_IDENTITY])
-			len++;
-		if (len > longest)
-			longest = len;
-	}
-	return longest;
-}
-
 /* Identities as the kernel gives them: shmids, and inode numbers of /dev/shm. */
 static uint64_t nth(uint32_t i)
 {
 	return i % 2 ? i / 2 : UINT64_C(1) << 40 | ((uint64_t)(i / 2) * 32768 + i / 2 % 5);
 }
 
-static void grows_with_the_number_of_objects(void **state)
+static void finds_each_of_many_objects(void **state)
 {
 	struct fixture *f = *state;
 	struct shmfs_object **objects = calloc(MANY, sizeof(struct shmfs_object *));
@@ -174,8 +158,6 @@ static void grows_with_the_number_of_objects(void **state)
 	for (uint32_t i = 0; i < MANY; i++)
 		objects[i] = get(f->sysv, nth(i));
 	assert_int_equal(f->table->count, MANY);
-	assert_in_range(f->table->nbuckets, MANY / 2, 4 * MANY);
-	assert_in_range(longest_chain(f->table), 1, 16);
 	for (uint32_t i = 0; i < MANY; i++)
 		assert_ptr_equal(get(f->sysv, nth(i)), objects[i]);
 	for (uint32_t i = 0; i < MANY; i++)
@@ -233,13 +215,11 @@ static void a_retired_object_makes_room_for_another(void **state)
 	shmfs_object_retire(old);
 	shmfs_object_retire(old);
 	assert_int_equal(f->table->count, 0);
-	assert_int_equal(f->table->nretired, 1);
 	object = get(f->sysv, 7);
 	assert_ptr_not_equal(object, old);
 
 	/* The kernel still has the old one, and gives it back some time. */
 	put(old, 1);
-	assert_int_equal(f->table->nretired, 0);
 	assert_int_equal(f->sysv->objects, 1);
 	assert_ptr_equal(get(f->sysv, 7), object);
 	put(object, 2);
@@ -417,23 +397,6 @@ static void an_object_that_cannot_be_made_is_none(void **state)
 	put(get(f->sysv, 7), 1);
 }
 
-static void works_on_without_memory_to_grow(void **state)
-{
-	struct fixture *f = *state;
-	size_t nbuckets = f->table->nbuckets;
-	struct shmfs_object *objects[1000];
-
-	no_memory = true;
-	for (uint32_t i = 0; i < 1000; i++)
-		objects[i] = get(f->sysv, i);
-	assert_int_equal(f->table->nbuckets, nbuckets);
-	no_memory = false;
-	for (uint32_t i = 0; i < 1000; i++) {
-		assert_ptr_equal(get(f->sysv, i), objects[i]);
-		put(objects[i], 2);
-	}
-}
-
 static void no_table_without_memory(void **state)
 {
 	struct shmfs_object_table table;
@@ -451,7 +414,7 @@ int main(void)
 		OBJECT_TEST(backends_are_apart),
 		OBJECT_TEST(identities_have_64_bits),
 		OBJECT_TEST(the_last_reference_frees),
-		OBJECT_TEST(grows_with_the_number_of_objects),
+		OBJECT_TEST(finds_each_of_many_objects),
 		OBJECT_TEST(go_in_any_order),
 		OBJECT_TEST(a_retired_object_makes_room_for_another),
 		OBJECT_TEST(an_object_is_found_by_its_new_identity),
@@ -464,7 +427,6 @@ int main(void)
 		OBJECT_TEST(a_listing_knows_a_number_before_the_object_is_in_use),
 		OBJECT_TEST(backends_and_variants_have_numbers_of_their_own),
 		OBJECT_TEST(an_object_that_cannot_be_made_is_none),
-		OBJECT_TEST(works_on_without_memory_to_grow),
 		cmocka_unit_test(no_table_without_memory),
 	};
 
