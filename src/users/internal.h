@@ -34,18 +34,6 @@ int uses_look_up(const struct uses *, const struct shmfs_name *, struct shmfs_ob
 /* List the objects that are shown and have a name there. */
 int uses_list(const struct uses *, shmfs_list_fn *, void *arg);
 
-/* --- orphans.c --- */
-
-void orphans_init(struct shmfs_backend_ops *);
-
-/* --- by_pid.c --- */
-
-void by_pid_init(struct shmfs_backend_ops *);
-/* Slots of struct shmfs_numbers; the context is the struct shmfs_users. */
-int by_pid_find(void *context, uint32_t pid, const struct shmfs_caller *);
-int by_pid_list_processes(void *context, const struct shmfs_caller *, int (*fn)(uint32_t, void *),
-			  void *arg);
-
 /* --- deleted.c --- */
 
 #define DELETED " (deleted)"
