@@ -63,8 +63,7 @@ bool shmfs_caller_is_self(const struct shmfs_caller *caller)
 int shmfs_caller_assume(const struct shmfs_caller *caller)
 {
 	const gid_t *groups = NULL;
-	int ngroups;
-	int err;
+	int ngroups, err;
 
 	if (shmfs_caller_is_self(caller))
 		return 0;

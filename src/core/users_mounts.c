@@ -18,9 +18,7 @@ static bool parse(const char *line, struct mount *mount)
 {
 	const char *type = strstr(line, " - fuse.shmfs ");
 	const char *user = type ? strstr(type, "user_id=") : NULL;
-	unsigned major;
-	unsigned minor;
-	unsigned uid;
+	unsigned major, minor, uid;
 
 	if (!user || sscanf(line, "%*u %*u %u:%u ", &major, &minor) != 2 ||
 	    sscanf(type, " - fuse.shmfs %63s ", mount->source) != 1 ||

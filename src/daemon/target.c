@@ -75,8 +75,7 @@ static int open_shm_dir(int process, pid_t pid)
 static bool is_ours(const char *proc_dir, int process, const char *name)
 {
 	char path[128];
-	struct stat ours;
-	struct stat theirs;
+	struct stat ours, theirs;
 
 	snprintf(path, sizeof(path), "%s/self/%s", proc_dir, name);
 	return stat(path, &ours) == 0 && fstatat(process, name, &theirs, 0) == 0 &&

@@ -10,8 +10,7 @@
 int check_open_share(struct shmfs_fs *fs, uid_t uid)
 {
 	struct rlimit limit;
-	unsigned others;
-	unsigned own;
+	unsigned others, own;
 	SHMFS_LOCKED(&fs->lock);
 
 	own = fs->nopen_of[uid % SHMFS_USERS];

@@ -184,8 +184,7 @@ static ssize_t copy_once(const struct shmfs_file *out, off_t off_out, const stru
 {
 	const struct shmfs_backend_ops *in_ops = ops_of(in->inode);
 	const struct shmfs_backend_ops *out_ops = ops_of(out->inode);
-	struct shmfs_extent from;
-	struct shmfs_extent to;
+	struct shmfs_extent from, to;
 	ssize_t counts;
 	ssize_t n = in_ops->read_begin(in->handle, off_in, len, &from);
 

@@ -116,9 +116,8 @@ static int set_attr(fuse_req_t req, const struct shmfs_inode *inode, const struc
 }
 
 /*
- * Directories do not change.  Setting the mode and owner that a directory has is
- * no error, and times have no effect: cp -a, rsync and tar do both to the
- * directory that they copy into.
+ * Directories do not change.  Setting the mode and owner that a directory has is no error, and
+ * times have no effect: cp -a, rsync and tar do both to the directory that they copy into.
  */
 static int set_dir_attr(struct shmfs_fs *fs, shmfs_dir dir, const struct stat *st, int to_set)
 {
@@ -172,10 +171,9 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/*
-	 * The kernel may keep the attributes of the walk for a jiffy, and another
-	 * process can resize the file before an fstat(2) in that time: drop them.
-	 * A negative offset means attributes alone, for which the kernel takes no
-	 * lock that the opener may hold.
+	 * The kernel may keep the attributes of the walk for a jiffy, and another process can
+	 * resize the file before an fstat(2) in that time: drop them.  A negative offset means
+	 * attributes alone, for which the kernel takes no lock that the opener may hold.
 	 */
 	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
 	if (shmfs_reply_open(req, fi, file, bound) != 0)

@@ -81,9 +81,7 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 {
 	struct shmfs_inode *inode = file->inode;
 	struct backing_map map = { .fd = -1 };
-	struct shmfs_bound bound = {
-		.binding = ops_of(inode)->binding(file->handle, &map.fd),
-	};
+	struct shmfs_bound bound = { .binding = ops_of(inode)->binding(file->handle, &map.fd) };
 	bool movable;
 	int id;
 	SHMFS_LOCKED(&inode->backing_lock);

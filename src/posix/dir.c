@@ -114,8 +114,7 @@ static bool read_table(FILE *table, uint64_t dir_mount)
 	SHMFS_AUTO_FREE char *line = NULL;
 	bool is_listed = false;
 	size_t size = 0;
-	uint64_t mount;
-	uint64_t parent;
+	uint64_t mount, parent;
 
 	rewind(table);
 	while (getline(&line, &size, table) > 0) {

@@ -37,8 +37,7 @@ int sysv_read_begin(struct shmfs_handle *base, off_t off, size_t len, struct shm
 {
 	struct sysv_object *obj = sysv_object(base->object);
 	struct sysv_segment *segment;
-	uint64_t size;
-	uint64_t left;
+	uint64_t size, left;
 
 	while (!(segment = current_file(obj, &size))) {
 		SHMFS_READ_LOCKED(&obj->io);

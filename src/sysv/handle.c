@@ -131,8 +131,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 	struct sysv_segment *segment;
 	struct shmfs_object *obj;
 	struct sysv_handle *h;
-	int err;
-	int id;
+	int err, id;
 
 	if (name->space != SHMFS_SPACE_KEY)
 		return -EPERM;

@@ -73,8 +73,7 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 	struct sysv_backend *be = sysv_backend_of(obj);
 	struct sysv_segment *segment;
 	struct shmid_ds ds;
-	int id;
-	int err;
+	int id, err;
 
 	if (size > SIZE_MAX)
 		return -EFBIG;

@@ -223,8 +223,7 @@ static int text_replace_content(struct shmfs_object *object, struct shmfs_object
 {
 	AUTO_HANDLE *source = NULL;
 	AUTO_HANDLE *target = NULL;
-	struct text text;
-	struct text other;
+	struct text text, other;
 	uint64_t len;
 	int err = text_inner(from)->open(from, O_RDONLY, caller, &source);
 
