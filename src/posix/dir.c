@@ -61,27 +61,16 @@ int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat
 	return 0;
 }
 
-/* openat2(2) is there since Linux 5.6. */
-static int open_within(int dir, const char *name, int flags)
-{
-	const struct open_how how = { .flags = (unsigned)flags, .resolve = RESOLVE_NO_XDEV };
-	int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
-
-	return fd < 0 && errno == ENOSYS ? openat(dir, name, flags) : fd;
-}
-
 int posix_dir_open(const struct posix_backend *be, const char *name, int flags, ino_t *ino)
 {
-	SHMFS_AUTO_FD int fd = -1;
+	const bool is_path = *name == '/';
+	/* If the name is a FIFO's now, do not wait for a writer. */
+	const int more = O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK) | (is_path ? 0 : O_NOFOLLOW);
+	const struct open_how how = { .flags = (unsigned)(flags | more),
+				      .resolve = is_path ? 0 : RESOLVE_NO_XDEV };
+	SHMFS_AUTO_FD int fd = (int)syscall(SYS_openat2, be->config.dir, name, &how, sizeof(how));
 	struct stat st;
 
-	/* If the name is a FIFO's now, do not wait for a writer. */
-	if (!(flags & O_PATH))
-		flags |= O_NONBLOCK;
-	if (*name == '/')
-		fd = open(name, flags | O_CLOEXEC);
-	else
-		fd = open_within(be->config.dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ELOOP || errno == EXDEV ? -ENOENT : -errno;
 	if (fstat(fd, &st) != 0)
@@ -94,32 +83,17 @@ int posix_dir_open(const struct posix_backend *be, const char *name, int flags, 
 
 /* --- mounts --- */
 
-/* 0, which no mount has, before Linux 5.8. */
-static uint64_t mount_of(int dir)
-{
-	struct statx stx;
-
-	if (statx(dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) != 0 ||
-	    !(stx.stx_mask & STATX_MNT_ID))
-		return 0;
-	return stx.stx_mnt_id;
-}
-
 /*
  * The directory of another mount namespace (`-o target=PID`) is not in the table at all; then each
  * name is asked.
  */
 static bool read_table(FILE *table, uint64_t dir_mount)
 {
-	SHMFS_AUTO_FREE char *line = NULL;
 	bool is_listed = false;
-	size_t size = 0;
 	uint64_t mount, parent;
 
 	rewind(table);
-	while (getline(&line, &size, table) > 0) {
-		if (sscanf(line, "%" SCNu64 " %" SCNu64, &mount, &parent) != 2)
-			continue;
+	while (fscanf(table, "%" SCNu64 " %" SCNu64 " %*[^\n]", &mount, &parent) == 2) {
 		if (parent == dir_mount)
 			return true;
 		is_listed |= mount == dir_mount;
@@ -130,10 +104,12 @@ static bool read_table(FILE *table, uint64_t dir_mount)
 void posix_mounts_init(struct posix_mounts *mounts, const char *proc_dir, int dir)
 {
 	char path[PATH_MAX];
+	struct statx stx;
 
 	snprintf(path, sizeof(path), "%s/self/mountinfo", proc_dir);
 	mounts->table = fopen(path, "re");
-	mounts->dir_mount = mount_of(dir);
+	/* 0, which no mount has: it is not known. */
+	mounts->dir_mount = statx(dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) ? 0 : stx.stx_mnt_id;
 	mounts->may_be = !mounts->table || read_table(mounts->table, mounts->dir_mount);
 }
 

@@ -10,7 +10,7 @@
 /* The table of mounts. */
 struct posix_mounts {
 	FILE *table;	    /* owned; NULL: it cannot be read */
-	uint64_t dir_mount; /* the mount that the directory is in; 0: not known */
+	uint64_t dir_mount; /* the mount that the directory is in */
 	bool may_be;	    /* something is mounted in the directory, or it is not known */
 };
 
