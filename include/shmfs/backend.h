@@ -6,8 +6,8 @@
  * An object holds no descriptor and no attachment.  A handle keeps its memory reachable until
  * release().
  *
- * Slots return 0 or a count, or a negative errno with outputs untouched.  Several threads may call
- * a slot at once.
+ * Slots return 0, a count, or a negative errno with outputs untouched.  Several threads may call a
+ * slot at once.
  */
 #pragma once
 
@@ -24,9 +24,9 @@
 
 struct shmfs_backend {
 	const struct shmfs_backend_ops *ops;
-	/* The backend makes and ends these two. */
+	/* The backend initializes and destroys these two. */
 	struct shmfs_object_table objects; /* those in use */
-	pthread_mutex_t lock;		   /* guards fields of the backend; it says which */
+	pthread_mutex_t lock;		   /* guards what the backend's own struct names */
 	unsigned number;		   /* 1 to 7; part of st_ino, see object.h */
 };
 
@@ -53,8 +53,8 @@ struct shmfs_object {
 	unsigned references;
 	bool retired;
 	struct shmfs_inode *inodes; /* of the fuse layer, guarded by its lock */
-	pthread_mutex_t lock;	    /* guards fields of the backend and its views; they say which */
-	/* Of a view, guarded by the table's lock; freed with the object. */
+	pthread_mutex_t lock;	    /* guards what the backend and its views name */
+	/* The state of a view, guarded by the table's lock and freed with the object. */
 	void *view_state;
 	void (*view_state_free)(void *view_state);
 };
@@ -62,7 +62,7 @@ struct shmfs_object {
 /* Who serves an open file. */
 enum shmfs_io_mode {
 	SHMFS_IO_DAEMON,      /* the daemon */
-	SHMFS_IO_MOVABLE,     /* the daemon, and the kernel must not refer to the memory */
+	SHMFS_IO_MOVABLE,     /* the daemon; the kernel must hold no reference to the memory */
 	SHMFS_IO_PASSTHROUGH, /* the kernel, from a descriptor */
 	SHMFS_IO_MMAP_ONLY,   /* the kernel maps a descriptor; the daemon reads and writes */
 };
@@ -71,7 +71,7 @@ enum shmfs_io_mode {
 struct shmfs_handle {
 	struct shmfs_object *object; /* borrowed; outlives its handles */
 	int flags;		     /* of open(2) */
-	bool may_flush;		     /* close(2) has to call flush() */
+	bool may_flush;		     /* flush() is to be called at close(2) */
 };
 
 /* `len` bytes at `fd`, offset `pos`; or at `mem` if `fd` is -1. */
@@ -100,23 +100,23 @@ struct shmfs_backend_ops {
 	/* --- names --- */
 
 	/*
-	 * Find the object of a name, count a reference, and read its attributes at one moment.
+	 * Find the object of a name, count a reference, and read the attributes of that moment.
 	 * -ENOENT if the name is free.
 	 */
 	int (*lookup)(const struct shmfs_view *, const struct shmfs_name *,
 		      const struct shmfs_caller *, struct shmfs_object **, struct stat *);
 
 	/*
-	 * Call `fn` for every name of a space in directory number `dir` (name.h), until it returns
-	 * another value than 0, which is returned.  Names that stay keep their order.
+	 * Call `fn` for every name of a space in directory number `dir` (name.h) until it returns
+	 * another value than 0, and return that value.  Names that stay keep their order.
 	 */
 	int (*list)(const struct shmfs_view *, enum shmfs_space, uint32_t dir,
 		    const struct shmfs_caller *, shmfs_list_fn *fn, void *arg);
 
 	/*
-	 * Make an object, owned and created by the caller, with a reference counted; open a handle;
-	 * read the attributes.  The umask is still to be applied to the mode.  -EEXIST if the name
-	 * is taken, -EPERM in a view that creates nothing, -ESTALE if another process removed the
+	 * Make an object with the caller as owner and creator, count a reference, open a handle,
+	 * and read the attributes.  The slot applies the umask to the mode.  -EEXIST if the name is
+	 * taken, -EPERM in a view that creates nothing, -ESTALE if another process removed the
 	 * object at once.
 	 */
 	int (*create)(const struct shmfs_view *, const struct shmfs_name *, int flags, mode_t,
@@ -142,8 +142,8 @@ struct shmfs_backend_ops {
 
 	/*
 	 * Rename from another backend: copy the content of `from` into the object, whole or not at
-	 * all, if the user may read the one and write the other.  The fuse layer then removes the
-	 * name of `from`.  NULL: such renames fail with -EXDEV.
+	 * all.  The caller needs the right to read the one and to write the other.  The fuse layer
+	 * then removes the name of `from`.  NULL: such renames fail with -EXDEV.
 	 */
 	int (*replace_content)(struct shmfs_object *, struct shmfs_object *from,
 			       const struct shmfs_caller *);
@@ -155,8 +155,8 @@ struct shmfs_backend_ops {
 	int (*stat_names)(struct shmfs_backend *, struct stat *);
 
 	/*
-	 * Let `inotify`, of inotify_init1(2), be readable when these times have changed.  Returns
-	 * 0 or a negative errno.
+	 * Have `inotify`, a descriptor of inotify_init1(2), become readable when these times
+	 * change.
 	 */
 	int (*watch_names)(struct shmfs_backend *, int inotify);
 
@@ -167,7 +167,7 @@ struct shmfs_backend_ops {
 
 	/*
 	 * Read all attributes but st_ino.  -ESTALE if the object is gone and no handle keeps it.
-	 * A view may show them by the rights of the caller (text.h).  Caller NULL: shmfs itself.
+	 * In a view they may depend on the caller's rights (text.h).  Caller NULL: shmfs itself.
 	 */
 	int (*getattr)(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 	int (*chmod)(struct shmfs_object *, mode_t, const struct shmfs_caller *);
@@ -189,12 +189,13 @@ struct shmfs_backend_ops {
 	const struct shmfs_xattr *xattrs;
 	const struct shmfs_xattr *root_xattrs;
 
-	/* Objects can have POSIX ACLs.  Others may change them, so the kernel must not cache. */
+	/* Objects can have POSIX ACLs.  The kernel must not cache what others may change. */
 	bool has_acls;
 
 	/*
-	 * All other attributes, as the system calls of these names: `size` 0 asks for the length,
-	 * -ERANGE: the value is longer, -ENODATA: there is none, -EOPNOTSUPP: there never is one.
+	 * All other attributes, by the rules of the system calls of these names: `size` 0 asks for
+	 * the length.  -ERANGE: the value is longer; -ENODATA: there is none; -EOPNOTSUPP: there
+	 * never is one.
 	 * The kernel has checked that the caller may read or write the file.
 	 */
 	ssize_t (*getxattr)(struct shmfs_object *, const char *name, void *value, size_t size,
@@ -208,8 +209,8 @@ struct shmfs_backend_ops {
 	/* --- handles --- */
 
 	/*
-	 * Open with the flags of open(2), O_TRUNC included.  -EACCES by the rights of this moment:
-	 * those that the kernel has checked can be out of date.
+	 * Open with the flags of open(2), O_TRUNC included.  The slot checks the caller's rights
+	 * (-EACCES), because those that the kernel has checked can be out of date.
 	 */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);
@@ -236,8 +237,8 @@ struct shmfs_backend_ops {
 	/*
 	 * Find room for [off, off + len), or for `len` bytes at the end with `append`.  The extent
 	 * can be shorter; -ENOSPC if there is no room.  write_end() gives the extent back after
-	 * `written` bytes, and returns how many of them count, or a negative errno.  The same
-	 * thread calls both, and waits for nothing in between.
+	 * `written` bytes.  It returns how many of them count, or a negative errno.  One thread
+	 * calls both, and waits for nothing in between.
 	 */
 	int (*write_begin)(struct shmfs_handle *, off_t off, size_t len, bool append,
 			   const struct shmfs_caller *, struct shmfs_extent *);

@@ -2,8 +2,8 @@
 /*
  * The objects of a backend that are in use, by identity.
  *
- * The fuse layer counts a reference to an object for each file that the kernel knows.  The last
- * reference frees the object.  All views of one object share its record.
+ * The fuse layer counts a reference to an object for each file that the kernel knows.  The object
+ * goes with the last reference.  All views share it.
  */
 #pragma once
 
@@ -15,7 +15,6 @@
 struct shmfs_backend;
 struct shmfs_object;
 
-/* What objects are found by. */
 enum shmfs_object_key { SHMFS_BY_IDENTITY, SHMFS_BY_NUMBER, SHMFS_OBJECT_KEYS };
 
 struct shmfs_object_table {
@@ -31,7 +30,7 @@ int shmfs_object_table_init(struct shmfs_object_table *);
 /* Call it when no object is in use. */
 void shmfs_object_table_destroy(struct shmfs_object_table *);
 
-/* Makes a record with its common part zeroed.  NULL: no memory. */
+/* Makes an object with its common part zeroed.  NULL: no memory. */
 typedef struct shmfs_object *shmfs_object_make_fn(struct shmfs_backend *, uint64_t identity);
 
 /* Find or make the object of an identity, and count a reference.  Returns 0 or -ENOMEM. */

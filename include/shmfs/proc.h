@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 /*
- * Read the file of a path, which openat(2) takes and `format` spells, as a string of `size - 1`
- * bytes at most.  Returns its length, or a negative errno and an empty string.
+ * Read a file into a string of `size - 1` bytes at most.  `dir` and the path, which `format`
+ * spells, are those of openat(2).  Returns the length, or a negative errno and an empty string.
  */
 ssize_t shmfs_proc_read(int dir, char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

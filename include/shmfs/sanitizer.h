@@ -20,7 +20,7 @@
 #define SHMFS_TSAN 0
 #endif
 
-/* gcov writes the counts of a process in exit(3).  One that ends otherwise has them written. */
+/* gcov writes its counts in exit(3).  A process that ends otherwise calls this before. */
 #ifdef SHMFS_COVERAGE
 void __gcov_dump(void);
 #define SHMFS_WRITE_COUNTS() __gcov_dump()

@@ -2,8 +2,9 @@
 /*
  * Copies that survive SIGBUS.
  *
- * The kernel sends SIGBUS when a mapped page is touched that cannot be had: the file was made
- * shorter, or no memory or huge page is left.  These functions return an error instead.
+ * The kernel sends SIGBUS when a process touches a mapped page that the kernel cannot provide: the
+ * file was made shorter, or no memory or huge page is left.  These functions return an error
+ * instead.
  */
 #pragma once
 

@@ -6,9 +6,9 @@
  *   length     Measuring opens and reads the object.  A caller without read permission sees the
  *              size of the object.
  *   write      requires read permission, and keeps a NUL behind the text at every moment.  If the
- *              object cannot grow, the part that leaves room for the NUL is written, then -ENOSPC.
- *              -EINVAL: the write begins behind the end of the text.  -EILSEQ: it has a NUL with
- *              text behind it.
+ *              object cannot grow, a write stops before the object's last byte, which the NUL
+ *              takes, and the next write fails with -ENOSPC.  -EINVAL: the write begins behind
+ *              the end of the text.  -EILSEQ: it has a NUL with text behind it.
  *   truncate   to less zeroes the rest and keeps the size of the object; to more is -EINVAL.
  *   rename     onto a key copies the text of the source into its segment.
  */
@@ -18,7 +18,7 @@
 
 /*
  * Fill in *out, the slots of the text view of a backend whose own slots are `inner`.
- * `takes_content`: its names cannot be moved, and names of other backends can be renamed onto them.
+ * `takes_content`: names of other backends can be renamed onto its names.
  */
 void shmfs_text_ops(const struct shmfs_backend_ops *inner, bool takes_content,
 		    struct shmfs_backend_ops *out);

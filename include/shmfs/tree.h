@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tree: directories over the backends.  core/tree.c has a table with a row for each, or for
- * many that have numbers for names, such as one for each process.  Row and number are all there is
- * of a directory: nothing is allocated or counted for one.
+ * The tree: directories over the backends.  core/tree.c has a table with a row for each directory,
+ * and one row for all directories whose names are numbers, such as those of processes.  A directory
+ * is its row and its number: nothing is allocated or counted for it.
  */
 #pragma once
 
@@ -44,9 +44,9 @@ enum shmfs_row {
 };
 
 /*
- * A directory: its row, and its number in a row of many, else 0.  It is also the st_ino, and the
- * node id that the kernel is given.  It is odd, as no address is, and below 2^28, because numbers
- * are below PID_MAX_LIMIT, 2^22.
+ * A directory: its row, and in a row of many its number, else 0.  The value is also the st_ino, and
+ * the node id that the kernel is given.  It is odd, as no address is, and below 2^28, because
+ * numbers are below PID_MAX_LIMIT, 2^22.
  */
 typedef uint32_t shmfs_dir;
 #define SHMFS_DIR(row, number) ((shmfs_dir)(number) << 6 | (shmfs_dir)(row) << 1 | 1)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * .orphans, the files that no process uses, and .by-pid, the files that each process uses.  Both
- * show files of .by-id and .by-name, by one snapshot (users.h).
+ * The views of .orphans, the files that no process uses, and .by-pid, the files that each process
+ * uses.  Both show files of .by-id and .by-name, as one snapshot tells their uses (users.h).
  */
 #pragma once
 

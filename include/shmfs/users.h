@@ -21,9 +21,9 @@ struct shmfs_file_id {
 };
 
 /*
- * These values stand for devices.  `ino` is the shmid of a segment of our IPC namespace, the inode
- * number of a POSIX object, or for a file of any mount of shmfs that shows the same memory the
- * number of its object (object.h).
+ * Values of `dev`.  Then `ino` is the shmid of a segment of our IPC namespace, or the inode number
+ * of a POSIX object.  Of a file in a mount of shmfs that shows the same memory, `ino` is the number
+ * of the object behind it (object.h).
  */
 #define SHMFS_SEGMENTS ((dev_t)-1)
 #define SHMFS_OBJECTS ((dev_t)-2)
@@ -123,9 +123,9 @@ struct shmfs_users_query {
 };
 
 /*
- * Write a line to `out` for each process that uses one of the files, in the order of their PIDs;
- * SHMFS_USERS_FULL has a line for each kind of use.  The daemon itself and processes that the
- * caller may not look into are left out.  Control characters in a command become '?'.  A list over
+ * Write a line to `out` for each process that uses one of the files, in the order of the PIDs.
+ * SHMFS_USERS_FULL has a line for each kind of use.  Left out are the daemon itself and processes
+ * that the caller may not look into.  Control characters in a command become '?'.  A list over
  * XATTR_SIZE_MAX bytes is cut at the end of a line, and a line "..." follows.
  *
  * Returns 0, or an error of shmfs_users_get() or shmfs_caller_assume().
