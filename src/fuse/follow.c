@@ -31,14 +31,15 @@ void shmfs_follow_init(struct shmfs_follow *follow)
 			 CPU_COUNT(&follow->allowed) > 1;
 }
 
-/* Field 39 of /proc/PID/stat (proc(5)).  The second one can hold spaces and brackets. */
-int shmfs_follow_find(pid_t pid)
+/* Fields 39 and 3 of /proc/PID/stat (proc(5)).  The second one can hold spaces and brackets. */
+int shmfs_follow_find(pid_t pid, bool *computes)
 {
 	char text[1024];
 	const char *field;
 
 	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "/proc/%d/stat", (int)pid);
 	field = strrchr(text, ')');
+	*computes = field && field[1] == ' ' && field[2] == 'R';
 	for (int i = 2; field && i < 39; i++)
 		field = strchr(field + 1, ' ');
 	return field ? atoi(field + 1) : -1;
@@ -70,7 +71,7 @@ static void put_back(struct shmfs_follow *follow)
 }
 
 /* Nothing was read since the last tick: a request takes long, or none came. */
-static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
+static void on_standstill(struct loop *loop)
 {
 	struct pollfd device = { .fd = loop->fd, .events = POLLIN };
 
@@ -80,18 +81,20 @@ static void on_standstill(struct shmfs_follow *follow, struct loop *loop)
 	} else if (poll(&device, 1, 0) == 0) {
 		loop->is_watched = false;
 	}
-	if (loop->is_watched && follow->placed)
-		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
 }
 
 void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 {
 	struct worker *worker = NULL;
+	bool stands;
+	bool computes;
 	pid_t caller;
+	int cpu;
 
 	pthread_mutex_lock(&loop->lock);
-	if (loop->nread == loop->nlooked)
-		on_standstill(follow, loop);
+	stands = loop->nread == loop->nlooked;
+	if (stands)
+		on_standstill(loop);
 	else if (loop->in_a_row > LOOP_REQUESTS && follow->useful &&
 		 shmfs_now_ns() > follow->not_placed_until)
 		worker = loop->reader;
@@ -99,14 +102,17 @@ void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 	caller = loop->caller;
 	if (loop->is_watched)
 		shmfs_worker_set_timer(loop, SHMFS_TICK_NS);
+	stands = stands && loop->is_watched;
 	pthread_mutex_unlock(&loop->lock);
 
+	if (!follow->placed && !worker)
+		return;
+	cpu = shmfs_follow_find(caller, &computes);
+	/* A caller that computes was answered: it keeps the reader from the rest of its work. */
+	if (stands && !computes)
+		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
 	if (follow->placed && follow->placed != worker)
 		put_back(follow);
-	if (worker) {
-		const int cpu = shmfs_follow_find(caller);
-
-		if (cpu != follow->cpu)
-			put_beside(follow, worker, cpu);
-	}
+	if (worker && cpu != follow->cpu)
+		put_beside(follow, worker, cpu);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* When one caller alone asks, and where it is. */
+#include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,15 +71,18 @@ static void finds_where_a_thread_is(void **state)
 	cpu_set_t one;
 	cpu_set_t before;
 	int cpu = sched_getcpu();
+	bool computes = false;
 
 	(void)state;
 	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
 	CPU_ZERO(&one);
 	CPU_SET((size_t)cpu, &one);
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-	assert_int_equal(shmfs_follow_find(gettid()), cpu);
+	assert_int_equal(shmfs_follow_find(gettid(), &computes), cpu);
+	assert_true(computes);
 	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
-	assert_int_equal(shmfs_follow_find(0x7fffffff), -1);
+	assert_int_equal(shmfs_follow_find(0x7fffffff, &computes), -1);
+	assert_false(computes);
 }
 
 static void *be_reader(void *arg)
@@ -149,7 +153,8 @@ static void the_reader_is_put_beside_its_caller_and_back(void **state)
 	close(loop.timer_fd);
 }
 
-static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
+/* Nothing was read, and a request is there.  Does the reader stay away from its caller? */
+static bool stays_away(bool caller_computes)
 {
 	int device[2];
 	struct loop loop = {
@@ -157,13 +162,12 @@ static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.released = PTHREAD_COND_INITIALIZER,
 		.is_watched = true,
-		.caller = getpid(),
+		.caller = gettid(),
 		.in_a_row = 100,
 		.nread = 1,
 	};
 	struct shmfs_follow follow;
 
-	(void)state;
 	shmfs_follow_init(&follow);
 	if (!follow.useful)
 		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
@@ -173,20 +177,36 @@ static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
 	start_reader(&loop);
 	shmfs_follow_tick(&follow, &loop);
 	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_IDLE);
-	/* Nothing was read, and a request is there. */
+	/* There is no such thread, so it does not run. */
+	loop.caller = caller_computes ? gettid() : INT_MAX;
 	const uint64_t now = shmfs_now_ns();
 	shmfs_follow_tick(&follow, &loop);
 	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_OTHER);
-	assert_true(follow.not_placed_until > now);
+	const bool away = follow.not_placed_until > now;
 	/* This test may be slow. */
-	follow.not_placed_until = UINT64_MAX;
+	follow.not_placed_until = away ? UINT64_MAX : 0;
+	loop.caller = gettid();
 	loop.nread++;
 	shmfs_follow_tick(&follow, &loop);
-	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_OTHER);
+	assert_int_equal(sched_getscheduler(loop.reader->tid), away ? SCHED_OTHER : SCHED_IDLE);
 	end_reader(&loop);
 	close(device[0]);
 	close(device[1]);
 	close(loop.timer_fd);
+	return away;
+}
+
+static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
+{
+	(void)state;
+	assert_true(stays_away(false));
+}
+
+/* Only then does it want the processor for itself. */
+static void a_caller_that_computes_after_its_answer_is_followed_again(void **state)
+{
+	(void)state;
+	assert_false(stays_away(true));
 }
 
 int main(void)
@@ -198,6 +218,7 @@ int main(void)
 		cmocka_unit_test(finds_where_a_thread_is),
 		cmocka_unit_test(the_reader_is_put_beside_its_caller_and_back),
 		cmocka_unit_test(a_reader_that_gets_no_processor_stays_away_for_a_while),
+		cmocka_unit_test(a_caller_that_computes_after_its_answer_is_followed_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
