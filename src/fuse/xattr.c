@@ -74,42 +74,6 @@ static bool root_table(struct shmfs_fs *fs, unsigned i, const struct shmfs_xattr
 	return true;
 }
 
-/* The row of a directory's attribute and its context; NULL: there is none. */
-static const struct shmfs_xattr *find_in_dir(struct shmfs_fs *fs, fuse_ino_t dir, const char *name,
-					     void **context)
-{
-	const struct shmfs_xattr *row = NULL;
-	const struct shmfs_xattr *table;
-
-	if (dir != SHMFS_DIR_ROOT)
-		return NULL;
-	for (unsigned i = 0; !row && root_table(fs, i, &table, context); i++)
-		row = shmfs_xattr_find(table, name);
-	return row;
-}
-
-static ssize_t dir_get(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, void *value,
-		       size_t size, const struct shmfs_caller *caller)
-{
-	void *context;
-	const struct shmfs_xattr *row = find_in_dir(fs, dir, name, &context);
-
-	return row ? shmfs_xattr_get(row, context, value, size, caller) : -ENODATA;
-}
-
-/* Directories keep no attributes of other names. */
-static int dir_set(struct shmfs_fs *fs, fuse_ino_t dir, const char *name, const char *value,
-		   size_t size, int flags, const struct shmfs_caller *caller)
-{
-	void *context = NULL;
-	const struct shmfs_xattr *row;
-
-	if (!shmfs_xattr_is_own(name))
-		return -EOPNOTSUPP;
-	row = find_in_dir(fs, dir, name, &context);
-	return shmfs_xattr_set(row, context, value, size, flags, caller);
-}
-
 static ssize_t dir_list(struct shmfs_fs *fs, fuse_ino_t dir, char *names, size_t size)
 {
 	struct shmfs_xattr_list list = { .names = names, .size = size };
@@ -123,11 +87,29 @@ static ssize_t dir_list(struct shmfs_fs *fs, fuse_ino_t dir, char *names, size_t
 	return shmfs_xattr_list_end(&list);
 }
 
-static int dir_remove(struct shmfs_fs *fs, fuse_ino_t dir, const char *name)
-{
-	void *context;
+/* --- names of our own --- */
 
-	return shmfs_xattr_remove(find_in_dir(fs, dir, name, &context));
+/* The row of a name, and its context; NULL: there is none. */
+static const struct shmfs_xattr *find_row(struct shmfs_fs *fs, fuse_ino_t ino, const char *name,
+					  void **context)
+{
+	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
+	const struct shmfs_xattr *row = NULL;
+	const struct shmfs_xattr *table;
+	unsigned i = 0;
+
+	*context = is_dir(ino) ? NULL : inode->object;
+	if (!is_dir(ino))
+		return shmfs_xattr_find(ops_of(inode)->xattrs, name);
+	while (ino == SHMFS_DIR_ROOT && !row && root_table(fs, i++, &table, context))
+		row = shmfs_xattr_find(table, name);
+	return row;
+}
+
+/* Does the name have no other place than our tables?  Directories keep no others. */
+static bool is_in_table(fuse_ino_t ino, const char *name)
+{
+	return is_dir(ino) || shmfs_xattr_is_own(name);
 }
 
 /* --- files --- */
@@ -135,30 +117,6 @@ static int dir_remove(struct shmfs_fs *fs, fuse_ino_t dir, const char *name)
 static bool is_acl(const char *name)
 {
 	return strncmp(name, ACL_PREFIX, sizeof(ACL_PREFIX) - 1) == 0;
-}
-
-static ssize_t file_get(const struct shmfs_inode *inode, const char *name, void *value, size_t size,
-			const struct shmfs_caller *caller)
-{
-	const struct shmfs_xattr *row;
-	ssize_t len;
-
-	if (!shmfs_xattr_is_own(name)) {
-		len = ops_of(inode)->getxattr(inode->object, name, value, size, caller);
-		/* The kernel opens nothing of which it cannot be told the ACL (fs/posix_acl.c). */
-		return len == -EOPNOTSUPP && is_acl(name) ? -ENODATA : len;
-	}
-	row = shmfs_xattr_find(ops_of(inode)->xattrs, name);
-	return row ? shmfs_xattr_get(row, inode->object, value, size, caller) : -ENODATA;
-}
-
-static int file_set(const struct shmfs_inode *inode, const char *name, const char *value,
-		    size_t size, int flags, const struct shmfs_caller *caller)
-{
-	if (!shmfs_xattr_is_own(name))
-		return ops_of(inode)->setxattr(inode->object, name, value, size, flags, caller);
-	return shmfs_xattr_set(shmfs_xattr_find(ops_of(inode)->xattrs, name), inode->object, value,
-			       size, flags, caller);
 }
 
 /*
@@ -203,14 +161,6 @@ static ssize_t file_list(struct shmfs_fs *fs, const struct shmfs_inode *inode, c
 	return shmfs_xattr_list_end(&list);
 }
 
-static int file_remove(const struct shmfs_inode *inode, const char *name,
-		       const struct shmfs_caller *caller)
-{
-	if (!shmfs_xattr_is_own(name))
-		return ops_of(inode)->removexattr(inode->object, name, caller);
-	return shmfs_xattr_remove(shmfs_xattr_find(ops_of(inode)->xattrs, name));
-}
-
 /* --- requests --- */
 
 /* The reply to getxattr(2) and listxattr(2): a length or bytes. */
@@ -241,12 +191,20 @@ void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 {
 	AS_CALLER who = caller_of(req);
 	char *value = reply_scratch(size ? size : 1);
+	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
+	const struct shmfs_xattr *row;
 	ssize_t len = -ENOMEM;
+	void *context;
 
-	if (value && is_dir(ino))
-		len = dir_get(fs_of(req), ino, name, value, size, &who.caller);
-	else if (value)
-		len = file_get(inode_of(ino), name, value, size, &who.caller);
+	if (value && is_in_table(ino, name)) {
+		row = find_row(fs_of(req), ino, name, &context);
+		len = row ? shmfs_xattr_get(row, context, value, size, &who.caller) : -ENODATA;
+	} else if (value) {
+		len = ops_of(inode)->getxattr(inode->object, name, value, size, &who.caller);
+		/* The kernel opens nothing of which it cannot be told the ACL (fs/posix_acl.c). */
+		if (len == -EOPNOTSUPP && is_acl(name))
+			len = -ENODATA;
+	}
 	keep_from_caching(req, ino, name);
 	reply_value(req, value, size, len);
 }
@@ -255,12 +213,17 @@ void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 			 size_t size, int flags)
 {
 	AS_CALLER who = caller_of(req);
-	int err;
+	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
+	const struct shmfs_xattr *row;
+	int err = -EOPNOTSUPP;
+	void *context;
 
-	if (is_dir(ino))
-		err = dir_set(fs_of(req), ino, name, value, size, flags, &who.caller);
-	else
-		err = file_set(inode_of(ino), name, value, size, flags, &who.caller);
+	if (shmfs_xattr_is_own(name)) {
+		row = find_row(fs_of(req), ino, name, &context);
+		err = shmfs_xattr_set(row, context, value, size, flags, &who.caller);
+	} else if (!is_dir(ino)) {
+		err = ops_of(inode)->setxattr(inode->object, name, value, size, flags, &who.caller);
+	}
 	reply_error(req, err);
 }
 
@@ -280,9 +243,11 @@ void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 void shmfs_fuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	AS_CALLER who = caller_of(req);
+	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
+	void *context;
 
-	if (is_dir(ino))
-		reply_error(req, dir_remove(fs_of(req), ino, name));
+	if (is_in_table(ino, name))
+		reply_error(req, shmfs_xattr_remove(find_row(fs_of(req), ino, name, &context)));
 	else
-		reply_error(req, file_remove(inode_of(ino), name, &who.caller));
+		reply_error(req, ops_of(inode)->removexattr(inode->object, name, &who.caller));
 }
