@@ -29,24 +29,15 @@ static struct shmfs_object_table *table_of(const struct shmfs_object *object)
 	return &object->backend->objects;
 }
 
-/* Identities are small numbers and addresses: spread them. */
-static size_t bucket_of(uint64_t value)
-{
-	return (size_t)(value * 0x9e3779b97f4a7c15u >> 32) & (BUCKETS - 1);
-}
-
-static uint64_t value_of(const struct shmfs_object *object, enum shmfs_object_key key)
-{
-	return key == SHMFS_BY_NUMBER ? object->number : object->identity;
-}
-
 /* table->lock is held in this function and in all static ones below. */
 static struct shmfs_object **find_link(struct shmfs_object_table *table, enum shmfs_object_key key,
 				       uint64_t value)
 {
-	struct shmfs_object **link = &table->buckets[bucket_of(value)][key];
+	/* Identities are small numbers and addresses: spread them. */
+	const size_t bucket = (size_t)(value * 0x9e3779b97f4a7c15u >> 32) & (BUCKETS - 1);
+	struct shmfs_object **link = &table->buckets[bucket][key];
 
-	while (*link && value_of(*link, key) != value)
+	while (*link && (key == SHMFS_BY_NUMBER ? (*link)->number : (*link)->identity) != value)
 		link = &(*link)->next[key];
 	return link;
 }

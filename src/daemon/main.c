@@ -110,19 +110,6 @@ static void greet(const struct shmfs_fs *fs, const char *mountpoint)
 		shmfs_log(LOG_INFO, "%s: served by the daemon: %s", mountpoint, lack);
 }
 
-/* syslog(3) is connected first: afterwards the daemon may open no more sockets. */
-static int give_up_privileges(const struct shmfs_options *options)
-{
-	int err;
-
-	if (!options->foreground)
-		shmfs_log_open_syslog();
-	err = shmfs_privilege_reduce();
-	if (!err && !options->foreground)
-		shmfs_log_to_syslog();
-	return err;
-}
-
 static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int signal_fd)
 {
 	int err = shmfs_reply_first(fs);
@@ -130,9 +117,14 @@ static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int s
 	if (err)
 		return err;
 	greet(fs, options->mountpoint);
-	err = give_up_privileges(options);
+	/* Before privileges go: afterwards the daemon may open no more sockets. */
+	if (!options->foreground)
+		shmfs_log_open_syslog();
+	err = shmfs_privilege_reduce();
 	if (err)
 		return err;
+	if (!options->foreground)
+		shmfs_log_to_syslog();
 	if (fuse_daemonize(options->foreground) != 0)
 		return -EIO;
 	err = shmfs_sigbus_install();

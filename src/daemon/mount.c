@@ -130,14 +130,6 @@ int shmfs_mount(struct fuse_session *session, const char *mountpoint, dev_t *dev
 	return -EIO;
 }
 
-/* The device of a filesystem that is unmounted has POLLERR. */
-static bool is_unmounted(int device)
-{
-	struct pollfd poll_fd = { .fd = device };
-
-	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR);
-}
-
 /*
  * Unmount `mountpoint` if our mount is there.  Something else may have been mounted over it, and
  * the owner of a directory above can have replaced the directory.
@@ -164,9 +156,11 @@ static int detach(const char *mountpoint, dev_t dev)
 void shmfs_unmount(struct fuse_session *session, const char *mountpoint, dev_t dev)
 {
 	const int device = fuse_session_fd(session);
+	struct pollfd gone = { .fd = device };
 	int ends[2];
 
-	if (getuid() == 0 && !is_unmounted(device) && pipe2(ends, O_CLOEXEC) == 0) {
+	/* poll(2) finds POLLERR if it is unmounted already. */
+	if (getuid() == 0 && poll(&gone, 1, 0) == 0 && pipe2(ends, O_CLOEXEC) == 0) {
 		if (detach(mountpoint, dev) != 0)
 			shmfs_log(LOG_WARNING,
 				  "not unmounted: something else is on %s by now; umount it twice",

@@ -82,15 +82,6 @@ static int reduce_capabilities(void)
 	return errno ? -errno : -EPERM;
 }
 
-static int forbid_programs(void)
-{
-	if (getuid() != 0)
-		return 0;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		return -errno;
-	return shmfs_syscall_filter_install();
-}
-
 int shmfs_privilege_reduce(void)
 {
 	int err = forbid_core();
@@ -99,8 +90,10 @@ int shmfs_privilege_reduce(void)
 		err = require_uid_rule();
 	if (!err)
 		err = reduce_capabilities();
-	if (!err)
-		err = forbid_programs();
+	if (!err && getuid() == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		err = -errno;
+	if (!err && getuid() == 0)
+		err = shmfs_syscall_filter_install();
 	if (err)
 		shmfs_log(LOG_ERR,
 			  "cannot give up privileges: %s; start shmfs outside of the sandbox that "

@@ -33,16 +33,6 @@ static int report_process(pid_t pid, int err)
 	return err;
 }
 
-static int open_process(const char *proc_dir, pid_t pid)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%d", proc_dir, (int)pid);
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? report_process(pid, -errno) : fd;
-}
-
 /* Returns a descriptor of the process's /dev/shm, or a negative errno after a message. */
 static int open_shm_dir(int process, pid_t pid)
 {
@@ -125,12 +115,15 @@ static int join(const char *proc_dir, int process, pid_t pid)
 
 int shmfs_target_enter(const char *proc_dir, pid_t pid)
 {
-	SHMFS_AUTO_FD const int process = open_process(proc_dir, pid);
+	SHMFS_AUTO_FD int process = -1;
 	SHMFS_AUTO_FD int dir = -1;
+	char path[128];
 	int err;
 
+	snprintf(path, sizeof(path), "%s/%d", proc_dir, (int)pid);
+	process = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (process < 0)
-		return process;
+		return report_process(pid, -errno);
 	dir = open_shm_dir(process, pid);
 	if (dir < 0)
 		return dir;

@@ -51,19 +51,12 @@ bool serve_forget(struct shmfs_fs *fs, const void *request)
 	return true;
 }
 
-/* Directories with a number share the slots that no row has. */
-static atomic_uint *slot_of(struct shmfs_fs *fs, shmfs_dir dir)
-{
-	const unsigned place = dir >> 1;
-
-	return &fs->searched[place < SHMFS_ROWS ?
-				     place :
-				     SHMFS_ROWS + place % (SHMFS_SEARCHED - SHMFS_ROWS)];
-}
-
 void note_searched(struct shmfs_fs *fs, shmfs_dir dir)
 {
-	atomic_uint *slot = slot_of(fs, dir);
+	const unsigned place = dir >> 1;
+	/* Directories with a number share the slots that no row has. */
+	const unsigned shared = SHMFS_ROWS + place % (SHMFS_SEARCHED - SHMFS_ROWS);
+	atomic_uint *slot = &fs->searched[place < SHMFS_ROWS ? place : shared];
 
 	if (atomic_load(slot) != dir)
 		atomic_store(slot, dir);

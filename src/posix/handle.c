@@ -82,15 +82,6 @@ static struct posix_handle *new_handle(int flags)
 	return h;
 }
 
-/*
- * The flags of open(2) that matter here.  O_APPEND comes with each write, because fcntl(2) can
- * change it.  O_TRUNC is carried out once it is known what was opened.
- */
-static int open_flags(int flags)
-{
-	return (flags & O_ACCMODE) | O_CLOEXEC | O_NOFOLLOW;
-}
-
 static int make_object(const struct posix_backend *be, const struct shmfs_name *name, int flags,
 		       mode_t mode, const struct shmfs_caller *caller, int *fd)
 {
@@ -99,8 +90,9 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 
 	if (err)
 		return err;
-	*fd = openat(be->config.dir, name->text, open_flags(flags) | O_CREAT | O_EXCL,
-		     mode & 07777);
+	/* O_APPEND comes with each write, because fcntl(2) can change it. */
+	*fd = openat(be->config.dir, name->text,
+		     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 07777);
 	return *fd < 0 ? -errno : 0;
 }
 

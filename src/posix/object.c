@@ -209,22 +209,17 @@ static int open_renamed(struct posix_object *obj, int flags, ino_t wanted)
 	return fd < 0 || named == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
 }
 
-static int open_by_descriptor(struct posix_object *obj, int flags)
-{
-	SHMFS_AUTO_FD int fd = duplicate(obj);
-
-	return fd < 0 || (flags & O_PATH) ? shmfs_steal_fd(&fd) : posix_reopen(fd, flags);
-}
-
 int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
 {
 	ino_t wanted;
 	SHMFS_AUTO_FD int by_name = open_by_name(obj, flags, ino, &wanted);
+	SHMFS_AUTO_FD int other = -1;
 	int fd;
 
 	if (by_name >= 0 && *ino == wanted)
 		return shmfs_steal_fd(&by_name);
-	fd = open_by_descriptor(obj, flags);
+	other = duplicate(obj);
+	fd = other < 0 || (flags & O_PATH) ? shmfs_steal_fd(&other) : posix_reopen(other, flags);
 	if (fd == -ENOENT)
 		fd = open_renamed(obj, flags, wanted);
 	if (fd == -ENOENT)
@@ -316,20 +311,15 @@ int posix_chmod(struct shmfs_object *base, mode_t mode, const struct shmfs_calle
 	return path.err ? path.err : (int)posix_result(chmod(path.text, mode));
 }
 
-static int drop_setid(struct posix_object *obj, const struct shmfs_caller *caller)
-{
-	SHMFS_AUTO_FD int fd = refer(obj, NULL);
-
-	if (fd < 0)
-		return fd;
-	posix_drop_setid(fd, caller);
-	return 0;
-}
-
 int posix_chown(struct shmfs_object *base, uid_t uid, gid_t gid, const struct shmfs_caller *caller)
 {
-	if (uid == (uid_t)-1 && gid == (gid_t)-1)
-		return drop_setid(posix_object(base), caller);
+	if (uid == (uid_t)-1 && gid == (gid_t)-1) {
+		SHMFS_AUTO_FD int fd = refer(posix_object(base), NULL);
+
+		if (fd >= 0)
+			posix_drop_setid(fd, caller);
+		return fd < 0 ? fd : 0;
+	}
 
 	POSIX_PATH(path, posix_object(base), caller);
 

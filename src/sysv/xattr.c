@@ -154,21 +154,10 @@ const struct shmfs_xattr sysv_xattrs[] = {
 
 /* --- all other names --- */
 
-static struct sysv_object *object(struct shmfs_object *base)
-{
-	return (struct sysv_object *)base;
-}
-
 /* Is it the name of a user's own attribute? */
 static bool is_users(const char *name)
 {
 	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
-}
-
-static bool is_acl(const char *name)
-{
-	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
-	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
 }
 
 /*
@@ -209,7 +198,8 @@ ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, 
 		      const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
-	int err = is_users(name) ? check_mode(object(base), 04, caller, &snapshot) : -EOPNOTSUPP;
+	int err =
+		is_users(name) ? check_mode(sysv_object(base), 04, caller, &snapshot) : -EOPNOTSUPP;
 
 	return err ? err : sysv_user_xattr_get(&snapshot, name, value, size);
 }
@@ -230,21 +220,25 @@ int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value
 {
 	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
 		return set_acl(base, value, size, caller);
-	return change(object(base), name, value ? value : "", size, flags, caller);
+	return change(sysv_object(base), name, value ? value : "", size, flags, caller);
 }
 
 ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
 		       const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
-	int err = sysv_snapshot_take(object(base), &snapshot);
+	int err = sysv_snapshot_take(sysv_object(base), &snapshot);
 
 	return err ? err : sysv_user_xattr_list(&snapshot, names, size);
 }
 
 int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
 {
-	return is_acl(name) ? 0 : change(object(base), name, NULL, 0, 0, caller);
+	/* There is none besides the mode. */
+	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	    strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0)
+		return 0;
+	return change(sysv_object(base), name, NULL, 0, 0, caller);
 }
 
 /* --- of the root directory; the context is the backend --- */

@@ -34,16 +34,6 @@ static int look_up(const struct uses *uses, const char *text, const struct shmfs
 	return -ENOENT;
 }
 
-/* The object of a use, through the process. */
-static int reach(const struct uses *uses, const struct shmfs_use *use, struct shmfs_object **out,
-		 struct stat *st)
-{
-	char path[SHMFS_USE_PATH];
-
-	shmfs_use_path(uses->snapshot, use, path);
-	return look_up(uses, path, use, out, st);
-}
-
 /* Does the name that /proc shows still lead to the object? */
 static bool has_name(const struct uses *uses, const struct shmfs_use *use)
 {
@@ -77,12 +67,15 @@ int deleted_lookup(const struct uses *uses, const char *bare, struct shmfs_objec
 		const struct shmfs_use *use = &uses->snapshot->uses[i];
 		const char *name = shmfs_use_name(uses->snapshot, use);
 		char second[2 * NAME_MAX];
+		char path[SHMFS_USE_PATH];
 
 		if (!is_of(uses, use))
 			continue;
 		format_second(name, use, second, sizeof(second));
-		if ((strcmp(name, bare) == 0 || strcmp(second, bare) == 0) && !has_name(uses, use))
-			err = reach(uses, use, out, st);
+		if ((strcmp(name, bare) != 0 && strcmp(second, bare) != 0) || has_name(uses, use))
+			continue;
+		shmfs_use_path(uses->snapshot, use, path);
+		err = look_up(uses, path, use, out, st);
 	}
 	return err;
 }

@@ -68,27 +68,20 @@ struct lister {
 	void *arg;
 };
 
-/* A segment in .by-pid: its shmid, and the mark that /proc gives it. */
-static int list_segment(const struct lister *lister, const struct shmfs_name *name,
-			uint64_t identity)
-{
-	char text[NAME_MAX + 1];
-	const struct shmfs_name shown = { .space = SHMFS_SPACE_POSIX, .text = text };
-
-	snprintf(text, sizeof(text), "%u%s", name->number, name->deleted ? DELETED : "");
-	return lister->fn(&shown, identity, lister->arg);
-}
-
 static int list_shown(const struct shmfs_name *name, uint64_t identity, void *arg)
 {
 	const struct lister *lister = arg;
 	const struct uses *uses = lister->uses;
 	const struct shmfs_view *files = uses->view->files;
+	char text[NAME_MAX + 1];
+	const struct shmfs_name segment = { .space = SHMFS_SPACE_POSIX, .text = text };
 
 	if (!is_shown(uses, identity) || (!uses->pid && files->ops->check_unused(files, name) != 0))
 		return 0;
-	return uses->pid && uses->view->segments ? list_segment(lister, name, identity) :
-						   lister->fn(name, identity, lister->arg);
+	/* A segment in .by-pid: its shmid, and the mark that /proc gives it. */
+	snprintf(text, sizeof(text), "%u%s", name->number, name->deleted ? DELETED : "");
+	return lister->fn(uses->pid && uses->view->segments ? &segment : name, identity,
+			  lister->arg);
 }
 
 int uses_list(const struct uses *uses, shmfs_list_fn *fn, void *arg)
