@@ -308,20 +308,23 @@ static int read_mappings(struct reader *reader)
 static void take_descriptor(struct reader *reader, int dir, const char *name)
 {
 	char *path = reader->buffer;
-	ssize_t len = readlinkat(dir, name, path, BUFFER - 1);
 	struct shmfs_use use = { 0 };
 	struct stat link;
 	struct statx stx;
+	ssize_t len;
 
-	if (len <= 0 || path[0] != '/' ||
-	    statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO | STATX_TYPE, &stx) !=
-		    0)
+	if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO | STATX_TYPE, &stx) !=
+		    0 ||
+	    !S_ISREG(stx.stx_mode))
+		return;
+	len = readlinkat(dir, name, path, BUFFER - 1);
+	if (len <= 0 || path[0] != '/')
 		return;
 	path[len] = '\0';
 	use.file.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor);
 	use.file.ino = (ino_t)stx.stx_ino;
-	if (!S_ISREG(stx.stx_mode) || !classify(reader, path, &use) ||
-	    fstatat(dir, name, &link, AT_SYMLINK_NOFOLLOW) != 0 || !(link.st_mode & 0600))
+	if (!classify(reader, path, &use) || fstatat(dir, name, &link, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !(link.st_mode & 0600))
 		return;
 	use.kind = SHMFS_USE_OPEN;
 	use.begin = strtoull(name, NULL, 10);
