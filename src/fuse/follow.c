@@ -58,6 +58,14 @@ int shmfs_follow_find(pid_t pid, bool *computes)
 	return field ? atoi(field + 1) : -1;
 }
 
+static bool sleeps(const struct worker *worker)
+{
+	bool runs;
+
+	shmfs_follow_find(worker->tid, &runs);
+	return !runs;
+}
+
 static void put_beside(struct shmfs_follow *follow, struct worker *worker, int cpu)
 {
 	const struct sched_param none = { 0 };
@@ -100,12 +108,14 @@ void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 {
 	struct worker *worker = NULL;
 	bool stands;
+	bool serves;
 	bool computes;
 	pid_t caller;
 	int cpu;
 
 	pthread_mutex_lock(&loop->lock);
 	stands = loop->nread == loop->nlooked;
+	serves = follow->placed && follow->placed->is_serving;
 	if (stands)
 		on_standstill(loop);
 	else if (loop->in_a_row > LOOP_REQUESTS && follow->useful &&
@@ -121,8 +131,11 @@ void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 	if (!follow->placed && !worker)
 		return;
 	cpu = shmfs_follow_find(caller, &computes);
-	/* A caller that computes was answered: it keeps the reader from the rest of its work. */
-	if (stands && !computes)
+	/*
+	 * A caller that computes was answered: it keeps the reader from the rest of its work.  A
+	 * reader that sleeps in its request, as until a child has read /proc, lacks no processor.
+	 */
+	if (stands && !computes && !(serves && sleeps(follow->placed)))
 		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
 	if (follow->placed && follow->placed != worker)
 		put_back(follow);

@@ -209,6 +209,56 @@ static void a_caller_that_computes_after_its_answer_is_followed_again(void **sta
 	assert_false(stays_away(true));
 }
 
+static void await_sleep(pid_t thread)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	bool runs;
+
+	for (shmfs_follow_find(thread, &runs); runs; shmfs_follow_find(thread, &runs))
+		nanosleep(&moment, NULL);
+}
+
+/* As while a child reads /proc. */
+static void a_reader_that_sleeps_in_a_request_is_beside_its_caller_again(void **state)
+{
+	struct loop loop = {
+		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.released = PTHREAD_COND_INITIALIZER,
+		.is_watched = true,
+		.caller = gettid(),
+		.in_a_row = 100,
+		.nread = 1,
+		.waiting = 1,
+	};
+	struct shmfs_follow follow;
+
+	(void)state;
+	shmfs_follow_init(&follow);
+	if (!follow.useful)
+		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	start_reader(&loop);
+	sem_init(&loop.turn, 0, 0);
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.workers[0].tid), SCHED_IDLE);
+	await_sleep(loop.workers[0].tid);
+	loop.reader->is_serving = true;
+	loop.caller = INT_MAX; /* it sleeps, too */
+	shmfs_follow_tick(&follow, &loop);
+	/* Another thread reads meanwhile. */
+	assert_null(loop.reader);
+	assert_int_equal(sem_trywait(&loop.turn), 0);
+	assert_int_equal(sched_getscheduler(loop.workers[0].tid), SCHED_OTHER);
+	loop.reader = &loop.workers[0];
+	loop.caller = gettid();
+	loop.nread++;
+	shmfs_follow_tick(&follow, &loop);
+	assert_int_equal(sched_getscheduler(loop.workers[0].tid), SCHED_IDLE);
+	end_reader(&loop);
+	sem_destroy(&loop.turn);
+	close(loop.timer_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +269,7 @@ int main(void)
 		cmocka_unit_test(the_reader_is_put_beside_its_caller_and_back),
 		cmocka_unit_test(a_reader_that_gets_no_processor_stays_away_for_a_while),
 		cmocka_unit_test(a_caller_that_computes_after_its_answer_is_followed_again),
+		cmocka_unit_test(a_reader_that_sleeps_in_a_request_is_beside_its_caller_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
