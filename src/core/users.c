@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -122,9 +123,12 @@ static void free_processes(struct users_scope *scope)
 /* The child keeps nothing of the daemon open: no file, no segment, no mount. */
 static void be_child(const struct users_scope *scope, struct users_sheet *sheet, pid_t parent)
 {
+	const struct sched_param usual = { 0 };
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* A thread beside its caller gives way to every process.  Others wait for this child. */
+	sched_setscheduler(0, SCHED_OTHER, &usual);
 	if (getppid() != parent)
 		_exit(0);
 	sigemptyset(&none);
