@@ -59,8 +59,9 @@ struct sysv_usage_table {
 };
 
 struct sysv_usage {
-	int fd;		       /* owned: /proc/sysvipc/shm */
-	pthread_mutex_t *lock; /* borrowed; guards all below; not held while the table is read */
+	pthread_mutex_t reading; /* guards fd; held while the table is read */
+	int fd;			 /* owned: /proc/sysvipc/shm */
+	pthread_mutex_t *lock;	 /* borrowed; guards all below; not held while the table is read */
 	struct sysv_usage_table table;
 	pthread_t reader; /* reads the next table, or has read it */
 	bool has_reader;

@@ -14,6 +14,8 @@
  */
 #include "sysv/internal.h"
 
+#include <sched.h>
+
 /* How old the table may be, in times of what reading it took; a stat(2) takes 10 us and more. */
 #define AGE 10
 #define LEAST_COST_NS 10000
@@ -73,7 +75,11 @@ static int add_row(struct sysv_usage_table *table, const char *line)
 	return 0;
 }
 
-/* The kernel gives out whole lines, a page of them at a time. */
+/*
+ * The kernel gives out whole lines, a page of them at a time.  A read that goes on where the last one
+ * ended is cheap.  Two threads that read by turns would have it write the text from the beginning for
+ * each of them.
+ */
 static int read_rows(int fd, struct sysv_usage_table *table)
 {
 	char text[8192];
@@ -97,7 +103,7 @@ static int read_rows(int fd, struct sysv_usage_table *table)
 	return n < 0 ? -errno : 0;
 }
 
-/* Read the table as it is now, and keep it if it is whole. */
+/* Read the table as it is now, and keep it if it is whole.  usage->reading is held. */
 static int read_table(struct sysv_usage *usage)
 {
 	struct sysv_usage_table table = { 0 };
@@ -123,9 +129,14 @@ static int read_table(struct sysv_usage *usage)
 
 static void *read_beside(void *arg)
 {
+	const struct sched_param usual = { 0 };
 	struct sysv_usage *usage = arg;
 
+	/* A thread beside its caller gives way to every process.  Others wait for this one. */
+	sched_setscheduler(0, SCHED_OTHER, &usual);
+	pthread_mutex_lock(&usage->reading);
 	read_table(usage);
+	pthread_mutex_unlock(&usage->reading);
 	SHMFS_LOCKED(usage->lock);
 	usage->is_reading = false;
 	return NULL;
@@ -196,13 +207,25 @@ static int copy_row(struct sysv_usage *usage, int id, struct sysv_usage_row *out
 	return row ? 0 : -ENODATA;
 }
 
+/* The row as it is now, if the last table can tell. */
+static int find_true_row(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
+{
+	/* One segment that replaced another has the same totals. */
+	return is_true(usage) ? copy_row(usage, id, row) : -ENODATA;
+}
+
 int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
 {
-	int err = is_true(usage) ? copy_row(usage, id, row) : -ENODATA;
+	int err = find_true_row(usage, id, row);
 
-	/* One segment that replaced another has the same totals. */
-	if (err)
+	if (err) {
+		SHMFS_LOCKED(&usage->reading);
+
+		/* Another thread may have read it meanwhile. */
+		if (find_true_row(usage, id, row) == 0)
+			return 0;
 		err = read_table(usage);
+	}
 	return err ? err : copy_row(usage, id, row);
 }
 
@@ -210,14 +233,19 @@ uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 {
 	struct sysv_usage_row row;
 
-	if ((!tells_blocks(usage) && read_table(usage) != 0) || copy_row(usage, id, &row) != 0)
-		return 0;
-	return row.resident + row.swapped;
+	if (!tells_blocks(usage)) {
+		SHMFS_LOCKED(&usage->reading);
+
+		if (!tells_blocks(usage) && read_table(usage) != 0)
+			return 0;
+	}
+	return copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;
 }
 
 uint64_t sysv_usage_size(struct sysv_usage *usage, int id, uint32_t low_bits)
 {
 	struct sysv_usage_row row;
+	SHMFS_LOCKED(&usage->reading);
 
 	/* A segment keeps its size: any table that has it will do. */
 	for (int tries = 0; tries < 2; tries++) {
@@ -264,6 +292,7 @@ int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir, pthread_mute
 
 	snprintf(path, sizeof(path), "%s/sysvipc/shm", proc_dir);
 	*usage = (struct sysv_usage){ .lock = lock, .fd = open(path, O_RDONLY | O_CLOEXEC) };
+	pthread_mutex_init(&usage->reading, NULL);
 	return usage->fd < 0 ? -errno : 0;
 }
 
@@ -272,5 +301,6 @@ void sysv_usage_destroy(struct sysv_usage *usage)
 	if (usage->has_reader)
 		pthread_join(usage->reader, NULL);
 	close(usage->fd);
+	pthread_mutex_destroy(&usage->reading);
 	free(usage->table.rows);
 }

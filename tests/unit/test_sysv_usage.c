@@ -182,6 +182,57 @@ static void pages_count_as_soon_as_they_are_touched(void **state)
 	sysv_usage_destroy(&usage);
 }
 
+struct asker {
+	struct sysv_usage *usage;
+	const int *ids;
+	bool right;
+};
+
+static void *ask(void *arg)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct asker *asker = arg;
+	struct sysv_usage_row row;
+
+	asker->right = true;
+	for (size_t i = 0; i < 20 * SEGMENTS; i++) {
+		int id = asker->ids[i % SEGMENTS];
+
+		if (sysv_usage_of(asker->usage, id) != page ||
+		    sysv_usage_find(asker->usage, id, &row) != 0 ||
+		    row.resident + row.swapped != page)
+			asker->right = false;
+	}
+	return NULL;
+}
+
+static void threads_that_ask_at_once_are_told_the_same(void **state)
+{
+	enum { ASKERS = 4 };
+	struct sysv_usage usage;
+	int ids[SEGMENTS];
+	struct asker askers[ASKERS];
+	pthread_t threads[ASKERS];
+
+	(void)state;
+	if (unshare(CLONE_NEWIPC) != 0)
+		skip();
+	for (size_t i = 0; i < SEGMENTS; i++) {
+		ids[i] = make_segment(PAGES * (size_t)sysconf(_SC_PAGESIZE));
+		touch(ids[i], 0);
+	}
+	assert_int_equal(sysv_usage_init(&usage, "/proc", &lock), 0);
+	for (size_t i = 0; i < ASKERS; i++) {
+		askers[i] = (struct asker){ .usage = &usage, .ids = ids };
+		assert_int_equal(pthread_create(&threads[i], NULL, ask, &askers[i]), 0);
+	}
+	for (size_t i = 0; i < ASKERS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	for (size_t i = 0; i < ASKERS; i++)
+		assert_true(askers[i].right);
+	sysv_usage_destroy(&usage);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +241,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_row_is_left_out),
 		cmocka_unit_test(a_table_that_cannot_be_read_is_an_error),
 		cmocka_unit_test(pages_count_as_soon_as_they_are_touched),
+		cmocka_unit_test(threads_that_ask_at_once_are_told_the_same),
 	};
 	char directory[sizeof(proc) + sizeof("/sysvipc")];
 	int failed;
