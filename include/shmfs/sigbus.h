@@ -19,8 +19,5 @@ int shmfs_sigbus_install(void);
 /* memcpy(3).  Returns 0, or -EFAULT after an unknown part if a page of either side is missing. */
 int shmfs_copy_nofault(void *to, const void *from, size_t len);
 
-/* shmfs_copy_nofault() to a mapping.  Populates many pages in one call first. */
-int shmfs_store_nofault(void *to, const void *from, size_t len);
-
 /* memset(3) with zero.  Returns 0 or -EFAULT. */
 int shmfs_zero_nofault(void *to, size_t len);

@@ -14,8 +14,8 @@ ssize_t shmfs_extent_store(const struct shmfs_extent *extent, const char *from)
 	ssize_t n;
 
 	if (extent->fd < 0)
-		return shmfs_store_nofault(extent->mem, from, extent->len) ? -ENOMEM :
-									     (ssize_t)extent->len;
+		return shmfs_copy_nofault(extent->mem, from, extent->len) ? -ENOMEM :
+									    (ssize_t)extent->len;
 	n = pwritev2(extent->fd, &part, 1, extent->pos, extent->append ? RWF_APPEND : 0);
 	return n < 0 ? -errno : n;
 }

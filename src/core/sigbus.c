@@ -4,17 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-/* For this many bytes one call to populate pages is faster than a fault for each. */
-#define MANY_PAGES ((size_t)64 << 10)
 
 /* Where a SIGBUS of this thread continues; NULL outside of a copy. */
 static _Thread_local sigjmp_buf *volatile escape;
@@ -69,14 +59,4 @@ int shmfs_copy_nofault(void *to, const void *from, size_t len)
 int shmfs_zero_nofault(void *to, size_t len)
 {
 	return copy(to, NULL, len);
-}
-
-/* Pages that could not be populated fault again when they are touched. */
-int shmfs_store_nofault(void *to, const void *from, size_t len)
-{
-	const size_t before = (uintptr_t)to % (size_t)sysconf(_SC_PAGESIZE);
-
-	if (len >= MANY_PAGES)
-		madvise((char *)to - before, before + len, MADV_POPULATE_WRITE);
-	return copy(to, from, len);
 }

@@ -8,6 +8,9 @@
  */
 #include "sysv/internal.h"
 
+/* For this many bytes one call to populate pages is faster than a fault for each. */
+#define MANY_PAGES ((size_t)64 << 10)
+
 static void fill_extent(struct sysv_segment *segment, bool write, uint64_t off, size_t len,
 			struct shmfs_extent *extent)
 {
@@ -105,6 +108,21 @@ static int room_error(int err)
 	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EIO ? err : -ENOSPC;
 }
 
+/*
+ * Have the pages of an attachment before a copy touches them.  Those that were populated before are
+ * spared the call, which looks at each.  Where they are missing again, or could not be had, they
+ * fault.
+ */
+static void populate(struct sysv_segment *segment, uint64_t pos, size_t len)
+{
+	const uint64_t before = atomic_load(&segment->populated);
+
+	if (segment->fd >= 0 || len < MANY_PAGES || pos + len <= before)
+		return;
+	if (sysv_segment_populate(segment, pos, len) == 0 && pos <= before)
+		atomic_store(&segment->populated, pos + len);
+}
+
 int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool append,
 		     const struct shmfs_caller *caller, struct shmfs_extent *extent)
 {
@@ -123,6 +141,7 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 	}
 	if (len > segment->size - pos)
 		len = (size_t)(segment->size - pos);
+	populate(segment, pos, len);
 	fill_extent(sysv_segment_get(segment), true, pos, len, extent);
 	return 0;
 }

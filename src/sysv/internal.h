@@ -37,8 +37,9 @@ struct sysv_segment {
 	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
 	struct sysv_segment *next_attached;
 	bool writable;
-	bool tells_holes; /* attached, and mincore(2) finds its pages */
-	size_t huge;	  /* huge page size, or 0 */
+	bool tells_holes;	    /* attached, and mincore(2) finds its pages */
+	size_t huge;		    /* huge page size, or 0 */
+	_Atomic uint64_t populated; /* in `map`, bytes from its beginning; a guess */
 };
 
 /* Bytes of one segment. */

@@ -424,6 +424,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 		return 0;
 	if (len > segment->size - off)
 		len = segment->size - off;
+	atomic_store(&segment->populated, 0);
 	if (segment->fd < 0)
 		return punch_mapping(segment, (size_t)off, (size_t)len) == 0 ? 0 : -ENOMEM;
 	/* Punch to the end of the page, so that a whole page is given back. */

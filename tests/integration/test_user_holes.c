@@ -2,6 +2,8 @@
 /* An ordinary user's daemon attaches segments: what it does not touch stays a hole. */
 #include "harness.h"
 
+#include <sys/mman.h>
+
 enum { KEY = 3148, PAGE = 4096, SIZE = 3 * PAGE, BIG = 4 << 20 };
 
 #define SEGMENT MNT "/3148"
@@ -97,12 +99,45 @@ static void more_is_copied_than_is_read_at_once(void **state)
 	assert_int_equal(run_as(&NOBODY, copy_much, NULL), 0);
 }
 
+static bool is_written(int fd, char *bytes, unsigned seed, const char *memory)
+{
+	pattern_fill(bytes, BIG, seed);
+	return pwrite(fd, bytes, BIG, 0) == BIG && memcmp(memory, bytes, BIG) == 0;
+}
+
+static int write_again(void *arg)
+{
+	(void)arg;
+	static char bytes[BIG];
+	int id = shmget(KEY, BIG, IPC_CREAT | IPC_EXCL | 0600);
+	char *memory = shmat(id, NULL, 0);
+	child_must(memory != (void *)-1);
+	unsigned long pages = resident_pages();
+	int fd = open(SEGMENT, O_WRONLY);
+	child_must(is_written(fd, bytes, 1, memory));
+	/* Another process gives the pages back, then a file does. */
+	child_must(madvise(memory, BIG, MADV_REMOVE) == 0 && memory[BIG / 2] == 0);
+	child_must(is_written(fd, bytes, 2, memory));
+	child_must(truncate(SEGMENT, 0) == 0 && resident_pages() == pages);
+	child_must(memory[BIG / 2] == 0);
+	child_must(is_written(fd, bytes, 3, memory));
+	child_must(resident_pages() == pages + BIG / PAGE);
+	return close(fd) | shmdt(memory);
+}
+
+static void pages_that_were_given_back_are_written_again(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, write_again, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted_by_user(reading_holes_allocates_nothing),
 		mounted_by_user(clearing_gives_all_pages_back),
 		mounted_by_user(more_is_copied_than_is_read_at_once),
+		mounted_by_user(pages_that_were_given_back_are_written_again),
 	};
 
 	harness_enter(SHMFS_BINARY);
