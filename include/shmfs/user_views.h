@@ -8,13 +8,18 @@
 #include "shmfs/tree.h"
 #include "shmfs/users.h"
 
-struct shmfs_user_views;
+/* A view, and what its slots know. */
+struct shmfs_user_view {
+	struct shmfs_backend_ops ops;
+	struct shmfs_users *users;	/* borrowed */
+	const struct shmfs_view *files; /* borrowed; .by-id or .by-name */
+	bool segments;
+};
+#define SHMFS_USER_VIEWS 4
 
 /*
  * Fill in the views of .orphans and .by-pid in `tree`, and its numbers, once its views of .by-id
- * and .by-name are set.  `tree` and `users` are borrowed.  Returns 0 and *out (free with
- * shmfs_user_views_free()), or -ENOMEM.
+ * and .by-name are set.  `tree` and `users` are borrowed, and `tree` borrows `views`.
  */
-int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
-			 struct shmfs_user_views **out);
-void shmfs_user_views_free(struct shmfs_user_views *);
+void shmfs_user_views_init(struct shmfs_tree *tree, struct shmfs_users *users,
+			   struct shmfs_user_view views[static SHMFS_USER_VIEWS]);

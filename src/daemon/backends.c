@@ -105,13 +105,12 @@ int shmfs_backends_init(struct shmfs_backends *backends, const struct shmfs_opti
 	tree->keys = options->keys;
 	tree->uid = getuid();
 	tree->gid = getgid();
-	return shmfs_user_views_new(tree, backends->users, &backends->user_views);
+	shmfs_user_views_init(tree, backends->users, backends->user_views);
+	return 0;
 }
 
 void shmfs_backends_clear(struct shmfs_backends *backends)
 {
-	if (backends->user_views)
-		shmfs_user_views_free(backends->user_views);
 	if (backends->sysv)
 		shmfs_sysv_free(backends->sysv);
 	if (backends->posix)

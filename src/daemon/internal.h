@@ -20,14 +20,9 @@ struct shmfs_options {
 	uint64_t min_size; /* bytes of a segment made by writing */
 	enum shmfs_key_format keys;
 	pid_t target; /* 0: none */
-	bool nopassthrough;
-	bool allow_other;
-	bool allow_root;
-	char *mountpoint; /* owned; absolute; NULL with help or version */
-	bool foreground;  /* -f or -d */
-	bool single_thread;
-	bool show_help;
-	bool show_version;
+	int nopassthrough, allow_other, allow_root;
+	char *mountpoint;		  /* owned; absolute; NULL with help or version */
+	struct fuse_cmdline_opts cmdline; /* -f, -d, -s, -h and -V */
 };
 
 /*
@@ -61,9 +56,9 @@ int shmfs_target_enter(const char *proc_dir, pid_t pid);
 /* The backends of a mount, and the slots of their views.  All owned.  Zeroed, it can be cleared. */
 struct shmfs_backends {
 	struct shmfs_users *users;
-	struct shmfs_user_views *user_views;
 	struct shmfs_backend *sysv, *posix;
 	struct shmfs_backend_ops sysv_by_id, sysv_text, posix_text;
+	struct shmfs_user_view user_views[SHMFS_USER_VIEWS];
 };
 
 /*

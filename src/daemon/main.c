@@ -118,18 +118,18 @@ static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int s
 		return err;
 	greet(fs, options->mountpoint);
 	/* Before privileges go: afterwards the daemon may open no more sockets. */
-	if (!options->foreground)
+	if (!options->cmdline.foreground)
 		shmfs_log_open_syslog();
 	err = shmfs_privilege_reduce();
 	if (err)
 		return err;
-	if (!options->foreground)
+	if (!options->cmdline.foreground)
 		shmfs_log_to_syslog();
-	if (fuse_daemonize(options->foreground) != 0)
+	if (fuse_daemonize(options->cmdline.foreground) != 0)
 		return -EIO;
 	err = shmfs_sigbus_install();
 	if (!err)
-		err = shmfs_loop_run(fs, signal_fd, options->single_thread);
+		err = shmfs_loop_run(fs, signal_fd, options->cmdline.singlethread);
 	if (err)
 		shmfs_log(LOG_ERR, "serving requests: %s; mount again", strerror(-err));
 	return err;
@@ -201,9 +201,9 @@ int main(int argc, char **argv)
 	fuse_set_log_func(on_libfuse_log);
 	umask(0);
 	err = shmfs_options_parse(&args, &options);
-	if (!err && options.show_help)
+	if (!err && options.cmdline.show_help)
 		shmfs_options_help(stdout, argv[0]);
-	else if (!err && options.show_version)
+	else if (!err && options.cmdline.show_version)
 		printf("shmfs %s\nlibfuse %s\n", SHMFS_VERSION, fuse_pkgversion());
 	else if (!err)
 		err = run(&args, &options);

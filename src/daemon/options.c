@@ -3,8 +3,8 @@
 
 /* The command line as text.  The strings are owned. */
 struct raw_options {
+	struct shmfs_options options;
 	char *min_size, *keys, *target;
-	int nopassthrough, allow_other, allow_root;
 	int valueless; /* one of the first three without its value */
 	char *source, *mountpoint;
 };
@@ -29,9 +29,9 @@ static const struct fuse_opt option_table[] = {
 	RAW("keys", valueless),
 	RAW("target=%s", target),
 	RAW("target", valueless),
-	RAW("nopassthrough", nopassthrough),
-	RAW("allow_other", allow_other), /* mount.c passes these two on to libfuse */
-	RAW("allow_root", allow_root),
+	RAW("nopassthrough", options.nopassthrough),
+	RAW("allow_other", options.allow_other), /* mount.c passes these two on to libfuse */
+	RAW("allow_root", options.allow_root),
 	/* libfuse accepts these for its own request loop, which shmfs does not use. */
 	REFUSED("clone_fd"),
 	REFUSED("max_threads="),
@@ -137,8 +137,9 @@ static int parse_target(const char *text, pid_t *pid)
 	return -EINVAL;
 }
 
-static int parse_values(const struct raw_options *raw, struct shmfs_options *options)
+static int parse_values(struct raw_options *raw)
 {
+	struct shmfs_options *options = &raw->options;
 	int err;
 
 	if (raw->valueless) {
@@ -150,9 +151,6 @@ static int parse_values(const struct raw_options *raw, struct shmfs_options *opt
 		err = parse_keys(raw->keys, &options->keys);
 	if (!err)
 		err = parse_target(raw->target, &options->target);
-	options->nopassthrough = raw->nopassthrough;
-	options->allow_other = raw->allow_other;
-	options->allow_root = raw->allow_root;
 	return err;
 }
 
@@ -210,18 +208,12 @@ static int resolve_mountpoint(const char *given, char **mountpoint)
 static int parse_cmdline(struct fuse_args *args, const char *mountpoint,
 			 struct shmfs_options *options)
 {
-	struct fuse_cmdline_opts opts = { 0 };
-
 	/* Without this, the type of the mount would be the name of the program. */
 	if (fuse_opt_insert_arg(args, 1, "-osubtype=shmfs") != 0)
 		return -ENOMEM;
-	if (fuse_parse_cmdline(args, &opts) != 0) /* says itself what is wrong */
+	if (fuse_parse_cmdline(args, &options->cmdline) != 0) /* says itself what is wrong */
 		return -EINVAL;
-	options->foreground = opts.foreground;
-	options->single_thread = opts.singlethread;
-	options->show_help = opts.show_help;
-	options->show_version = opts.show_version;
-	if (options->show_help || options->show_version)
+	if (options->cmdline.show_help || options->cmdline.show_version)
 		return 0;
 	return resolve_mountpoint(mountpoint, &options->mountpoint);
 }
@@ -231,11 +223,10 @@ int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
 	struct raw_options raw = { 0 };
 	int err = -EINVAL;
 
-	*options = (struct shmfs_options){ 0 };
 	if (fuse_opt_parse(args, &raw, option_table, take_word) == 0)
-		err = parse_values(&raw, options);
+		err = parse_values(&raw);
 	if (!err)
-		err = parse_cmdline(args, raw.mountpoint, options);
+		err = parse_cmdline(args, raw.mountpoint, &raw.options);
 	if (!err && raw.source)
 		err = put_source(args, raw.source);
 	free(raw.min_size);
@@ -243,6 +234,7 @@ int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
 	free(raw.target);
 	free(raw.source);
 	free(raw.mountpoint);
+	*options = raw.options;
 	return err;
 }
 

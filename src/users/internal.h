@@ -5,19 +5,11 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/user_views.h"
 
-/* The context of one view. */
-struct user_view {
-	struct shmfs_backend_ops ops;
-	struct shmfs_users *users;	/* borrowed */
-	const struct shmfs_view *files; /* borrowed; .by-id or .by-name */
-	bool segments;
-};
-
 /* --- uses.c --- */
 
 /* What a directory of a view shows to a caller. */
 struct uses {
-	const struct user_view *view;
+	const struct shmfs_user_view *view;
 	const struct shmfs_users_snapshot *snapshot;
 	pid_t pid; /* what this process uses; 0: what none does */
 	const struct shmfs_caller *caller;

@@ -36,7 +36,7 @@ static bool is_used(const struct uses *uses, dev_t dev, ino_t ino)
  */
 static bool is_shown(const struct uses *uses, uint64_t identity)
 {
-	const struct user_view *view = uses->view;
+	const struct shmfs_user_view *view = uses->view;
 	const dev_t dev = view->segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS;
 	const dev_t file_dev = view->segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
 	uint64_t id = view->segments ? (uint32_t)identity : identity;

@@ -54,7 +54,7 @@ static int list_processes(void *context, const struct shmfs_caller *caller,
 /* --- names --- */
 
 /* The name in .by-id or .by-name. */
-static int translate(const struct user_view *view, const char *text, struct shmfs_name *name)
+static int translate(const struct shmfs_user_view *view, const char *text, struct shmfs_name *name)
 {
 	if (view->segments)
 		return shmfs_name_parse_shmid(text, name);
@@ -150,30 +150,21 @@ static const struct {
 	enum shmfs_view_index files;
 	bool segments;
 	SHMFS_SLOT(remove) * remove;
-} rows[] = {
+} rows[SHMFS_USER_VIEWS] = {
 	{ SHMFS_VIEW_SYSV_ORPHANS, SHMFS_VIEW_BY_ID, true, remove_orphan },
 	{ SHMFS_VIEW_POSIX_ORPHANS, SHMFS_VIEW_POSIX, false, remove_orphan },
 	{ SHMFS_VIEW_SYSV_BY_PID, SHMFS_VIEW_BY_ID, true, remove_used },
 	{ SHMFS_VIEW_POSIX_BY_PID, SHMFS_VIEW_POSIX, false, remove_used },
 };
-#define ROWS (sizeof(rows) / sizeof(*rows))
 
-struct shmfs_user_views {
-	struct user_view views[ROWS];
-};
-
-int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
-			 struct shmfs_user_views **out)
+void shmfs_user_views_init(struct shmfs_tree *tree, struct shmfs_users *users,
+			   struct shmfs_user_view views[static SHMFS_USER_VIEWS])
 {
-	struct shmfs_user_views *views = calloc(1, sizeof(*views));
-
-	if (!views)
-		return -ENOMEM;
-	for (size_t i = 0; i < ROWS; i++) {
+	for (size_t i = 0; i < SHMFS_USER_VIEWS; i++) {
 		const struct shmfs_view *files = &tree->views[rows[i].files];
-		struct user_view *view = &views->views[i];
+		struct shmfs_user_view *view = &views[i];
 
-		*view = (struct user_view){ *files->ops, users, files, rows[i].segments };
+		*view = (struct shmfs_user_view){ *files->ops, users, files, rows[i].segments };
 		view->ops.lookup = look_up;
 		view->ops.list = list;
 		view->ops.create = create_nothing;
@@ -186,11 +177,4 @@ int shmfs_user_views_new(struct shmfs_tree *tree, struct shmfs_users *users,
 		};
 	}
 	tree->numbers = (struct shmfs_numbers){ find_process, list_processes, users };
-	*out = views;
-	return 0;
-}
-
-void shmfs_user_views_free(struct shmfs_user_views *views)
-{
-	free(views);
 }

@@ -40,16 +40,16 @@ static void check_spelled_out(const struct shmfs_options *options)
 	if (options->target)
 		snprintf(values + strlen(values), sizeof(values) - strlen(values), ",target=%d",
 			 (int)options->target);
-	if (options->foreground)
+	if (options->cmdline.foreground)
 		argv[argc++] = (char *)"-f";
-	if (options->single_thread)
+	if (options->cmdline.singlethread)
 		argv[argc++] = (char *)"-s";
 	argv[argc++] = options->mountpoint;
 	check(parse(argc, argv, &again) == 0);
 	check(again.min_size == options->min_size && again.keys == options->keys);
 	check(again.target == options->target && again.nopassthrough == options->nopassthrough);
-	check(again.foreground == options->foreground);
-	check(again.single_thread == options->single_thread);
+	check(again.cmdline.foreground == options->cmdline.foreground);
+	check(again.cmdline.singlethread == options->cmdline.singlethread);
 	check(strcmp(again.mountpoint, options->mountpoint) == 0);
 	shmfs_options_clear(&again);
 }
@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		argv[argc++] = strsep(&rest, "\n");
 	err = parse(argc, argv, &options);
 	check(err == 0 || err == -EINVAL);
-	if (!err && !options.show_help && !options.show_version) {
+	if (!err && !options.cmdline.show_help && !options.cmdline.show_version) {
 		check(options.mountpoint && options.mountpoint[0] == '/');
 		check(options.min_size > 0 && options.min_size <= INT64_MAX);
 		check(options.target >= 0);

@@ -105,10 +105,10 @@ static void a_mount_point_is_enough(void **state)
 	assert_false(run.options.nopassthrough);
 	assert_false(run.options.allow_other);
 	assert_false(run.options.allow_root);
-	assert_false(run.options.foreground);
-	assert_false(run.options.single_thread);
-	assert_false(run.options.show_help);
-	assert_false(run.options.show_version);
+	assert_false(run.options.cmdline.foreground);
+	assert_false(run.options.cmdline.singlethread);
+	assert_false(run.options.cmdline.show_help);
+	assert_false(run.options.cmdline.show_version);
 	assert_string_equal(run.said, "");
 	assert_string_equal(rest(&run), "-o subtype=shmfs");
 	clear(&run);
@@ -162,13 +162,13 @@ static void flags_are_those_of_every_filesystem(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&run, "-f", "-s", "/"), 0);
-	assert_true(run.options.foreground);
-	assert_true(run.options.single_thread);
+	assert_true(run.options.cmdline.foreground);
+	assert_true(run.options.cmdline.singlethread);
 	clear(&run);
 	/* Messages of -d are for who looks at them. */
 	assert_int_equal(PARSE(&run, "-d", "/"), 0);
-	assert_true(run.options.foreground);
-	assert_false(run.options.single_thread);
+	assert_true(run.options.cmdline.foreground);
+	assert_false(run.options.cmdline.singlethread);
 	clear(&run);
 }
 
@@ -209,18 +209,18 @@ static void help_and_version_need_no_mount_point(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE(&run, "-h"), 0);
-	assert_true(run.options.show_help);
+	assert_true(run.options.cmdline.show_help);
 	assert_string_equal(run.said, "");
 	clear(&run);
 	assert_int_equal(PARSE(&run, "--help"), 0);
-	assert_true(run.options.show_help);
+	assert_true(run.options.cmdline.show_help);
 	clear(&run);
 	assert_int_equal(PARSE(&run, "-V"), 0);
-	assert_true(run.options.show_version);
-	assert_false(run.options.show_help);
+	assert_true(run.options.cmdline.show_version);
+	assert_false(run.options.cmdline.show_help);
 	clear(&run);
 	assert_int_equal(PARSE(&run, "--version"), 0);
-	assert_true(run.options.show_version);
+	assert_true(run.options.cmdline.show_version);
 	clear(&run);
 }
 
