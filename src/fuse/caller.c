@@ -2,45 +2,41 @@
 /* The caller of a request, with the groups that FUSE does not send. */
 #include "fuse/internal.h"
 
+#include <linux/limits.h>
+
+/* Of each thread, owned: room for the groups of any process, which takes memory as it is used. */
+static _Thread_local gid_t *room;
+
 /*
- * Get up to `size` groups of the caller, and return how many there are.  libfuse reads /proc and
- * says EIO for every error of open(2): a want of memory or descriptors is an error, and a caller
- * that /proc does not show (another PID namespace) has no groups.
+ * Read the groups of the caller, and return how many there are.  libfuse reads /proc and says EIO
+ * for every error of open(2): a want of memory or descriptors is an error, and a caller that /proc
+ * does not show (another PID namespace) has no groups.
  */
-static int read_groups(fuse_req_t req, int size, gid_t *list)
+static int read_groups(fuse_req_t req)
 {
 	int count;
 
+	if (!room)
+		room = malloc(NGROUPS_MAX * sizeof(*room));
+	if (!room)
+		return -ENOMEM;
 	errno = 0;
-	count = fuse_req_getgroups(req, size, list);
+	count = fuse_req_getgroups(req, NGROUPS_MAX, room);
 	if (count >= 0 || count == -ENOMEM)
 		return count;
 	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : 0;
 }
 
-/*
- * The groups as they are now: FUSE sends one only.  They can change between being counted and being
- * read, and there are at most NGROUPS_MAX.
- */
-static int load_groups(const struct shmfs_caller *caller, const gid_t **list)
+/* The groups as they are now: FUSE sends one only. */
+static int get_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
 	struct request_caller *who = (struct request_caller *)caller;
-	int count = who->groups ? who->ngroups : read_groups(who->req, 0, NULL);
 
-	while (!who->groups && count > 0) {
-		int room = count;
-		gid_t *groups = calloc((size_t)room, sizeof(*groups));
-
-		count = groups ? read_groups(who->req, room, groups) : -ENOMEM;
-		if (count <= 0 || count > room) {
-			free(groups);
-			continue;
-		}
-		who->groups = groups;
-		who->ngroups = count;
-	}
-	*list = who->groups;
-	return count;
+	if (!who->has_groups)
+		who->ngroups = read_groups(who->req);
+	who->has_groups = true;
+	*list = room;
+	return who->ngroups;
 }
 
 struct request_caller caller_of(fuse_req_t req)
@@ -52,12 +48,12 @@ struct request_caller caller_of(fuse_req_t req)
 			    .gid = ctx->gid,
 			    .pid = ctx->pid,
 			    .umask = ctx->umask,
-			    .groups = load_groups },
+			    .groups = get_groups },
 		.req = req,
 	};
 }
 
-void caller_clear(struct request_caller *who)
+void caller_groups_free(void)
 {
-	free(who->groups);
+	free(room);
 }

@@ -275,7 +275,7 @@ void shmfs_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t pos,
 			struct fuse_file_info *fi)
 {
 	struct reply reply = { .req = req, .buf = reply_scratch(size), .size = size };
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	int err = reply.buf ? read_dir(fs_of(req), &reply, dir_of(ino), pos, fi->fh, &who.caller) :
 			      -ENOMEM;
 

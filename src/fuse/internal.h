@@ -78,7 +78,7 @@ struct shmfs_file {
 struct request_caller {
 	struct shmfs_caller caller;
 	fuse_req_t req;
-	gid_t *groups; /* owned; once they were asked for */
+	bool has_groups; /* they were asked for */
 	int ngroups;
 };
 
@@ -148,8 +148,8 @@ void shmfs_fs_clear(struct shmfs_fs *);
 /* --- caller.c --- */
 
 struct request_caller caller_of(fuse_req_t req);
-void caller_clear(struct request_caller *);
-#define AS_CALLER __attribute__((cleanup(caller_clear))) struct request_caller
+/* The thread ends. */
+void caller_groups_free(void);
 
 /* --- file.c --- */
 

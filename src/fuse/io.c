@@ -120,7 +120,7 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 {
 	struct shmfs_file *file = file_of(fi);
 	const struct shmfs_backend_ops *ops = ops_of(file->inode);
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_extent extent;
 	ssize_t n;
 
@@ -138,7 +138,7 @@ void shmfs_fuse_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, o
 			  struct fuse_file_info *fi)
 {
 	struct shmfs_file *file = file_of(fi);
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 
 	reply_error(req, ops_of(file->inode)->fallocate(file->handle, mode, off, len, &who.caller));
 }
@@ -206,7 +206,7 @@ void shmfs_fuse_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in,
 				struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
 				struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	size_t done = 0;
 	ssize_t n = 0;
 

@@ -99,7 +99,7 @@ static void reply_entry(fuse_req_t req, const struct path *path)
 
 void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
 	struct path path;
 	shmfs_dir dir;
@@ -163,7 +163,7 @@ static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
 static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode, int flags,
 		  struct path *path)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
 	int err;
 
@@ -258,7 +258,7 @@ void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct path path;
 	int err = resolve(fs_of(req), parent, text, &path);
 
@@ -339,7 +339,7 @@ static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to
 static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
 		       const char *newtext, unsigned flags, bool *is_copy)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
 	struct path from = { 0 };
 	struct path to = { 0 };

@@ -48,7 +48,7 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 		err = shmfs_tree_getattr(&fs->tree, dir_of(ino), &st);
 	} else {
 		struct shmfs_inode *inode = inode_of(ino);
-		AS_CALLER who = caller_of(req);
+		struct request_caller who = caller_of(req);
 
 		err = ops_of(inode)->getattr(inode->object, &who.caller, &st);
 		st.st_ino = ino_of(inode);
@@ -96,7 +96,7 @@ static int set_attr(fuse_req_t req, const struct shmfs_inode *inode, const struc
 					  FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
 	const struct shmfs_backend_ops *ops = ops_of(inode);
 	struct shmfs_object *object = inode->object;
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	int err = 0;
 
 	if (to_set & FUSE_SET_ATTR_SIZE)
@@ -154,7 +154,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct shmfs_inode *inode = inode_of(ino);
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_handle *handle;
 	struct shmfs_bound bound;
 	struct shmfs_file *file;
@@ -194,7 +194,7 @@ static bool is_opener(const struct shmfs_file *file, pid_t pid)
 void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_file *file = file_of(fi);
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	bool by_opener = is_opener(file, who.caller.pid);
 
 	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));

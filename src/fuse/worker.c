@@ -277,6 +277,7 @@ static void *run(void *arg)
 			serve(worker, &buf);
 	free(worker->buffer);
 	reply_scratch_free();
+	caller_groups_free();
 	return NULL;
 }
 

@@ -189,7 +189,7 @@ static void keep_from_caching(fuse_req_t req, fuse_ino_t ino, const char *name)
 /* The kernel asks for 64 KiB at most (fs/xattr.c). */
 void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	char *value = reply_scratch(size ? size : 1);
 	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
 	const struct shmfs_xattr *row;
@@ -212,7 +212,7 @@ void shmfs_fuse_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			 size_t size, int flags)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
 	const struct shmfs_xattr *row;
 	int err = -EOPNOTSUPP;
@@ -229,7 +229,7 @@ void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 
 void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	char *names = reply_scratch(size + XATTR_LIST_MAX);
 	ssize_t len = -ENOMEM;
 
@@ -242,7 +242,7 @@ void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void shmfs_fuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	AS_CALLER who = caller_of(req);
+	struct request_caller who = caller_of(req);
 	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
 	void *context;
 

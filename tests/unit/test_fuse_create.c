@@ -115,39 +115,6 @@ static void create_has_the_groups_of_the_caller(void **state)
 	}
 }
 
-static bool seems_to_have_one; /* when they are counted */
-static unsigned asked;
-
-int __real_fuse_req_getgroups(fuse_req_t req, int size, gid_t list[]);
-int __wrap_fuse_req_getgroups(fuse_req_t req, int size, gid_t list[]);
-
-int __wrap_fuse_req_getgroups(fuse_req_t req, int size, gid_t list[])
-{
-	asked++;
-	return seems_to_have_one && size == 0 ? 1 : __real_fuse_req_getgroups(req, size, list);
-}
-
-static void groups_that_were_added_meanwhile_are_read(void **state)
-{
-	static const gid_t groups[] = { 4711, 4712, 4713 };
-	struct kernel *k = *state;
-	struct fuse_entry_out entry;
-	struct kernel_file file;
-
-	k->uid = 1000;
-	k->sysv->want_groups = true;
-	if (setgroups(COUNT(groups), groups) != 0)
-		skip(); /* only root may */
-	seems_to_have_one = true;
-	asked = 0;
-	assert_int_equal(kernel_create(k, ROOT, "1", O_RDWR, 0600, &entry, &file), 0);
-	seems_to_have_one = false;
-	assert_int_equal(asked, 3);
-	assert_int_equal(k->sysv->seen.ngroups, COUNT(groups));
-	kernel_close(k, &file);
-	assert_int_equal(setgroups(0, NULL), 0);
-}
-
 /* Who opens many files can bring it there. */
 static void create_fails_without_a_descriptor_for_the_groups(void **state)
 {
@@ -385,7 +352,6 @@ int main(void)
 		KERNEL_TEST(create_makes_and_opens),
 		KERNEL_TEST(what_was_created_is_not_kept),
 		KERNEL_TEST(create_has_the_groups_of_the_caller),
-		KERNEL_TEST(groups_that_were_added_meanwhile_are_read),
 		KERNEL_TEST(create_fails_without_a_descriptor_for_the_groups),
 		KERNEL_TEST(create_refuses_what_cannot_be),
 		KERNEL_TEST(a_taken_name_is_opened),
