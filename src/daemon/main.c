@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/utsname.h>
 
 #include "fuse/internal.h"
 #include "shmfs/sigbus.h"
@@ -97,17 +96,10 @@ static void on_libfuse_log(enum fuse_log_level level, const char *format, va_lis
 static void greet(const struct shmfs_fs *fs, const char *mountpoint)
 {
 	const char *lack = shmfs_passthrough_lack(fs);
-	struct utsname kernel;
 
-	if (!isatty(STDERR_FILENO) || uname(&kernel) != 0)
-		return;
-	if (!lack)
-		shmfs_log(LOG_INFO, "%s: kernel passthrough", mountpoint);
-	else if (!fs->passthrough.on && !fs->passthrough.unwanted)
-		shmfs_log(LOG_INFO, "%s: served by the daemon: Linux %s has no passthrough",
-			  mountpoint, kernel.release);
-	else
-		shmfs_log(LOG_INFO, "%s: served by the daemon: %s", mountpoint, lack);
+	if (isatty(STDERR_FILENO))
+		shmfs_log(LOG_INFO, "%s: %s%s", mountpoint,
+			  lack ? "served by the daemon: " : "kernel passthrough", lack ? lack : "");
 }
 
 static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int signal_fd)
