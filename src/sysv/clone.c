@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sysv/process.h"
+#include "sysv/internal.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -8,7 +8,7 @@
  * it.  It shares the daemon's memory.  Nobody can trace it: a change of uid clears the "dumpable"
  * attribute of that memory (prctl(2)).  The caller can signal it: if it is stopped, it is ended.
  */
-#include "sysv/process.h"
+#include "sysv/internal.h"
 
 #include "shmfs/proc.h"
 

@@ -3,7 +3,7 @@
  * Extended attributes of segments, and those of the root directory that tell of all segments.  The
  * numbers come from the calls that ipcs(1) and lsipc(1) make, at the moment of the request.
  */
-#include "sysv/process.h"
+#include "sysv/internal.h"
 
 #include <endian.h>
 #include <linux/posix_acl.h>

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "sysv/process.h"
+#include "sysv/internal.h"
 
 /* How far a replacement is, or how it ended. */
 enum replace_phase {
