@@ -77,7 +77,7 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 	be->base.ops = &posix_ops;
 	be->config = *config;
 	be->dev = dir.st_dev;
-	posix_mounts_init(&be->mounts, config->proc_dir, config->dir);
+	posix_dir_find_mounts(be);
 	pthread_mutex_init(&be->base.lock, NULL);
 	*out = &be->base;
 	return 0;
@@ -85,7 +85,8 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 
 void shmfs_posix_free(struct shmfs_backend *base)
 {
-	posix_mounts_clear(&backend(base)->mounts);
+	if (backend(base)->mounts)
+		fclose(backend(base)->mounts);
 	pthread_mutex_destroy(&base->lock);
 	close(backend(base)->config.dir);
 	shmfs_object_table_destroy(&base->objects);

@@ -87,7 +87,7 @@ int posix_dir_open(const struct posix_backend *be, const char *name, int flags, 
  * The directory of another mount namespace (`-o target=PID`) is not in the table at all; then each
  * name is asked.
  */
-static bool read_table(FILE *table, uint64_t dir_mount)
+static bool read_mounts(FILE *table, uint64_t dir_mount)
 {
 	bool is_listed = false;
 	uint64_t mount, parent;
@@ -101,36 +101,26 @@ static bool read_table(FILE *table, uint64_t dir_mount)
 	return !is_listed;
 }
 
-void posix_mounts_init(struct posix_mounts *mounts, const char *proc_dir, int dir)
+void posix_dir_find_mounts(struct posix_backend *be)
 {
 	char path[PATH_MAX];
 	struct statx stx;
 
-	snprintf(path, sizeof(path), "%s/self/mountinfo", proc_dir);
-	mounts->table = fopen(path, "re");
-	/* 0, which no mount has: it is not known. */
-	mounts->dir_mount = statx(dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) ? 0 : stx.stx_mnt_id;
-	mounts->may_be = !mounts->table || read_table(mounts->table, mounts->dir_mount);
-}
-
-void posix_mounts_clear(struct posix_mounts *mounts)
-{
-	if (mounts->table)
-		fclose(mounts->table);
+	snprintf(path, sizeof(path), "%s/self/mountinfo", be->config.proc_dir);
+	be->mounts = fopen(path, "re");
+	if (statx(be->config.dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) == 0)
+		be->dir_mount = stx.stx_mnt_id;
+	be->has_mounts = !be->mounts || read_mounts(be->mounts, be->dir_mount);
 }
 
 static bool may_have_mounts(struct posix_backend *be)
 {
-	struct posix_mounts *mounts = &be->mounts;
 	SHMFS_LOCKED(&be->base.lock);
+	struct pollfd change = { .fd = be->mounts ? fileno(be->mounts) : -1, .events = POLLPRI };
 
-	if (mounts->table) {
-		struct pollfd change = { .fd = fileno(mounts->table), .events = POLLPRI };
-
-		if (poll(&change, 1, 0) != 0)
-			mounts->may_be = read_table(mounts->table, mounts->dir_mount);
-	}
-	return mounts->may_be;
+	if (poll(&change, 1, 0) > 0)
+		be->has_mounts = read_mounts(be->mounts, be->dir_mount);
+	return be->has_mounts;
 }
 
 /* --- names --- */

@@ -7,19 +7,15 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/posix.h"
 
-/* The table of mounts. */
-struct posix_mounts {
-	FILE *table;	    /* owned; NULL: it cannot be read */
-	uint64_t dir_mount; /* the mount that the directory is in */
-	bool may_be;	    /* something is mounted in the directory, or it is not known */
-};
-
 struct posix_backend {
 	struct shmfs_backend base;
 	struct shmfs_posix_config config; /* the directory is owned */
 	dev_t dev;			  /* of the directory's filesystem */
 	atomic_uint nkept;		  /* objects with a kept descriptor */
-	struct posix_mounts mounts;	  /* base.lock guards it, and is held to try a lease */
+	uint64_t dir_mount;		  /* the mount that the directory is in */
+	/* base.lock guards these two, and is held to try a lease. */
+	FILE *mounts;	 /* owned: the table of mounts; NULL: it cannot be read */
+	bool has_mounts; /* something is mounted in the directory, or it is not known */
 };
 
 struct posix_handle {
@@ -58,9 +54,8 @@ extern const struct shmfs_xattr posix_xattrs[];
 
 /* --- dir.c --- */
 
-void posix_mounts_init(struct posix_mounts *, const char *proc_dir, int dir);
-void posix_mounts_clear(struct posix_mounts *);
-
+/* Open and read the table of mounts. */
+void posix_dir_find_mounts(struct posix_backend *);
 /*
  * Attributes of the object that has the name.  -ENOENT if it is no regular file, or something is
  * mounted on it.  A name that begins with a slash is a path of /proc to an object in use.
