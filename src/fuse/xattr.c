@@ -19,39 +19,27 @@
 
 /* --- the root directory --- */
 
-static int get_version(void *context, int field, FILE *out, const struct shmfs_caller *caller)
-{
-	fputs(SHMFS_VERSION, out);
-	return 0;
-}
+enum field { VERSION, ENGINE, TARGET };
 
-/* What moves the bytes of a file that is opened now. */
-static int get_engine(void *context, int field, FILE *out, const struct shmfs_caller *caller)
-{
-	struct shmfs_fs *fs = context;
-	const char *reason = shmfs_passthrough_lack(fs);
-
-	if (reason)
-		fprintf(out, "daemon: %s", reason);
-	else
-		fputs("passthrough", out);
-	return 0;
-}
-
-/* The process whose shared memory is shown; nothing: that of the daemon. */
-static int get_target(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	const struct shmfs_fs *fs = context;
+	/* What moves the bytes of a file that is opened now. */
+	const char *lack = field == ENGINE ? shmfs_passthrough_lack(fs) : NULL;
 
-	if (fs->target)
+	if (field == VERSION)
+		fputs(SHMFS_VERSION, out);
+	else if (field == ENGINE)
+		fprintf(out, "%s%s", lack ? "daemon: " : "passthrough", lack ? lack : "");
+	else if (fs->target) /* nothing: the daemon's own shared memory */
 		fprintf(out, "%d", (int)fs->target);
 	return 0;
 }
 
 static const struct shmfs_xattr root_xattrs[] = {
-	{ .name = SHMFS_XATTR_ROOT "version", .get = get_version },
-	{ .name = SHMFS_XATTR_ROOT "engine", .get = get_engine },
-	{ .name = SHMFS_XATTR_ROOT "target", .get = get_target },
+	{ .name = SHMFS_XATTR_ROOT "version", .get = get_field, .field = VERSION },
+	{ .name = SHMFS_XATTR_ROOT "engine", .get = get_field, .field = ENGINE },
+	{ .name = SHMFS_XATTR_ROOT "target", .get = get_field, .field = TARGET },
 	{ 0 },
 };
 

@@ -6,6 +6,7 @@
 #include "sysv/internal.h"
 
 #include <endian.h>
+#include <inttypes.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
@@ -21,33 +22,6 @@ static void snapshot_clear(struct sysv_snapshot *snapshot)
 
 enum field { KEY, ID, NATTCH, CPID, LPID, CUID, CGID, LOCKED, RESIDENT, SWAPPED };
 
-/* What shmctl(2) tells. */
-static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
-{
-	SNAPSHOT snapshot = { 0 };
-	const struct shmid_ds *ds = &snapshot.ds;
-	int err = sysv_snapshot_take(context, &snapshot);
-
-	if (err)
-		return err;
-
-	const long long values[] = {
-		[ID] = snapshot.id,
-		[NATTCH] = (long long)snapshot.others,
-		[CPID] = ds->shm_cpid,
-		[LPID] = ds->shm_lpid,
-		[CUID] = ds->shm_perm.cuid,
-		[CGID] = ds->shm_perm.cgid,
-		[LOCKED] = (ds->shm_perm.mode & SYSV_MODE_LOCKED) != 0,
-	};
-
-	if (field == KEY)
-		fprintf(out, "0x%08x", (unsigned)ds->shm_perm.__key);
-	else
-		fprintf(out, "%lld", values[field]);
-	return 0;
-}
-
 static bool is_swap_empty(void)
 {
 	struct sysinfo info;
@@ -55,19 +29,34 @@ static bool is_swap_empty(void)
 	return sysinfo(&info) == 0 && info.freeswap == info.totalswap;
 }
 
-/* The fields that only /proc/sysvipc/shm tells. */
-static int get_usage(void *context, int field, FILE *out, const struct shmfs_caller *caller)
+/* shmctl(2) tells most of them, /proc/sysvipc/shm alone what is resident and swapped. */
+static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
 	struct sysv_usage_row row = { 0 };
+	const struct shmid_ds *ds = &snapshot.ds;
 	int err = sysv_snapshot_take(context, &snapshot);
 
-	if (!err && (field == RESIDENT || !is_swap_empty()))
+	if (!err && (field == RESIDENT || (field == SWAPPED && !is_swap_empty())))
 		err = sysv_usage_find(&sysv_backend_of(snapshot.object)->usage, snapshot.id, &row);
-	if (!err)
-		fprintf(out, "%llu",
-			(unsigned long long)(field == RESIDENT ? row.resident : row.swapped));
-	return err;
+	if (err)
+		return err;
+
+	const uint64_t values[] = {
+		[KEY] = (unsigned)ds->shm_perm.__key,
+		[ID] = (unsigned)snapshot.id,
+		[NATTCH] = snapshot.others,
+		[CPID] = (unsigned)ds->shm_cpid,
+		[LPID] = (unsigned)ds->shm_lpid,
+		[CUID] = ds->shm_perm.cuid,
+		[CGID] = ds->shm_perm.cgid,
+		[LOCKED] = (ds->shm_perm.mode & SYSV_MODE_LOCKED) != 0,
+		[RESIDENT] = row.resident,
+		[SWAPPED] = row.swapped,
+	};
+
+	fprintf(out, field == KEY ? "0x%08" PRIx64 : "%" PRIu64, values[field]);
+	return 0;
 }
 
 /*
@@ -143,8 +132,8 @@ const struct shmfs_xattr sysv_xattrs[] = {
 	{ OF("lpid"), get_field, NULL, LPID, SHMFS_XATTR_ROOM },
 	{ OF("cuid"), get_field, NULL, CUID, 0 },
 	{ OF("cgid"), get_field, NULL, CGID, 0 },
-	{ OF("resident"), get_usage, NULL, RESIDENT, SHMFS_XATTR_ROOM },
-	{ OF("swapped"), get_usage, NULL, SWAPPED, SHMFS_XATTR_ROOM },
+	{ OF("resident"), get_field, NULL, RESIDENT, SHMFS_XATTR_ROOM },
+	{ OF("swapped"), get_field, NULL, SWAPPED, SHMFS_XATTR_ROOM },
 	{ OF("status"), get_status, NULL, 0, SHMFS_XATTR_ROOM },
 	{ OF("attached"), get_users, NULL, SHMFS_USERS_ATTACHED, XATTR_SIZE_MAX },
 	{ OF("users"), get_users, NULL, SHMFS_USERS_FULL, XATTR_SIZE_MAX },
