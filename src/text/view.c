@@ -16,8 +16,6 @@
 
 struct text_write {
 	const struct shmfs_caller *caller; /* borrowed, until write_end() */
-	uint64_t off;
-	bool append;
 	char bytes[];
 };
 
@@ -284,9 +282,11 @@ static int text_write_begin(struct shmfs_handle *handle, off_t off, size_t len, 
 	write = malloc(sizeof(*write) + len);
 	if (!write)
 		return -ENOMEM;
-	*write = (struct text_write){ .caller = caller, .off = (uint64_t)off, .append = append };
+	write->caller = caller;
 	*extent =
 		(struct shmfs_extent){ .fd = -1, .mem = write->bytes, .len = len, .owner = write };
+	extent->pos = off;
+	extent->append = append;
 	return 0;
 }
 
@@ -297,7 +297,7 @@ static ssize_t text_write_end(struct shmfs_handle *handle, struct shmfs_extent *
 	const struct text text = text_of(handle, write->caller);
 	SHMFS_WRITE_LOCKED(&text.state->io);
 
-	return text_store(&text, write->off, write->append, write->bytes, written);
+	return text_store(&text, (uint64_t)extent->pos, extent->append, write->bytes, written);
 }
 
 /* Memory for a text to come can be had.  A text has no hole, and no byte beyond its end. */
