@@ -49,19 +49,13 @@ const struct shmfs_xattr posix_xattrs[] = {
 
 /* --- the object's own --- */
 
-/*
- * The kernel asks for these itself before most requests.  Every user may read
- * them, so the caller's credentials do not matter.
- */
-static bool is_for_all(const char *name)
-{
-	return strncmp(name, "system.", 7) == 0 || strncmp(name, "security.", 9) == 0;
-}
-
 ssize_t posix_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		       const struct shmfs_caller *caller)
 {
-	POSIX_PATH(path, posix_object(base), is_for_all(name) ? NULL : caller);
+	/* The kernel asks for these itself before most requests, and every user may read them. */
+	const bool is_public =
+		strncmp(name, "system.", 7) == 0 || strncmp(name, "security.", 9) == 0;
+	POSIX_PATH(path, posix_object(base), is_public ? NULL : caller);
 	ssize_t len = path.err ? path.err : posix_result(getxattr(path.text, name, value, size));
 
 	/* The kernel only asks where there is no SELinux.  ls(1) then asks of no other file. */
