@@ -111,7 +111,7 @@ void sysv_times_detached(struct sysv_backend *be, int id, const struct shmid_ds 
 {
 	struct sysv_times_row *row;
 	/* The process id may be of our own attach. */
-	bool is_unknown = others > 0 || before->shm_lpid == getpid();
+	bool is_unknown = others > 0 || before->shm_lpid == after->shm_lpid;
 
 	if (after->shm_lpid != getpid())
 		return;
