@@ -21,6 +21,8 @@
 #define LEAST_COST_NS 10000
 /* From here on reading takes long: some 50 segments. */
 #define SLOW_NS 200000
+/* After so few bytes the kernel had room for one more line (fs/seq_file.c, seq_read_iter()). */
+#define WITH_ROOM 2048
 
 /*
  * The columns that count: key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime
@@ -78,9 +80,9 @@ static int add_row(struct sysv_usage_table *table, const char *line)
 /*
  * The kernel gives out whole lines, a page of them at a time.  A read that goes on where the last one
  * ended is cheap.  Two threads that read by turns would have it write the text from the beginning for
- * each of them.
+ * each of them.  `start` is set to the processor time before the second read, if there is one.
  */
-static int read_rows(int fd, struct sysv_usage_table *table)
+static int read_rows(int fd, struct sysv_usage_table *table, uint64_t *start)
 {
 	char text[8192];
 	off_t pos = 0;
@@ -98,7 +100,12 @@ static int read_rows(int fd, struct sysv_usage_table *table)
 		}
 		if (line == text)
 			return -EIO;
+		if (n < WITH_ROOM)
+			return 0;
 		pos += line - text;
+		if (*start == 0)
+			*start = shmfs_clock_ns(
+				CLOCK_THREAD_CPUTIME_ID); /* waiting does not count */
 	}
 	return n < 0 ? -errno : 0;
 }
@@ -107,8 +114,8 @@ static int read_rows(int fd, struct sysv_usage_table *table)
 static int read_table(struct sysv_usage *usage)
 {
 	struct sysv_usage_table table = { 0 };
-	uint64_t start = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* waiting does not count */
-	int err = read_rows(usage->fd, &table);
+	uint64_t start = 0;
+	int err = read_rows(usage->fd, &table, &start);
 
 	if (!err) {
 		struct sysv_usage_table before;
@@ -116,7 +123,7 @@ static int read_table(struct sysv_usage *usage)
 		if (table.count > 0)
 			qsort(table.rows, table.count, sizeof(*table.rows), compare_rows);
 		table.read_at = shmfs_now_ns();
-		table.cost = shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+		table.cost = start ? shmfs_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start : 0;
 		table.cost = shmfs_max(table.cost, LEAST_COST_NS);
 		SHMFS_LOCKED(usage->lock);
 		before = usage->table;
