@@ -43,7 +43,6 @@ static int check_rights(const struct posix_backend *be, int fd, const struct sta
 	return again < 0 ? again : 0;
 }
 
-/* Of an open file. */
 static int resize(int fd, off_t size, const struct shmfs_caller *caller)
 {
 	posix_drop_setid(fd, caller);

@@ -26,7 +26,6 @@ static const struct shmfs_backend_ops *ops_of(const struct shmfs_handle *handle)
 	return text_inner(handle->object);
 }
 
-/* Load bytes of the object. */
 static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t len)
 {
 	struct shmfs_extent extent;
@@ -40,7 +39,6 @@ static ssize_t load(struct shmfs_handle *handle, uint64_t off, char *to, size_t 
 	return n;
 }
 
-/* Store bytes to the object. */
 static ssize_t put(const struct text *text, uint64_t off, const char *bytes, size_t len)
 {
 	const struct shmfs_backend_ops *ops = ops_of(text->handle);
