@@ -44,10 +44,11 @@ static _Thread_local int reply_ends[2];
 /* Twice the room that a full reply takes.  A user may have too many pipes for that (pipe(7)). */
 const int *reply_pipe(void)
 {
-	if (!reply_ends[1] && pipe2(reply_ends, O_CLOEXEC) != 0)
+	if (reply_ends[1])
+		return reply_ends;
+	if (pipe2(reply_ends, O_CLOEXEC) != 0)
 		return NULL;
-	if (fcntl(reply_ends[0], F_GETPIPE_SZ) < 2 * MAX_TRANSFER &&
-	    fcntl(reply_ends[0], F_SETPIPE_SZ, 2 * MAX_TRANSFER) < 0) {
+	if (fcntl(reply_ends[0], F_SETPIPE_SZ, 2 * MAX_TRANSFER) < 0) {
 		reply_pipe_close();
 		return NULL;
 	}
