@@ -102,6 +102,24 @@ static int make_and_open(struct sysv_backend *be, uint32_t key, mode_t mode,
 	return err;
 }
 
+/*
+ * Others can remove the segment before it is attached.  If they do so twice, or have made another
+ * one by then, it is made without a key, and removed once it is open: a file without a name.
+ */
+static int make_at_last(struct sysv_backend *be, uint32_t *key, mode_t mode,
+			const struct shmfs_caller *caller, struct sysv_segment **segment)
+{
+	int id = make_and_open(be, *key, mode, caller, segment);
+
+	if (id != -ESTALE)
+		return id;
+	id = make_and_open(be, *key, mode, caller, segment);
+	if (id != -ESTALE && id != -EEXIST)
+		return id;
+	*key = IPC_PRIVATE;
+	return make_and_open(be, *key, mode, caller, segment);
+}
+
 /* Tie the handle of a new segment to its object. */
 static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
 		  struct sysv_segment *segment)
@@ -128,6 +146,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 {
 	struct sysv_backend *be = (struct sysv_backend *)view->backend;
 	uint64_t before = shmfs_object_moment(view->backend);
+	uint32_t key = name->number;
 	struct sysv_segment *segment;
 	struct shmfs_object *obj;
 	struct sysv_handle *h;
@@ -139,7 +158,7 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 	if (err)
 		return err;
 	h->created = true;
-	id = make_and_open(be, name->number, mode & ~caller->umask, caller, &segment);
+	id = make_at_last(be, &key, mode & ~caller->umask, caller, &segment);
 	/* The id can be one of a segment that was removed while it was open. */
 	if (id >= 0)
 		shmfs_object_retire_older(view->backend, (uint64_t)id, before);
@@ -147,11 +166,15 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 	if (err) {
 		if (id >= 0)
 			sysv_segment_put(segment);
+		if (id >= 0 && key == IPC_PRIVATE)
+			shmctl(id, IPC_RMID, NULL);
 		free(h);
 		return err;
 	}
-	adopt(h, sysv_object(obj), name->number, segment);
+	adopt(h, sysv_object(obj), key, segment);
 	err = sysv_look(sysv_object(obj), caller, st);
+	if (key == IPC_PRIVATE)
+		shmctl(id, IPC_RMID, NULL);
 	if (err) {
 		sysv_release(&h->base);
 		shmfs_object_put(obj);

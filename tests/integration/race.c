@@ -15,7 +15,7 @@
  *   kill       the daemon is killed when it is about to remove a segment that
  *              has no key yet
  *   gone       another program removes a segment as soon as the daemon has made
- *              it under a key, without any IPC_RMID before
+ *              it under a key, without any IPC_RMID before; with ` always` each of them
  *
  *   close, rmid, shmget, copy
  *              the daemon waits before it lets nobody read a segment, removes
@@ -166,7 +166,7 @@ int shmget(key_t key, size_t size, int flags)
 			kill(getpid(), SIGKILL);
 		return id;
 	}
-	if (take_plan("gone")) {
+	if (is_planned("gone always") || take_plan("gone")) {
 		int made = real(key, size, flags);
 		((shmctl_fn *)dlsym(RTLD_NEXT, "shmctl"))(made, IPC_RMID, NULL);
 		return made;

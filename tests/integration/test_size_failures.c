@@ -265,6 +265,22 @@ static void what_is_removed_while_it_is_made_is_made_again(void **state)
 	}
 }
 
+/* As a file that is unlinked while it is open. */
+static void what_is_removed_again_and_again_is_a_file_without_a_name(void **state)
+{
+	(void)state;
+	char seen[2];
+	plan("gone always");
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_RDWR, 0600));
+	assert_int_equal(write(fd, "hi", 2), 2);
+	assert_int_equal(pread(fd, seen, 2, 0), 2);
+	assert_memory_equal(seen, "hi", 2);
+	assert_false(file_exists(PATH));
+	close(fd);
+	must(unlink(PLAN));
+	assert_true(eventually(segments_count() == 0));
+}
+
 static void a_failed_call_while_writing_loses_nothing(void **state)
 {
 	(void)state;
@@ -434,6 +450,7 @@ int main(void)
 		racing(a_slot_that_is_taken_is_made_good),
 		racing(memory_that_runs_out_halfway_puts_the_old_back),
 		racing(a_replacer_that_is_killed_leaves_nothing_open),
+		racing(what_is_removed_again_and_again_is_a_file_without_a_name),
 		racing(what_is_removed_while_it_is_made_is_made_again),
 		racing(a_failed_call_while_writing_loses_nothing),
 		racing(a_want_of_descriptors_is_no_full_disk),
