@@ -3,11 +3,6 @@
 
 #include <malloc.h>
 
-/* How long others wait for an opener that looks up another inode. */
-#define AWAIT_NS 1000000000u
-/* How long that takes at most, on a machine with far more to do than it can. */
-#define WALK_NS 30000000000u
-
 /* So many inodes are worth a look at the heap: some hundred kilobytes. */
 #define TRIM_EVERY 1024
 
@@ -65,49 +60,13 @@ int shmfs_inode_get(struct shmfs_fs *fs, const struct shmfs_view *view, struct s
 	return 0;
 }
 
-/* Is an opener expected for the object: `opener` alone, or all but that?  fs->lock is held. */
-static bool is_expected(const struct shmfs_inode_table *table, const struct shmfs_object *object,
-			pid_t opener, bool itself)
+void shmfs_inode_supersede(struct shmfs_fs *fs, struct shmfs_inode *inode)
 {
-	uint64_t now = shmfs_now_ns();
-
-	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
-		const struct shmfs_sent_away *sent = &table->sent_away[i];
-
-		if (sent->at == 0 || now - sent->at > (itself ? WALK_NS : AWAIT_NS))
-			continue;
-		if (itself ? sent->opener == opener :
-			     sent->opener != opener && sent->object == object)
-			return true;
-	}
-	return false;
-}
-
-bool shmfs_inode_send_away(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
-{
-	struct shmfs_inode_table *table = &fs->inodes;
 	SHMFS_LOCKED(&fs->lock);
 
-	if (is_expected(table, inode->object, opener, true))
-		return false;
-	/* A new one, for the kernel may serve the one that was made last as well. */
+	/* All: the kernel may serve the one that was made last as well. */
 	for (struct shmfs_inode *other = inode->object->inodes; other; other = other->sibling)
 		other->superseded = other->superseded || other->view == inode->view;
-	table->sent_away[table->nsent_away++ % SHMFS_SENT_AWAY] =
-		(struct shmfs_sent_away){ inode->object, opener, shmfs_now_ns() };
-	return true;
-}
-
-bool shmfs_inode_is_awaited(struct shmfs_fs *fs, const struct shmfs_inode *inode, pid_t opener)
-{
-	struct shmfs_inode_table *table = &fs->inodes;
-	SHMFS_LOCKED(&fs->lock);
-
-	for (size_t i = 0; i < SHMFS_SENT_AWAY; i++) {
-		if (table->sent_away[i].opener == opener)
-			table->sent_away[i].at = 0;
-	}
-	return is_expected(table, inode->object, opener, false);
 }
 
 /* fs->lock is held. */

@@ -46,21 +46,11 @@ struct shmfs_inode {
 	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
 };
 
-#define SHMFS_SENT_AWAY 16
-/* An opener that was told to look up another inode of an object. */
-struct shmfs_sent_away {
-	const struct shmfs_object *object; /* not to be followed */
-	pid_t opener;
-	uint64_t at; /* CLOCK_MONOTONIC, ns; 0: it has come */
-};
-
 /* Guarded by shmfs_fs.lock, as are `inodes` of objects. */
 struct shmfs_inode_table {
 	struct shmfs_inode *inodes; /* owned */
 	size_t count;
 	size_t nfreed; /* since memory was given back to the system */
-	struct shmfs_sent_away sent_away[SHMFS_SENT_AWAY]; /* the last ones */
-	unsigned nsent_away;
 };
 
 /* Forget every inode: the kernel is gone. */
@@ -73,13 +63,8 @@ void shmfs_inode_forget_all(struct shmfs_fs *);
 int shmfs_inode_get(struct shmfs_fs *, const struct shmfs_view *, struct shmfs_object *,
 		    struct shmfs_inode **out);
 
-/*
- * Let lookups find another inode of the object, and expect `opener` there.  False: the opener was
- * sent away just now, so it came by a descriptor and not by a lookup.
- */
-bool shmfs_inode_send_away(struct shmfs_fs *, struct shmfs_inode *, pid_t opener);
-/* Note that `opener` has come.  Are others expected for the object? */
-bool shmfs_inode_is_awaited(struct shmfs_fs *, const struct shmfs_inode *, pid_t opener);
+/* Let lookups find another inode of the object. */
+void shmfs_inode_supersede(struct shmfs_fs *, struct shmfs_inode *);
 
 /* Take `nlookup` lookups back; with the last of them the inode goes. */
 void shmfs_inode_forget(struct shmfs_fs *, struct shmfs_inode *, uint64_t nlookup);

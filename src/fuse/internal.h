@@ -8,6 +8,7 @@
 #include <linux/fuse.h>
 
 #include "fuse/passthrough.h"
+#include "fuse/walk.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 #include "shmfs/tree.h"
@@ -51,6 +52,7 @@ struct shmfs_fs {
 	unsigned nopen;			/* open files */
 	unsigned nopen_of[SHMFS_USERS]; /* by the uid's remainder */
 	struct shmfs_dirs dirs;
+	struct shmfs_walks walks;
 
 	/* Names that the kernel is to forget. */
 	struct shmfs_gone *gone; /* owned */

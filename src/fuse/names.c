@@ -8,8 +8,13 @@
  */
 #include "fuse/internal.h"
 
-/* Others can make and remove a name while it is being created. */
-#define CREATE_TRIES 10
+/*
+ * Others can make and remove a name while it is being created.  Beside a process that does nothing
+ * else one try in ten succeeds.  The later half of the tries waits for what takes longer: a key
+ * whose segment is being replaced is not to be had.
+ */
+#define CREATE_TRIES 200
+#define CREATE_PAUSE_NS 250000
 
 static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const struct stat *st)
 {
@@ -53,6 +58,33 @@ static int find(struct shmfs_fs *fs, struct path *path, const struct shmfs_calle
 	return err ? err : enter(fs, path, object);
 }
 
+/*
+ * Find and open the object of a name.  The kernel has not checked the caller's rights; open() does.
+ */
+static int find_and_open(struct shmfs_fs *fs, struct path *path, int flags,
+			 const struct shmfs_caller *caller)
+{
+	int err = find(fs, path, caller);
+
+	if (err)
+		return err;
+	err = ops_of(path->inode)->open(path->inode->object, flags, caller, &path->handle);
+	if (err)
+		shmfs_inode_forget(fs, path->inode, 1);
+	return err;
+}
+
+/* For an opener on its second walk: find an object that stays until it is opened. */
+static int find_and_hold(struct shmfs_fs *fs, struct path *path, const struct shmfs_caller *caller)
+{
+	int err = find_and_open(fs, path, O_RDONLY, caller);
+
+	if (err)
+		return err == -ENOENT ? err : find(fs, path, caller);
+	shmfs_walk_hold(fs, caller->pid, path->inode, path->handle);
+	return 0;
+}
+
 static bool is_subdir(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 		      const struct shmfs_caller *caller)
 {
@@ -70,7 +102,8 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 	if (err == -EINVAL || err == -EPERM)
 		return -ENOENT;
 	if (!err)
-		err = find(fs, path, caller);
+		err = shmfs_walk_is_second(fs, caller->pid) ? find_and_hold(fs, path, caller) :
+							      find(fs, path, caller);
 	if (!err)
 		note_searched(fs, dir_of(dir));
 	return err;
@@ -119,23 +152,6 @@ void shmfs_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* --- creating --- */
 
-/*
- * The name was free when the kernel looked it up and is taken now, without O_EXCL: open the object.
- * The kernel has not checked the caller's rights; open() does.
- */
-static int open_taken(struct shmfs_fs *fs, struct path *path, int flags,
-		      const struct shmfs_caller *caller)
-{
-	int err = find(fs, path, caller);
-
-	if (err)
-		return err;
-	err = ops_of(path->inode)->open(path->inode->object, flags, caller, &path->handle);
-	if (err)
-		shmfs_inode_forget(fs, path->inode, 1);
-	return err;
-}
-
 /* Make the object of a name that is free. */
 static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
 		const struct shmfs_caller *caller)
@@ -163,6 +179,7 @@ static int make(struct shmfs_fs *fs, struct path *path, int flags, mode_t mode,
 static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode, int flags,
 		  struct path *path)
 {
+	const struct timespec moment = { .tv_nsec = CREATE_PAUSE_NS };
 	struct request_caller who = caller_of(req);
 	struct shmfs_fs *fs = fs_of(req);
 	int err;
@@ -173,16 +190,18 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mo
 	if (err)
 		return err == -ENOENT ? -EPERM : err;
 	for (int i = 0; i < CREATE_TRIES; i++) {
+		if (i > CREATE_TRIES / 2)
+			nanosleep(&moment, NULL);
 		err = make(fs, path, flags, mode, &who.caller);
 		if (err == -ESTALE)
 			continue;
 		if (err != -EEXIST || (flags & O_EXCL))
 			return err;
-		err = open_taken(fs, path, flags, &who.caller);
+		err = find_and_open(fs, path, flags, &who.caller);
 		if (err != -ENOENT && err != -ESTALE)
 			return err;
 	}
-	return err == -ENOENT ? -EEXIST : err;
+	return -EEXIST;
 }
 
 void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -205,6 +224,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		if (err)
 			shmfs_inode_forget(fs, path.inode, 1);
 	} while (err == -ESTALE);
+	shmfs_walk_end(fs, fuse_req_ctx(req)->pid);
 	if (err) {
 		reply_error(req, err);
 		return;

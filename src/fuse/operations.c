@@ -18,6 +18,7 @@ void shmfs_fs_clear(struct shmfs_fs *fs)
 {
 	dirs_clear(fs);
 	close_files(fs);
+	shmfs_walks_clear(fs);
 	shmfs_inode_forget_all(fs);
 	if (fs->names_watch >= 0)
 		close(fs->names_watch);

@@ -36,6 +36,17 @@ void shmfs_fs_names_changed(struct shmfs_fs *fs)
 	fuse_lowlevel_notify_inval_inode(fs->session, FUSE_ROOT_ID, -1, 0);
 }
 
+/*
+ * The error of a request on an object that was removed since its LOOKUP.  Calls by path come once
+ * more at -ESTALE (linux/namei.h, retry_estale(), Linux 6.18).
+ */
+static int gone(struct shmfs_fs *fs, int err, pid_t caller)
+{
+	if (err != -ENOENT && err != -ESTALE)
+		return err;
+	return shmfs_walk_again(fs, caller, NULL) ? -ESTALE : -ENOENT;
+}
+
 static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 {
 	struct shmfs_fs *fs = fs_of(req);
@@ -51,6 +62,7 @@ static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 		struct request_caller who = caller_of(req);
 
 		err = ops_of(inode)->getattr(inode->object, &who.caller, &st);
+		err = gone(fs, err, who.caller.pid);
 		st.st_ino = ino_of(inode);
 		timeout = attr_timeout(inode);
 	}
@@ -142,6 +154,8 @@ void shmfs_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_
 		err = set_dir_attr(fs_of(req), dir_of(ino), st, to_set);
 	else
 		err = set_attr(req, inode_of(ino), st, to_set, fi ? file_of(fi)->handle : NULL);
+	if (err == -ESTALE)
+		err = gone(fs_of(req), err, fuse_req_ctx(req)->pid);
 	if (err)
 		reply_error(req, err);
 	else
@@ -162,10 +176,11 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!err)
 		err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
-
-	/* The kernel walks to the file once more when it is told ESTALE (do_filp_open()). */
+	err = gone(fs, err, who.caller.pid);
 	if (!err)
 		err = open_file(fs, inode, handle, fuse_req_ctx(req), &file, &bound);
+	if (err != -ESTALE)
+		shmfs_walk_end(fs, who.caller.pid);
 	if (err) {
 		reply_error(req, err);
 		return;

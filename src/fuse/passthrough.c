@@ -93,9 +93,12 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 		bound.binding = ops_of(inode)->binding(file->handle, &map.fd);
 	}
 	movable = bound.binding == SHMFS_IO_MOVABLE;
-	if (movable && inode->backing_id != 0 && shmfs_inode_send_away(fs, inode, file->opener))
+	if (movable && inode->backing_id != 0 &&
+	    shmfs_walk_again(fs, file->opener, inode->object)) {
+		shmfs_inode_supersede(fs, inode);
 		return bound;
-	if (shmfs_inode_is_awaited(fs, inode, file->opener) || movable ||
+	}
+	if (shmfs_walk_is_awaited(fs, inode->object, file->opener) || movable ||
 	    inode->nunbound_writers > 0)
 		bound.binding = SHMFS_IO_DAEMON;
 	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {

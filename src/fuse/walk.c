@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/internal.h"
+
+#include <time.h>
+
+/* How long others wait for an opener that walks to another inode. */
+#define AWAIT_NS 1000000000u
+/* How long a walk takes at most, on a machine with far more to do than it can. */
+#define WALK_NS 30000000000u
+/*
+ * The LOOKUPs of one walk at most: of the dentry that there is, of a new one, and of those that
+ * other openers put in its place (fs/namei.c, lookup_open(), Linux 6.18).
+ */
+#define MOST_LOOKUPS 6
+/* An object is held for one tick or two. */
+#define TICK_NS 100000000
+
+static struct shmfs_walker *slot_of(struct shmfs_fs *fs, pid_t opener)
+{
+	return &fs->walks.walkers[(unsigned)opener % SHMFS_WALKERS];
+}
+
+static bool walks(const struct shmfs_walker *walker, uint64_t longest)
+{
+	return walker->at != 0 && shmfs_now_ns() - walker->at <= longest;
+}
+
+/* The slot holds nothing any more.  fs->lock is held. */
+static struct shmfs_walker take_held(struct shmfs_walker *walker)
+{
+	struct shmfs_walker taken = *walker;
+
+	walker->held = NULL;
+	return taken;
+}
+
+static void let_go(const struct shmfs_walker *taken)
+{
+	struct shmfs_object *object = taken->held ? taken->held->object : NULL;
+
+	if (!object)
+		return;
+	taken->ops->release(taken->held);
+	shmfs_object_put(object);
+}
+
+/* Declared before the lock, so it is let go of without it. */
+#define AUTO_HELD __attribute__((cleanup(let_go))) struct shmfs_walker
+
+bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_object *awaited)
+{
+	struct shmfs_walker *walker = slot_of(fs, opener);
+	AUTO_HELD taken = { 0 };
+	SHMFS_LOCKED(&fs->lock);
+
+	if (walker->opener == opener && walks(walker, WALK_NS))
+		return false;
+	taken = take_held(walker);
+	*walker = (struct shmfs_walker){
+		.opener = opener,
+		.at = shmfs_now_ns(),
+		.awaited = awaited,
+	};
+	return true;
+}
+
+bool shmfs_walk_is_awaited(struct shmfs_fs *fs, const struct shmfs_object *object, pid_t opener)
+{
+	SHMFS_LOCKED(&fs->lock);
+
+	for (size_t i = 0; i < SHMFS_WALKERS; i++) {
+		const struct shmfs_walker *walker = &fs->walks.walkers[i];
+
+		if (walker->awaited == object && walker->opener != opener &&
+		    walks(walker, AWAIT_NS))
+			return true;
+	}
+	return false;
+}
+
+bool shmfs_walk_is_second(struct shmfs_fs *fs, pid_t opener)
+{
+	struct shmfs_walker *walker = slot_of(fs, opener);
+	SHMFS_LOCKED(&fs->lock);
+
+	if (walker->opener != opener || !walks(walker, WALK_NS))
+		return false;
+	/* The open(2) has ended without an OPEN, and these are of other calls. */
+	if (++walker->nlookups > MOST_LOOKUPS)
+		walker->at = 0;
+	return walker->at != 0;
+}
+
+static void let_go_of_old(struct shmfs_fs *fs)
+{
+	for (size_t i = 0; i < SHMFS_WALKERS; i++) {
+		struct shmfs_walker *walker = &fs->walks.walkers[i];
+		AUTO_HELD taken = { 0 };
+		SHMFS_LOCKED(&fs->lock);
+
+		if (walker->held && walker->is_old)
+			taken = take_held(walker);
+		walker->is_old = true;
+	}
+}
+
+/* Does the thread go on? */
+static bool holds_any(struct shmfs_fs *fs)
+{
+	SHMFS_LOCKED(&fs->lock);
+
+	fs->walks.runs = false;
+	for (size_t i = 0; i < SHMFS_WALKERS; i++)
+		fs->walks.runs = fs->walks.runs || fs->walks.walkers[i].held;
+	return fs->walks.runs;
+}
+
+/* A thread of its own: letting go can wait until a segment has been copied. */
+static void *run(void *fs)
+{
+	const struct timespec tick = { .tv_nsec = TICK_NS };
+
+	do {
+		nanosleep(&tick, NULL);
+		let_go_of_old(fs);
+	} while (holds_any(fs));
+	return NULL;
+}
+
+/* fs->lock is held. */
+static bool start_thread(struct shmfs_fs *fs)
+{
+	struct shmfs_walks *walks = &fs->walks;
+
+	if (walks->runs)
+		return true;
+	if (walks->has_thread)
+		pthread_join(walks->thread, NULL);
+	walks->has_thread = pthread_create(&walks->thread, NULL, run, fs) == 0;
+	walks->runs = walks->has_thread;
+	return walks->runs;
+}
+
+void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode *inode,
+		     struct shmfs_handle *handle)
+{
+	struct shmfs_walker *walker = slot_of(fs, opener);
+	AUTO_HELD taken = { .ops = ops_of(inode), .held = handle };
+	SHMFS_LOCKED(&fs->lock);
+
+	shmfs_object_ref(inode->object);
+	if (!start_thread(fs))
+		return;
+	taken = take_held(walker);
+	walker->ops = ops_of(inode);
+	walker->held = handle;
+	walker->is_old = false;
+}
+
+void shmfs_walk_end(struct shmfs_fs *fs, pid_t opener)
+{
+	struct shmfs_walker *walker = slot_of(fs, opener);
+	AUTO_HELD taken = { 0 };
+	SHMFS_LOCKED(&fs->lock);
+
+	if (walker->opener != opener)
+		return;
+	taken = take_held(walker);
+	walker->at = 0;
+}
+
+void shmfs_walks_clear(struct shmfs_fs *fs)
+{
+	for (size_t i = 0; i < SHMFS_WALKERS; i++)
+		shmfs_walk_end(fs, fs->walks.walkers[i].opener);
+	if (fs->walks.has_thread)
+		pthread_join(fs->walks.thread, NULL);
+}
