@@ -2,8 +2,11 @@
 /* Reading processes that let their reader wait, that end, or that are many. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -95,6 +98,74 @@ static void a_snapshot_serves_a_moment(void **state)
 	shmfs_users_put(&first);
 	shmfs_users_put(&second);
 	shmfs_users_free(users);
+}
+
+/* A thread that asks under SCHED_IDLE. */
+struct idle_asker {
+	atomic_int tid;
+	atomic_bool done;
+	bool skipped;
+};
+
+static bool set_policy(int policy)
+{
+	const struct sched_param none = { 0 };
+
+	return sched_setscheduler(0, policy, &none) == 0;
+}
+
+static void *ask_idly(void *arg)
+{
+	struct idle_asker *asker = arg;
+	char *text = NULL;
+
+	/* To come back takes CAP_SYS_NICE or RLIMIT_NICE. */
+	asker->skipped = !set_policy(SCHED_IDLE) || !set_policy(SCHED_OTHER);
+	if (!asker->skipped && set_policy(SCHED_IDLE)) {
+		asker->tid = gettid();
+		ask(&of_segment, &text);
+	}
+	free(text);
+	asker->done = true;
+	return NULL;
+}
+
+/* Does a child of the thread run under SCHED_OTHER? */
+static bool has_usual_child(pid_t thread)
+{
+	char path[64];
+	int child = 0;
+	FILE *children;
+	bool is_there;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", thread);
+	children = fopen(path, "r");
+	is_there = children && fscanf(children, "%d", &child) == 1;
+	if (children)
+		fclose(children);
+	return is_there && sched_getscheduler(child) == SCHED_OTHER;
+}
+
+/* Others wait for the reader, whoever it is that asked first. */
+static void the_reader_has_the_usual_priority(void **state)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	struct idle_asker asker = { 0 };
+	bool usual = false;
+	pthread_t thread;
+
+	(void)state;
+	add_process(10, "hung", OURS);
+	assert_int_equal(unlink("10/maps") | mkfifo("10/maps", 0600), 0);
+	assert_int_equal(pthread_create(&thread, NULL, ask_idly, &asker), 0);
+	while (!asker.done) {
+		usual = usual || (asker.tid && has_usual_child(asker.tid));
+		nanosleep(&moment, NULL);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	if (asker.skipped || access("/proc/thread-self/children", F_OK) != 0)
+		skip();
+	assert_true(usual);
 }
 
 static void what_is_no_process_of_a_user_is_skipped(void **state)
@@ -212,6 +283,7 @@ int main(void)
 		in_proc(a_process_that_lets_its_reader_wait_is_passed_over),
 		in_proc(a_process_that_never_ends_is_cut),
 		in_proc(a_snapshot_serves_a_moment),
+		in_proc(the_reader_has_the_usual_priority),
 		in_proc(what_is_no_process_of_a_user_is_skipped),
 		in_proc(a_line_may_come_in_two_pieces),
 		in_proc(what_does_not_read_as_a_mapping_matches_nothing),
