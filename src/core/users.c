@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 
 #include "shmfs/clock.h"
+#include "shmfs/proc.h"
 #include "shmfs/sanitizer.h"
 
 /* How old a snapshot may be, in times of what it took; and while the next one is being taken. */
@@ -204,16 +205,29 @@ static void be_child(const struct users_scope *scope, struct users_sheet *sheet,
 	syscall(SYS_exit_group, 0);
 }
 
-/* Wait until the child ends.  False: it stood still for `still_ms`. */
-static bool watch(struct pollfd *ended, struct users_sheet *sheet, int still_ms)
+/* Does it run, or wait for a processor?  A busy machine holds up any child for some time. */
+static bool is_runnable(pid_t child)
 {
+	char text[512];
+	const char *state;
+
+	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "/proc/%d/stat", (int)child);
+	state = strrchr(text, ')'); /* behind the command (proc(5)) */
+	return state && state[1] == ' ' && state[2] == 'R';
+}
+
+/* Wait until the child ends.  False: it slept for `still_ms`, or stood still for STILL_MS. */
+static bool watch(pid_t child, struct pollfd *ended, struct users_sheet *sheet, int still_ms)
+{
+	int still = 0;
 	unsigned ticks;
 
 	do {
 		ticks = atomic_load(&sheet->ticks);
 		if (poll(ended, 1, still_ms) > 0)
 			return true;
-	} while (ticks != atomic_load(&sheet->ticks));
+		still = ticks == atomic_load(&sheet->ticks) ? still + still_ms : 0;
+	} while (still == 0 || (still < STILL_MS && is_runnable(child)));
 	return false;
 }
 
@@ -238,7 +252,7 @@ static int run_child(const struct users_scope *scope, struct users_sheet *sheet,
 	if (pidfd < 0)
 		sheet->error = -errno;
 	ended = (struct pollfd){ .fd = pidfd, .events = POLLIN };
-	if (pidfd < 0 || !watch(&ended, sheet, still_ms))
+	if (pidfd < 0 || !watch(child, &ended, sheet, still_ms))
 		kill(child, SIGKILL);
 	/* A child that SIGKILL does not end must not hold up this thread. */
 	if (pidfd >= 0 && poll(&ended, 1, END_MS) == 0)
