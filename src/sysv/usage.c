@@ -80,8 +80,8 @@ static int add_row(struct sysv_usage_table *table, const char *line)
 /*
  * The kernel gives out whole lines, a page of them at a time.  A read that goes on where the last
  * one ended is cheap.  Two threads that read by turns would have it write the text from the
- * beginning for each of them.  `start` is set to the processor time before the second read, if there
- * is one.
+ * beginning for each of them.  `start` is set to the processor time before the second read, if
+ * there is one.
  */
 static int read_rows(int fd, struct sysv_usage_table *table, uint64_t *start)
 {
