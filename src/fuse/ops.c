@@ -18,7 +18,16 @@
  */
 static double dir_timeout(struct shmfs_fs *fs, shmfs_dir dir)
 {
-	const uint64_t quiet = shmfs_now_ns() - atomic_load(&fs->names_changed);
+	uint64_t never = 0;
+	uint64_t quiet;
+
+	/*
+	 * Until its first attributes have come the kernel takes the root's mode to be 0
+	 * (fs/fuse/inode.c, fuse_get_root_inode(), Linux 6.18), and it drops those that a
+	 * notification overtakes.  So it gets none in the first moment.
+	 */
+	atomic_compare_exchange_strong(&fs->names_changed, &never, shmfs_now_ns());
+	quiet = shmfs_now_ns() - atomic_load(&fs->names_changed);
 
 	if (dir != SHMFS_DIR_ROOT || fs->names_watch < 0 || quiet < RESTLESS_NS ||
 	    shmfs_tree_watch(&fs->tree, fs->names_watch) != 0)

@@ -68,9 +68,7 @@ static int call_beside(void *makers)
 {
 	pid_t children[2 * MAKERS], callers[CALLERS];
 	int count = 2 * *(int *)makers;
-	struct stat data;
 
-	child_must(stat(MNT, &data) == 0);
 	for (int i = 0; i < count; i++)
 		children[i] = child_start(make_and_remove, i);
 	for (int i = 0; i < CALLERS; i++)
@@ -106,9 +104,42 @@ static void on_a_users_mount_beside_several_makers(void **state)
 	assert_int_equal(run_as(&NOBODY, call_beside, &(int){ MAKERS }), 0);
 }
 
+static int open_first(int number)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), MNT "/first%d", number);
+	child_must(opens(path, O_CREAT | O_RDWR, 0));
+	return 0;
+}
+
+/* The kernel does not know the mode of the directory yet, and hears that names have changed. */
+static void the_first_opens_of_a_mount_are_allowed(void **state)
+{
+	pid_t makers[MAKERS], callers[CALLERS];
+	int failed = 0;
+
+	for (int i = 0; i < MAKERS; i++)
+		makers[i] = child_start(make_and_remove, 1);
+	for (int i = 0; i < 20; i++) {
+		daemon_start(*state, NULL);
+		become(&ALICE);
+		for (int j = 0; j < CALLERS; j++)
+			callers[j] = child_start(open_first, j);
+		become(&ROOT);
+		failed += children_join(callers, CALLERS);
+		daemon_stop(*state);
+	}
+	for (int i = 0; i < MAKERS; i++)
+		kill(makers[i], SIGKILL);
+	children_join(makers, MAKERS);
+	assert_int_equal(failed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		bare(the_first_opens_of_a_mount_are_allowed),
 		mounted(beside_one_maker),
 		mounted(beside_several_makers),
 		mounted_by_user(on_a_users_mount_beside_one_maker),
