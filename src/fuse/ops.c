@@ -178,7 +178,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct shmfs_fs *fs = fs_of(req);
 	struct shmfs_inode *inode = inode_of(ino);
 	struct request_caller who = caller_of(req);
-	struct shmfs_handle *handle;
+	struct shmfs_handle *handle = NULL;
 	struct shmfs_bound bound;
 	struct shmfs_file *file;
 	int err = check_open_share(fs, who.caller.uid);

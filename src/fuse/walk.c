@@ -26,12 +26,10 @@ static bool walks(const struct shmfs_walker *walker, uint64_t longest)
 }
 
 /* The slot holds nothing any more.  fs->lock is held. */
-static struct shmfs_walker take_held(struct shmfs_walker *walker)
+static void take_held(struct shmfs_walker *walker, struct shmfs_walker *taken)
 {
-	struct shmfs_walker taken = *walker;
-
+	*taken = *walker;
 	walker->held = NULL;
-	return taken;
 }
 
 static void let_go(const struct shmfs_walker *taken)
@@ -55,7 +53,7 @@ bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_obje
 
 	if (walker->opener == opener && walks(walker, WALK_NS))
 		return false;
-	taken = take_held(walker);
+	take_held(walker, &taken);
 	*walker = (struct shmfs_walker){
 		.opener = opener,
 		.at = shmfs_now_ns(),
@@ -99,7 +97,7 @@ static void let_go_of_old(struct shmfs_fs *fs)
 		SHMFS_LOCKED(&fs->lock);
 
 		if (walker->held && walker->is_old)
-			taken = take_held(walker);
+			take_held(walker, &taken);
 		walker->is_old = true;
 	}
 }
@@ -151,7 +149,7 @@ void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode
 	shmfs_object_ref(inode->object);
 	if (!start_thread(fs))
 		return;
-	taken = take_held(walker);
+	take_held(walker, &taken);
 	walker->ops = ops_of(inode);
 	walker->held = handle;
 	walker->is_old = false;
@@ -165,7 +163,7 @@ void shmfs_walk_end(struct shmfs_fs *fs, pid_t opener)
 
 	if (walker->opener != opener)
 		return;
-	taken = take_held(walker);
+	take_held(walker, &taken);
 	walker->at = 0;
 }
 
