@@ -61,13 +61,13 @@ struct sysv_usage_table {
 };
 
 struct sysv_usage {
-	pthread_mutex_t reading; /* guards fd; held while the table is read */
-	int fd;			 /* owned: /proc/sysvipc/shm */
-	pthread_mutex_t *lock;	 /* borrowed; guards all below; not held while the table is read */
+	int fd;		       /* owned: /proc/sysvipc/shm */
+	pthread_mutex_t *lock; /* borrowed; guards all below; not held while the table is read */
 	struct sysv_usage_table table;
 	pthread_t reader; /* reads the next table, or has read it */
 	bool has_reader;
-	bool is_reading;
+	bool is_reading;	 /* a thread has begun to read the table */
+	pthread_cond_t was_read; /* and has ended */
 };
 
 /* Where the attributes that users give segments are kept. */

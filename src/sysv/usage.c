@@ -111,7 +111,25 @@ static int read_rows(int fd, struct sysv_usage_table *table, uint64_t *start)
 	return n < 0 ? -errno : 0;
 }
 
-/* Read the table as it is now, and keep it if it is whole.  usage->reading is held. */
+/* One thread at a time reads.  The others wait, and use what it has read if that is still true. */
+static void begin_reading(struct sysv_usage *usage)
+{
+	SHMFS_LOCKED(usage->lock);
+
+	while (usage->is_reading)
+		pthread_cond_wait(&usage->was_read, usage->lock);
+	usage->is_reading = true;
+}
+
+static void end_reading(struct sysv_usage *usage)
+{
+	SHMFS_LOCKED(usage->lock);
+
+	usage->is_reading = false;
+	pthread_cond_broadcast(&usage->was_read);
+}
+
+/* Read the table as it is now, and keep it if it is whole.  Reading has begun. */
 static int read_table(struct sysv_usage *usage)
 {
 	struct sysv_usage_table table = { 0 };
@@ -137,20 +155,16 @@ static int read_table(struct sysv_usage *usage)
 
 static void *read_beside(void *arg)
 {
-	const struct sched_param usual = { 0 };
 	struct sysv_usage *usage = arg;
 
 	/* A thread beside its caller gives way to every process.  Others wait for this one. */
-	sched_setscheduler(0, SCHED_OTHER, &usual);
-	pthread_mutex_lock(&usage->reading);
+	sched_setscheduler(0, SCHED_OTHER, &(const struct sched_param){ 0 });
 	read_table(usage);
-	pthread_mutex_unlock(&usage->reading);
-	SHMFS_LOCKED(usage->lock);
-	usage->is_reading = false;
+	end_reading(usage);
 	return NULL;
 }
 
-/* Let a thread read the table.  The lock is held. */
+/* Let a thread read the table: it ends what is begun here.  The lock is held. */
 static void read_later(struct sysv_usage *usage)
 {
 	if (usage->is_reading)
@@ -226,43 +240,52 @@ int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row
 {
 	int err = find_true_row(usage, id, row);
 
-	if (err) {
-		SHMFS_LOCKED(&usage->reading);
-
-		/* Another thread may have read it meanwhile. */
-		if (find_true_row(usage, id, row) == 0)
-			return 0;
+	if (!err)
+		return 0;
+	begin_reading(usage);
+	/* Another thread may have read it meanwhile. */
+	err = find_true_row(usage, id, row);
+	if (err)
 		err = read_table(usage);
-	}
+	end_reading(usage);
 	return err ? err : copy_row(usage, id, row);
 }
 
 uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
 {
+	bool tells = tells_blocks(usage);
 	struct sysv_usage_row row;
 
-	if (!tells_blocks(usage)) {
-		SHMFS_LOCKED(&usage->reading);
-
-		if (!tells_blocks(usage) && read_table(usage) != 0)
-			return 0;
+	if (!tells) {
+		begin_reading(usage);
+		tells = tells_blocks(usage) || read_table(usage) == 0;
+		end_reading(usage);
 	}
-	return copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;
+	return tells && copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;
+}
+
+/* A segment keeps its size: any table that has it will do. */
+static bool has_size(struct sysv_usage *usage, int id, uint32_t low_bits, uint64_t *size)
+{
+	struct sysv_usage_row row;
+
+	if (copy_row(usage, id, &row) != 0 || (uint32_t)row.size != low_bits)
+		return false;
+	*size = row.size;
+	return true;
 }
 
 uint64_t sysv_usage_size(struct sysv_usage *usage, int id, uint32_t low_bits)
 {
-	struct sysv_usage_row row;
-	SHMFS_LOCKED(&usage->reading);
+	uint64_t size = low_bits;
 
-	/* A segment keeps its size: any table that has it will do. */
-	for (int tries = 0; tries < 2; tries++) {
-		if (copy_row(usage, id, &row) == 0 && (uint32_t)row.size == low_bits)
-			return row.size;
-		if (tries == 0 && read_table(usage) != 0)
-			break;
-	}
-	return low_bits;
+	if (has_size(usage, id, low_bits, &size))
+		return size;
+	begin_reading(usage);
+	read_table(usage);
+	end_reading(usage);
+	has_size(usage, id, low_bits, &size);
+	return size;
 }
 
 uint64_t sysv_segment_resident(struct sysv_segment *segment)
@@ -300,7 +323,7 @@ int sysv_usage_init(struct sysv_usage *usage, const char *proc_dir, pthread_mute
 
 	snprintf(path, sizeof(path), "%s/sysvipc/shm", proc_dir);
 	*usage = (struct sysv_usage){ .lock = lock, .fd = open(path, O_RDONLY | O_CLOEXEC) };
-	pthread_mutex_init(&usage->reading, NULL);
+	pthread_cond_init(&usage->was_read, NULL);
 	return usage->fd < 0 ? -errno : 0;
 }
 
@@ -309,6 +332,6 @@ void sysv_usage_destroy(struct sysv_usage *usage)
 	if (usage->has_reader)
 		pthread_join(usage->reader, NULL);
 	close(usage->fd);
-	pthread_mutex_destroy(&usage->reading);
+	pthread_cond_destroy(&usage->was_read);
 	free(usage->table.rows);
 }
