@@ -188,12 +188,11 @@ void users_find_mounts(struct users_scope *scope)
 /* The child keeps nothing of the daemon open: no file, no segment, no mount. */
 static void be_child(const struct users_scope *scope, struct users_sheet *sheet, pid_t parent)
 {
-	const struct sched_param usual = { 0 };
 	sigset_t none;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* A thread beside its caller gives way to every process.  Others wait for this child. */
-	sched_setscheduler(0, SCHED_OTHER, &usual);
+	sched_setscheduler(0, SCHED_OTHER, &(const struct sched_param){ 0 });
 	if (getppid() != parent)
 		_exit(0);
 	sigemptyset(&none);

@@ -18,9 +18,24 @@ int __clone(int (*)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone
 #endif
 
+struct process {
+	int (*run)(void *);
+	void *arg;
+};
+
+static int start(void *arg)
+{
+	const struct process *process = arg;
+
+	/* A thread beside its caller gives way to every process.  Its child need not. */
+	sched_setscheduler(0, SCHED_OTHER, &(const struct sched_param){ 0 });
+	return process->run(process->arg);
+}
+
 int sysv_run_process(int flags, int (*run)(void *), void *arg)
 {
 	SHMFS_AUTO_FREE char *stack = malloc(STACK);
+	struct process process = { run, arg };
 	sigset_t all, before;
 	int status = 0;
 	int err = 0;
@@ -31,7 +46,7 @@ int sysv_run_process(int flags, int (*run)(void *), void *arg)
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(run, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD | flags, arg);
+	pid = clone(start, stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD | flags, &process);
 	if (pid < 0)
 		err = -ENOMEM; /* EAGAIN: no process more */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
