@@ -11,13 +11,25 @@
  * The LOOKUPs of one walk at most: of the dentry that there is, of a new one, and of those that
  * other openers put in its place (fs/namei.c, lookup_open(), Linux 6.18).
  */
-#define MOST_LOOKUPS 6
+#define MOST_LOOKUPS 16
 /* An object is held for one tick or two. */
 #define TICK_NS 100000000
 
+/* The slot of an opener, or else the one of its slots that is free, or was taken first. */
 static struct shmfs_walker *slot_of(struct shmfs_fs *fs, pid_t opener)
 {
-	return &fs->walks.walkers[(unsigned)opener % SHMFS_WALKERS];
+	struct shmfs_walker *first = NULL;
+
+	for (unsigned i = 0; i < SHMFS_SLOTS_OF_WALKER; i++) {
+		struct shmfs_walker *walker =
+			&fs->walks.walkers[((unsigned)opener + i) % SHMFS_WALKERS];
+
+		if (walker->opener == opener)
+			return walker;
+		if (!first || walker->at < first->at)
+			first = walker;
+	}
+	return first;
 }
 
 static bool walks(const struct shmfs_walker *walker, uint64_t longest)
@@ -47,9 +59,9 @@ static void let_go(const struct shmfs_walker *taken)
 
 bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_object *awaited)
 {
-	struct shmfs_walker *walker = slot_of(fs, opener);
 	AUTO_HELD taken = { 0 };
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	if (walker->opener == opener && walks(walker, WALK_NS))
 		return false;
@@ -78,8 +90,8 @@ bool shmfs_walk_is_awaited(struct shmfs_fs *fs, const struct shmfs_object *objec
 
 bool shmfs_walk_is_second(struct shmfs_fs *fs, pid_t opener)
 {
-	struct shmfs_walker *walker = slot_of(fs, opener);
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	if (walker->opener != opener || !walks(walker, WALK_NS))
 		return false;
@@ -142,12 +154,13 @@ static bool start_thread(struct shmfs_fs *fs)
 void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode *inode,
 		     struct shmfs_handle *handle)
 {
-	struct shmfs_walker *walker = slot_of(fs, opener);
 	AUTO_HELD taken = { .ops = ops_of(inode), .held = handle };
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	shmfs_object_ref(inode->object);
-	if (!start_thread(fs))
+	/* So many others walk that the slot is another's by now. */
+	if (walker->opener != opener || !start_thread(fs))
 		return;
 	take_held(walker, &taken);
 	walker->ops = ops_of(inode);
@@ -157,9 +170,9 @@ void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode
 
 void shmfs_walk_end(struct shmfs_fs *fs, pid_t opener)
 {
-	struct shmfs_walker *walker = slot_of(fs, opener);
 	AUTO_HELD taken = { 0 };
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	if (walker->opener != opener)
 		return;

@@ -17,8 +17,9 @@
 
 #include "fuse/inode.h"
 
-/* Threads share a slot if their ids have the same remainder. */
 #define SHMFS_WALKERS 64
+/* Threads whose ids have near remainders share this many slots. */
+#define SHMFS_SLOTS_OF_WALKER 8
 
 /* A thread that was told to walk to a file once more. */
 struct shmfs_walker {
