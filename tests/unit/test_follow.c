@@ -124,25 +124,34 @@ static int processors_of(pid_t thread)
 	return CPU_COUNT(&set);
 }
 
-static void the_reader_is_put_beside_its_caller_and_back(void **state)
+/* A reader, put beside this thread, which asks again and again. */
+static void place_reader(struct loop *loop, struct shmfs_follow *follow)
 {
-	struct loop loop = {
+	*loop = (struct loop){
 		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.released = PTHREAD_COND_INITIALIZER,
-		.caller = getpid(),
+		.is_watched = true,
+		.caller = gettid(),
 		.in_a_row = 100,
 		.nread = 1,
+		.waiting = 1,
 	};
+	shmfs_follow_init(follow);
+	if (!follow->useful)
+		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	start_reader(loop);
+	shmfs_follow_tick(follow, loop);
+	assert_int_equal(sched_getscheduler(loop->reader->tid), SCHED_IDLE);
+}
+
+static void the_reader_is_put_beside_its_caller_and_back(void **state)
+{
 	struct shmfs_follow follow;
+	struct loop loop;
 
 	(void)state;
-	shmfs_follow_init(&follow);
-	if (!follow.useful)
-		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
-	start_reader(&loop);
-	shmfs_follow_tick(&follow, &loop);
-	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_IDLE);
+	place_reader(&loop, &follow);
 	assert_int_equal(processors_of(loop.reader->tid), 1);
 	loop.in_a_row = 1;
 	loop.nread++;
@@ -156,27 +165,14 @@ static void the_reader_is_put_beside_its_caller_and_back(void **state)
 /* Nothing was read, and a request is there.  Does the reader stay away from its caller? */
 static bool stays_away(bool caller_computes)
 {
-	int device[2];
-	struct loop loop = {
-		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.released = PTHREAD_COND_INITIALIZER,
-		.is_watched = true,
-		.caller = gettid(),
-		.in_a_row = 100,
-		.nread = 1,
-	};
 	struct shmfs_follow follow;
+	struct loop loop;
+	int device[2];
 
-	shmfs_follow_init(&follow);
-	if (!follow.useful)
-		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
+	place_reader(&loop, &follow);
 	assert_int_equal(pipe(device), 0);
 	assert_int_equal(write(device[1], "x", 1), 1);
 	loop.fd = device[0];
-	start_reader(&loop);
-	shmfs_follow_tick(&follow, &loop);
-	assert_int_equal(sched_getscheduler(loop.reader->tid), SCHED_IDLE);
 	/* There is no such thread, so it does not run. */
 	loop.caller = caller_computes ? gettid() : INT_MAX;
 	const uint64_t now = shmfs_now_ns();
@@ -221,26 +217,12 @@ static void await_sleep(pid_t thread)
 /* As while a child reads /proc. */
 static void a_reader_that_sleeps_in_a_request_is_beside_its_caller_again(void **state)
 {
-	struct loop loop = {
-		.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.released = PTHREAD_COND_INITIALIZER,
-		.is_watched = true,
-		.caller = gettid(),
-		.in_a_row = 100,
-		.nread = 1,
-		.waiting = 1,
-	};
 	struct shmfs_follow follow;
+	struct loop loop;
 
 	(void)state;
-	shmfs_follow_init(&follow);
-	if (!follow.useful)
-		skip(); /* one processor, or neither CAP_SYS_NICE nor RLIMIT_NICE */
-	start_reader(&loop);
+	place_reader(&loop, &follow);
 	sem_init(&loop.turn, 0, 0);
-	shmfs_follow_tick(&follow, &loop);
-	assert_int_equal(sched_getscheduler(loop.workers[0].tid), SCHED_IDLE);
 	await_sleep(loop.workers[0].tid);
 	loop.reader->is_serving = true;
 	loop.caller = INT_MAX; /* it sleeps, too */
