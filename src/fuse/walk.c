@@ -13,7 +13,7 @@
  */
 #define MOST_LOOKUPS 16
 /* An object is held for one tick or two. */
-#define TICK_NS 100000000
+#define TICK_NS 250000000
 
 /* The slot of an opener, or else the one of its slots that is free, or was taken first. */
 static struct shmfs_walker *slot_of(struct shmfs_fs *fs, pid_t opener)
@@ -65,6 +65,7 @@ bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_obje
 
 	if (walker->opener == opener && walks(walker, WALK_NS))
 		return false;
+	atomic_store(&fs->walks.used, true);
 	take_held(walker, &taken);
 	*walker = (struct shmfs_walker){
 		.opener = opener,
@@ -90,6 +91,8 @@ bool shmfs_walk_is_awaited(struct shmfs_fs *fs, const struct shmfs_object *objec
 
 bool shmfs_walk_is_second(struct shmfs_fs *fs, pid_t opener)
 {
+	if (!atomic_load(&fs->walks.used))
+		return false;
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);
 
@@ -170,6 +173,8 @@ void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode
 
 void shmfs_walk_end(struct shmfs_fs *fs, pid_t opener)
 {
+	if (!atomic_load(&fs->walks.used))
+		return;
 	AUTO_HELD taken = { 0 };
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);

@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "fuse/inode.h"
 
 #define SHMFS_WALKERS 64
@@ -35,6 +37,9 @@ struct shmfs_walker {
 struct shmfs_walks {
 	pthread_t thread; /* lets go of what is not opened */
 	bool has_thread;  /* it is to be joined */
+
+	/* A thread was ever told to: until then a LOOKUP takes no lock. */
+	atomic_bool used;
 
 	/* Guarded by shmfs_fs.lock. */
 	bool runs; /* an object is held, or was a moment ago */
