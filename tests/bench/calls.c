@@ -11,7 +11,6 @@
 
 static void clean(const struct task *task)
 {
-	(void)task;
 	objects_remove(POSIX_OBJECT, SMALL_OBJECTS);
 	objects_remove(SYSV_SEGMENT, SMALL_OBJECTS);
 	object_remove(POSIX_OBJECT, NEW_OBJECT);

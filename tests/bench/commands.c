@@ -56,7 +56,6 @@ static int list_prepare(const struct task *task)
 
 static int list_begin(struct session *session)
 {
-	(void)session;
 	return 0;
 }
 
@@ -76,7 +75,6 @@ static int list_step(struct session *session)
 
 static void copy_clean(const struct task *task)
 {
-	(void)task;
 	unlink(SOURCE);
 	object_remove(POSIX_OBJECT, NEW_OBJECT);
 	object_remove(SYSV_SEGMENT, NEW_OBJECT);

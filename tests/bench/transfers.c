@@ -11,7 +11,6 @@
 
 static void clean(const struct task *task)
 {
-	(void)task;
 	object_remove(POSIX_OBJECT, 0);
 	object_remove(SYSV_SEGMENT, 0);
 }

@@ -134,7 +134,6 @@ static sigjmp_buf gone;
 
 static void on_sigbus(int signal)
 {
-	(void)signal;
 	siglongjmp(gone, 1);
 }
 

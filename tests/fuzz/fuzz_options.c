@@ -13,7 +13,6 @@
 
 static void keep_quiet(enum fuse_log_level level, const char *format, va_list args)
 {
-	(void)level, (void)format, (void)args;
 }
 
 static int parse(int argc, char **argv, struct shmfs_options *options)

@@ -23,7 +23,6 @@ static struct stat attributes_of(fuse_ino_t ino)
 static void look_up(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param entry = { .ino = FILE_INO, .attr_timeout = 1000 };
-	(void)parent;
 	entry.attr = attributes_of(FILE_INO);
 	if (strcmp(name, "file") == 0)
 		fuse_reply_entry(req, &entry);
@@ -34,31 +33,26 @@ static void look_up(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void get_attributes(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st = attributes_of(ino);
-	(void)fi;
 	fuse_reply_attr(req, &st, 1000);
 }
 
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
 	fuse_reply_open(req, fi);
 }
 
 static void hang_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	(void)req, (void)ino, (void)size, (void)off, (void)fi;
 }
 
 static void hang_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		      struct fuse_pollhandle *handle)
 {
-	(void)req, (void)ino, (void)fi, (void)handle;
 }
 
 static void hang_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)req, (void)ino, (void)fi;
 }
 
 static const struct fuse_lowlevel_ops operations = {

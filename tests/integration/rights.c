@@ -22,7 +22,6 @@ static int result_of(int value)
 
 static int open_file(const char *path, const char *unused, const struct user *actor, int flags)
 {
-	(void)unused, (void)actor;
 	int fd = open(path, flags | O_CLOEXEC, 0666);
 	int result = result_of(fd);
 	if (fd != -1)
@@ -32,7 +31,6 @@ static int open_file(const char *path, const char *unused, const struct user *ac
 
 static int create_file(const char *path, const char *unused, const struct user *actor, int flags)
 {
-	(void)path, (void)actor;
 	int result = open_file(unused, NULL, NULL, flags);
 	if (result == 0)
 		unlink(unused);
@@ -41,38 +39,32 @@ static int create_file(const char *path, const char *unused, const struct user *
 
 static int access_file(const char *path, const char *unused, const struct user *actor, int mode)
 {
-	(void)unused, (void)actor;
 	return result_of(access(path, mode));
 }
 
 static int stat_file(const char *path, const char *unused, const struct user *actor, int arg)
 {
-	(void)unused, (void)actor, (void)arg;
 	struct stat st;
 	return result_of(stat(path, &st));
 }
 
 static int truncate_file(const char *path, const char *unused, const struct user *actor, int size)
 {
-	(void)unused, (void)actor;
 	return result_of(truncate(path, size));
 }
 
 static int unlink_file(const char *path, const char *unused, const struct user *actor, int arg)
 {
-	(void)unused, (void)actor, (void)arg;
 	return result_of(unlink(path));
 }
 
 static int rename_file(const char *path, const char *unused, const struct user *actor, int arg)
 {
-	(void)actor, (void)arg;
 	return result_of(rename(path, unused));
 }
 
 static int chmod_file(const char *path, const char *unused, const struct user *actor, int mode)
 {
-	(void)unused, (void)actor;
 	return result_of(chmod(path, (mode_t)mode));
 }
 
@@ -89,7 +81,6 @@ static int chown_file(const char *path, const char *unused, const struct user *a
 {
 	uid_t uid;
 	gid_t gid;
-	(void)unused;
 	owner_of(to, actor, &uid, &gid);
 	return result_of(chown(path, uid, gid));
 }
@@ -97,33 +88,28 @@ static int chown_file(const char *path, const char *unused, const struct user *a
 static int touch_file(const char *path, const char *unused, const struct user *actor, int now)
 {
 	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
-	(void)unused, (void)actor;
 	return result_of(utimensat(AT_FDCWD, path, now ? NULL : times, 0));
 }
 
 static int get_note(const char *path, const char *unused, const struct user *actor, int arg)
 {
 	char value[16];
-	(void)unused, (void)actor, (void)arg;
 	return result_of((int)getxattr(path, "user.note", value, sizeof(value)));
 }
 
 static int set_note(const char *path, const char *unused, const struct user *actor, int arg)
 {
-	(void)unused, (void)actor, (void)arg;
 	return result_of(setxattr(path, "user.note", "hi", 2, 0));
 }
 
 static int get_attribute(const char *path, const char *unused, const struct user *actor, int arg)
 {
 	char value[16];
-	(void)unused, (void)actor, (void)arg;
 	return result_of((int)getxattr(path, "user.shm.nattch", value, sizeof(value)));
 }
 
 static int set_locked(const char *path, const char *unused, const struct user *actor, int arg)
 {
-	(void)unused, (void)actor, (void)arg;
 	return result_of(setxattr(path, "user.shm.locked", "1", 1, 0));
 }
 
@@ -146,7 +132,6 @@ static int attach(const struct target *target, int flags)
 
 static int clear(const struct target *target, int arg)
 {
-	(void)arg;
 	char *memory = shmat(id_of(target, 0), NULL, 0);
 	if (memory == (void *)-1)
 		return errno;
@@ -163,13 +148,11 @@ static int get_and_attach(const struct target *target, int flags)
 
 static int get_exclusively(const struct target *target, int arg)
 {
-	(void)arg;
 	return result_of(shmget(target->key, 4096, IPC_CREAT | IPC_EXCL | 0666));
 }
 
 static int get_another(const struct target *target, int arg)
 {
-	(void)arg;
 	int id = shmget(target->key + 1, 4096, IPC_CREAT | IPC_EXCL | 0666);
 	if (id == -1)
 		return errno;
@@ -178,14 +161,12 @@ static int get_another(const struct target *target, int arg)
 
 static int look_at(const struct target *target, int arg)
 {
-	(void)arg;
 	struct shmid_ds data;
 	return result_of(shmctl(id_of(target, 0), SHM_STAT_ANY, &data));
 }
 
 static int remove_segment(const struct target *target, int arg)
 {
-	(void)arg;
 	return result_of(shmctl(id_of(target, 0), IPC_RMID, NULL));
 }
 
@@ -225,7 +206,6 @@ static int set_owner(const struct target *target, int to)
 /* Times are nothing that a program can set; what moves ctime is this. */
 static int set_nothing(const struct target *target, int arg)
 {
-	(void)arg;
 	return set_owner(target, 0);
 }
 

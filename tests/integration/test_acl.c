@@ -70,7 +70,6 @@ static bool can_open(const char *path, int flags)
 
 static void a_list_may_deny_what_the_mode_allows(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	give_user(OWN, 0666, &ALICE, 0);
 	become(&ALICE);
@@ -94,7 +93,6 @@ static void a_list_may_deny_what_the_mode_allows(void **state)
 
 static void a_list_may_let_read_alone(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	give_user(OWN, 0666, &ALICE, 4);
 	become(&ALICE);
@@ -111,7 +109,6 @@ static void a_list_may_let_read_alone(void **state)
 
 static void a_list_may_grant_what_the_mode_denies(void **state)
 {
-	(void)state;
 	char text[8] = "";
 	object_create("frames", 0);
 	object_put("frames", 0, "secret", 7);
@@ -140,7 +137,6 @@ static void a_list_may_grant_what_the_mode_denies(void **state)
 
 static void a_list_may_grant_to_a_group(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	const struct acl acl = list_of(0600, GROUP, ALICE.group, 4);
 	must(set_list(OWN, &acl));
@@ -155,7 +151,6 @@ static void a_list_may_grant_to_a_group(void **state)
 
 static void a_list_is_the_same_on_both_sides(void **state)
 {
-	(void)state;
 	struct acl there;
 	object_create("frames", 10);
 	must_fail(ENODATA, getxattr(OBJECT, ACCESS, NULL, 0));
@@ -175,7 +170,6 @@ static void a_list_is_the_same_on_both_sides(void **state)
 
 static void a_list_is_the_owners_to_change(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	object_create("frames", 10);
 	give_user(OBJECT, 0600, &BOB, 6);
@@ -188,7 +182,6 @@ static void a_list_is_the_owners_to_change(void **state)
 
 static void changing_the_mode_changes_the_mask(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	give_user(OBJECT, 0600, &ALICE, 6);
 	become(&ALICE);
@@ -225,7 +218,6 @@ static void assert_alice_can_read(const char *path, bool may)
 
 static void what_others_change_counts_at_once(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	must(chmod(OWN, 0600));
 	for (int round = 0; round < ROUNDS; round++) {
@@ -237,7 +229,6 @@ static void what_others_change_counts_at_once(void **state)
 /* The kernel has its inode, with all that it knows of it, and not that name. */
 static void what_others_change_counts_under_a_new_name(void **state)
 {
-	(void)state;
 	char name[64], next[64], path[64];
 	object_create("frames", 10);
 	must(chmod(OWN, 0600));
@@ -271,7 +262,6 @@ static void assert_made_alike(const char *name, mode_t mode)
 
 static void a_default_list_takes_the_place_of_the_umask(void **state)
 {
-	(void)state;
 	const struct acl acl = list_of(0640, USER, BOB.uid, 6);
 	must(setxattr(NATIVE, DEFAULT, &acl, sizeof(acl), 0));
 	umask(077);
@@ -297,7 +287,6 @@ static void a_default_list_takes_the_place_of_the_umask(void **state)
 
 static void segments_have_none(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0644);
 	const struct acl acl = list_of(0600, USER, ALICE.uid, 6);
 	struct acl minimal = { .version = VERSION,
@@ -326,7 +315,6 @@ static void segments_have_none(void **state)
 
 static void the_mode_of_a_segment_decides(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	int id = segment_create(KEY, PAGE, 0640);
 	become(&BOB);
@@ -365,7 +353,6 @@ static void where_there_are_none_the_mode_decides(void **state)
 
 static void tools_work(void **state)
 {
-	(void)state;
 	char output[4096];
 	object_create("frames", 10);
 	segment_create(KEY, PAGE, 0644);
@@ -392,7 +379,6 @@ static void tools_work(void **state)
 
 static int use_what_is_granted(void *arg)
 {
-	(void)arg;
 	int fd = open(OBJECT, O_RDWR);
 	child_must(fd != -1 && close(fd) == 0);
 	child_must(open(MNT "/denied", O_RDONLY) == -1 && errno == EACCES);
@@ -401,7 +387,6 @@ static int use_what_is_granted(void *arg)
 
 static void a_users_mount_honours_them_too(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	give_user(OWN, 0600, &NOBODY, 6);
 	object_create("denied", 10);

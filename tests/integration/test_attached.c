@@ -114,7 +114,6 @@ static void those_attached_before_the_mount_are_named(void **state)
 /* As this process has it, every holder has inherited it. */
 static void those_who_inherited_it_are_named(void **state)
 {
-	(void)state;
 	char line[64];
 	prctl(PR_SET_NAME, "parent");
 	void *memory = segment_attach(segment_create(KEY, PAGE, 0600));
@@ -127,7 +126,6 @@ static void those_who_inherited_it_are_named(void **state)
 
 static void a_removed_segment_tells_who_keeps_it(void **state)
 {
-	(void)state;
 	char path[64];
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", segment_create(KEY, PAGE, 0600));
 	hold(attach_and_remove, &ROOT);
@@ -136,7 +134,6 @@ static void a_removed_segment_tells_who_keeps_it(void **state)
 
 static void other_segments_are_told_apart(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	segment_create(KEY + 1, PAGE, 0600);
 	hold(attach, &ROOT);
@@ -146,7 +143,6 @@ static void other_segments_are_told_apart(void **state)
 
 static void a_mapping_of_the_mount_counts(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	if (engine_is_passthrough())
 		hold(map_segment_through_mount, &ROOT);
@@ -174,7 +170,6 @@ static void who_has_an_object_open_or_mapped_is_named(void **state)
 
 static void so_is_who_has_it_through_the_mount(void **state)
 {
-	(void)state;
 	object_create("frames", PAGE);
 	hold(open_through_mount, &ROOT);
 	if (engine_is_passthrough())
@@ -184,7 +179,6 @@ static void so_is_who_has_it_through_the_mount(void **state)
 
 static void an_unlinked_object_tells_who_keeps_it(void **state)
 {
-	(void)state;
 	char line[64];
 	char path[64];
 	prctl(PR_SET_NAME, "parent");
@@ -220,7 +214,6 @@ static bool open_and_map_object(void)
 
 static void how_and_how_often_is_told(void **state)
 {
-	(void)state;
 	char lines[256];
 	segment_create(KEY, PAGE, 0666);
 	create_object_for_all();
@@ -241,7 +234,6 @@ static void how_and_how_often_is_told(void **state)
 
 static void only_what_the_asker_may_see_is_told(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0666);
 	create_object_for_all();
 	hold(attach, &ROOT);
@@ -261,7 +253,6 @@ static void only_what_the_asker_may_see_is_told(void **state)
 static int ask_as_user(void *arg)
 {
 	const char *line = lines_of(holders, 1);
-	(void)arg;
 	child_must(strcmp(value_of(SEGMENT, ATTACHED, line), line) == 0);
 	line = lines_of(holders + 1, 1);
 	child_must(strcmp(value_of(OBJECT, ATTACHED, line), line) == 0);
@@ -270,7 +261,6 @@ static int ask_as_user(void *arg)
 
 static void a_users_own_mount_tells_of_his_processes(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0666);
 	create_object_for_all();
 	hold(attach, &NOBODY);
@@ -312,7 +302,6 @@ static bool hold_what_maps_waits_for(void)
 
 static void a_held_epoll_mutex_holds_nobody_up(void **state)
 {
-	(void)state;
 	create_object_for_all();
 	hung_start();
 	hold(hold_an_epoll_mutex, &ALICE);
@@ -323,7 +312,6 @@ static void a_held_epoll_mutex_holds_nobody_up(void **state)
 
 static void a_held_epoll_mutex_holds_no_close_up(void **state)
 {
-	(void)state;
 	create_object_for_all();
 	hung_start();
 	hold(make_a_key_with_it_held, &ALICE);
@@ -332,7 +320,6 @@ static void a_held_epoll_mutex_holds_no_close_up(void **state)
 
 static void a_program_that_never_starts_holds_nobody_up(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0666);
 	hung_start();
 	hold(hold_what_maps_waits_for, &ALICE);
@@ -387,7 +374,6 @@ static bool is_zombie(pid_t pid)
 /* Its own files in /proc show nothing then. */
 static void a_first_thread_that_ended_hides_nothing(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	object_create("frames", PAGE);
 	pid_t child = hold(attach_and_open_in_a_thread, &ROOT);
@@ -399,7 +385,6 @@ static void a_first_thread_that_ended_hides_nothing(void **state)
 /* The one thread that could answer is the one that looks. */
 static void one_thread_is_enough(void **state)
 {
-	(void)state;
 	char output[256];
 	char line[64];
 	object_create("frames", PAGE);
@@ -417,7 +402,6 @@ static void one_thread_is_enough(void **state)
 
 static void nobody_can_set_it(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	object_create("frames", PAGE);
 	must_fail(EPERM, setxattr(SEGMENT, ATTACHED, "1 init\n", 7, 0));

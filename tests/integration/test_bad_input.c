@@ -23,7 +23,6 @@ static void assert_refused(const char *arguments, const char *word)
 
 static void unknown_options(void **state)
 {
-	(void)state;
 	assert_refused("-o nosuch " MNT, "nosuch'; see: shmfs --help");
 	assert_refused("-o min_size=4096,nosuch=7 " MNT, "nosuch");
 	assert_refused("--nosuch " MNT, "--nosuch");
@@ -32,7 +31,6 @@ static void unknown_options(void **state)
 
 static void sizes_that_are_none(void **state)
 {
-	(void)state;
 	assert_refused("-o min_size=0 " MNT, "0");
 	assert_refused("-o min_size=12Q " MNT, "12Q");
 	assert_refused("-o min_size=99999999999999999999 " MNT, "99999999999999999999");
@@ -46,7 +44,6 @@ static void sizes_that_are_none(void **state)
 
 static void spellings_of_keys_that_are_none(void **state)
 {
-	(void)state;
 	assert_refused("-o keys=foo " MNT, "foo");
 	assert_refused("-o keys= " MNT, "keys");
 	assert_refused("-o keys=HEX " MNT, "HEX");
@@ -54,7 +51,6 @@ static void spellings_of_keys_that_are_none(void **state)
 
 static void mount_points_that_are_none(void **state)
 {
-	(void)state;
 	file_write(TMP "/file", O_CREAT, "x", 1);
 	assert_refused("", "mount");
 	assert_refused("-o min_size=4096", "mount");
@@ -65,7 +61,6 @@ static void mount_points_that_are_none(void **state)
 
 static void no_fuse_device(void **state)
 {
-	(void)state;
 	char output[512];
 	/* A /dev of its own without it, in a mount namespace of the command's own. */
 	int status = shell(output, sizeof(output),
@@ -96,7 +91,6 @@ static int be_refused(void *arg)
 
 static void a_mount_point_of_somebody_else(void **state)
 {
-	(void)state;
 	struct attempt attempt = { MNT, MNT };
 	assert_int_equal(run_as(&NOBODY, be_refused, &attempt), 0);
 	assert_false(daemon_is_mounted());
@@ -104,7 +98,6 @@ static void a_mount_point_of_somebody_else(void **state)
 
 static void a_user_who_lets_others_in(void **state)
 {
-	(void)state;
 	struct attempt attempt = { "-o ro,allow_other " MNT, "allow_other is for root" };
 	must(chown(MNT, NOBODY.uid, NOBODY.gid));
 	assert_int_equal(run_as(&NOBODY, be_refused, &attempt), 0);
@@ -113,7 +106,6 @@ static void a_user_who_lets_others_in(void **state)
 
 static void root_who_lets_only_root_in(void **state)
 {
-	(void)state;
 	char output[512];
 	int status =
 		shell(output, sizeof(output), SHMFS "-f -o ro,allow_root " MNT " 2>&1 > /dev/null");
@@ -124,7 +116,6 @@ static void root_who_lets_only_root_in(void **state)
 
 static void root_without_the_right_to_mount(void **state)
 {
-	(void)state;
 	char output[512];
 	int status = shell(output, sizeof(output),
 			   "setpriv --bounding-set -sys_admin --inh-caps -sys_admin " SHMFS
@@ -136,7 +127,6 @@ static void root_without_the_right_to_mount(void **state)
 
 static void help_and_version_are_no_errors(void **state)
 {
-	(void)state;
 	static const char *const words[] = { "min_size=", "keys=", "-f", "-V", "-h" };
 	char output[16384];
 	assert_int_equal(shell(output, sizeof(output), SHMFS "-h 2> " TMP "/err"), 0);
@@ -165,7 +155,6 @@ static void known_options_are_accepted(void **state)
 
 static void a_read_only_mount_is_read_only(void **state)
 {
-	(void)state;
 	segment_create(3148, 100, 0600);
 	must_fail(EROFS, open(MNT "/3148", O_RDWR));
 	must_fail(EROFS, unlink(MNT "/3148"));

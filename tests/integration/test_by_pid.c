@@ -49,7 +49,6 @@ static const char *segment_of(pid_t pid, int id)
 
 static void processes_that_use_any_are_listed(void **state)
 {
-	(void)state;
 	char name[16];
 	pid_t pid = hold(attach, &ROOT);
 	snprintf(name, sizeof(name), "%d", pid);
@@ -79,7 +78,6 @@ static bool open_both(void)
 
 static void a_semaphore_is_no_shared_memory(void **state)
 {
-	(void)state;
 	object_create("sem.x", PAGE);
 	pid_t waits = hold(open_a_semaphore, &ROOT);
 	pid_t both = hold(open_both, &ROOT);
@@ -92,7 +90,6 @@ static void a_semaphore_is_no_shared_memory(void **state)
 
 static void each_has_what_it_uses(void **state)
 {
-	(void)state;
 	int id = segment_find(KEY);
 	segment_create(KEY + 1, PAGE, 0600);
 	object_create("other", PAGE);
@@ -111,7 +108,6 @@ static void each_has_what_it_uses(void **state)
 
 static void uses_through_the_mount_count(void **state)
 {
-	(void)state;
 	int id = segment_find(KEY);
 	pid_t segment = hold(open_segment_through_mount, &ROOT);
 	pid_t object = hold(open_through_mount, &ROOT);
@@ -133,7 +129,6 @@ static bool open_through_another_mount(void)
 
 static void uses_through_another_mount_count(void **state)
 {
-	(void)state;
 	must(mkdir(STAGE "/other", 0755));
 	assert_int_equal(shell(NULL, 0, BIN "/shmfs " STAGE "/other"), 0);
 	pid_t pid = hold(open_through_another_mount, &ROOT);
@@ -146,7 +141,6 @@ static void uses_through_another_mount_count(void **state)
 
 static void they_are_the_same_files(void **state)
 {
-	(void)state;
 	char by_id[64];
 	int id = segment_find(KEY);
 	snprintf(by_id, sizeof(by_id), MNT "/.by-id/%d", id);
@@ -164,7 +158,6 @@ static void they_are_the_same_files(void **state)
 
 static void rm_removes(void **state)
 {
-	(void)state;
 	int id = segment_find(KEY);
 	pid_t segment = hold(attach, &ROOT);
 	pid_t object = hold(open_object, &ROOT);
@@ -182,7 +175,6 @@ static bool attach_and_remove(void)
 
 static void a_segment_that_is_to_go_is_marked(void **state)
 {
-	(void)state;
 	char name[64];
 	char rest[80];
 	int id = segment_find(KEY);
@@ -208,7 +200,6 @@ static bool open_and_unlink_twice(void)
 
 static void objects_that_have_lost_their_name_are_marked(void **state)
 {
-	(void)state;
 	must(unlink(NATIVE "/frames"));
 	pid_t pid = hold(open_and_unlink_twice, &ALICE);
 	assert_true(eventually(directory_lists(path_of(pid, "/posix"), "frames (deleted)")));
@@ -229,7 +220,6 @@ static void objects_that_have_lost_their_name_are_marked(void **state)
 
 static void nothing_disturbs(void **state)
 {
-	(void)state;
 	pid_t pid = hold(attach, &ROOT);
 	hold(open_object, &ROOT);
 	assert_true(eventually(file_exists(path_of(pid, ""))));
@@ -244,7 +234,6 @@ static void nothing_disturbs(void **state)
 
 static void only_what_the_asker_may_look_into_is_told(void **state)
 {
-	(void)state;
 	pid_t roots = hold(attach, &ROOT);
 	pid_t alices = hold(attach, &ALICE);
 	assert_true(eventually(file_exists(path_of(alices, ""))));

@@ -18,7 +18,6 @@ static void assert_prints(const char *expected, const char *command)
 
 static void cat_shows_what_it_puts(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p 'hello from shmat'");
 	assert_prints("hello from shmat", "tr -d '\\0' < " PATH);
 	assert_prints("4096\n", "cat " PATH " | wc -c");
@@ -28,7 +27,6 @@ static void cat_shows_what_it_puts(void **state)
 
 static void it_gets_what_echo_writes(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p first");
 	assert_prints("", "echo second > " PATH);
 	assert_prints("second\n\n", CLASSIC " -g"); /* echo's newline, and puts' own */
@@ -38,7 +36,6 @@ static void it_gets_what_echo_writes(void **state)
 
 static void it_finds_its_page_when_echo_was_first(void **state)
 {
-	(void)state;
 	assert_prints("", "printf first > " PATH);
 	assert_prints("first\n", CLASSIC " -g");
 	assert_prints("", CLASSIC " -p 'put later'");
@@ -48,7 +45,6 @@ static void it_finds_its_page_when_echo_was_first(void **state)
 
 static void nothing_is_left_of_a_longer_text(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p 'a very long text, longer than what comes after it'");
 	assert_prints("", "printf short > " PATH);
 	assert_prints("short\n", CLASSIC " -g");
@@ -57,7 +53,6 @@ static void nothing_is_left_of_a_longer_text(void **state)
 
 static void it_sees_the_text_change_while_attached(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p 'old and rather long'");
 	/* It prints the text once it is no longer the old one. */
 	assert_prints("attached\nnew\n", "{ " CLASSIC " -w & } | { read word; echo $word; "
@@ -67,7 +62,6 @@ static void it_sees_the_text_change_while_attached(void **state)
 
 static void an_attached_one_is_counted_as_a_link(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p text");
 	assert_prints("2\n", "{ " CLASSIC " -w & } | { read word; stat -c %h " PATH
 			     "; printf end > " PATH "; cat > /dev/null; }");
@@ -76,7 +70,6 @@ static void an_attached_one_is_counted_as_a_link(void **state)
 
 static void it_makes_a_new_one_after_rm(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p text");
 	assert_prints("", "rm " PATH);
 	assert_prints("\n", CLASSIC " -g");
@@ -85,7 +78,6 @@ static void it_makes_a_new_one_after_rm(void **state)
 
 static void another_size_is_refused_to_it_alone(void **state)
 {
-	(void)state;
 	char output[256];
 	assert_prints("", CLASSIC " -p text");
 	assert_prints("", "truncate -s 100 " PATH);

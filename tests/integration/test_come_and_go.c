@@ -82,25 +82,21 @@ static int call_beside(void *makers)
 
 static void beside_one_maker(void **state)
 {
-	(void)state;
 	assert_int_equal(call_beside(&(int){ 1 }), 0);
 }
 
 static void beside_several_makers(void **state)
 {
-	(void)state;
 	assert_int_equal(call_beside(&(int){ MAKERS }), 0);
 }
 
 static void on_a_users_mount_beside_one_maker(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, call_beside, &(int){ 1 }), 0);
 }
 
 static void on_a_users_mount_beside_several_makers(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, call_beside, &(int){ MAKERS }), 0);
 }
 

@@ -37,7 +37,6 @@ static char bytes[3 * PAGE];
 /* Whoever reads while the segment is made anew gets the old bytes, or the same. */
 static int read_all_the_time(int number)
 {
-	(void)number;
 	char seen[sizeof(bytes)];
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		int fd = open(PATH, O_RDONLY);
@@ -53,7 +52,6 @@ static int read_all_the_time(int number)
 
 static int resize_all_the_time(int number)
 {
-	(void)number;
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		off_t size = (off_t)sizeof(bytes) + rand() % 100000;
 		if (truncate(PATH, size) == -1)
@@ -64,7 +62,6 @@ static int resize_all_the_time(int number)
 
 static void readers_see_whole_content_while_it_is_resized(void **state)
 {
-	(void)state;
 	work *const functions[] = { resize_all_the_time, read_all_the_time, read_all_the_time };
 	pattern_fill(bytes, sizeof(bytes), 1);
 	segment_put(segment_create(KEY, sizeof(bytes), 0600), 0, bytes, sizeof(bytes));
@@ -97,7 +94,6 @@ static int work_on_own_key(int number)
 
 static void work_on_different_keys_does_not_mix(void **state)
 {
-	(void)state;
 	run_four(work_on_own_key);
 	assert_int_equal(segments_count(), 0);
 	assert_int_equal(segments_pages(), 0);
@@ -124,7 +120,6 @@ static int work_on_own_object(int number)
 
 static void work_on_different_objects_does_not_mix(void **state)
 {
-	(void)state;
 	run_four(work_on_own_object);
 	assert_int_equal(directory_count(NATIVE), 0);
 }
@@ -151,7 +146,6 @@ static int fight_for_one_key(int number)
 
 static void a_fight_for_one_key_has_no_victims(void **state)
 {
-	(void)state;
 	run_four(fight_for_one_key);
 	assert_true(segments_count() <= 1);
 	if (file_exists(PATH))
@@ -173,7 +167,6 @@ static int churn(int number)
 
 static int look(int number)
 {
-	(void)number;
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		child_must(system("ls -l " MNT " " MNT "/.by-id > " TMP "/out 2>&1; "
 				  "! grep -v 'No such file' " TMP "/out | grep -i error") == 0);
@@ -184,7 +177,6 @@ static int look(int number)
 
 static void looking_at_what_comes_and_goes_is_harmless(void **state)
 {
-	(void)state;
 	work *const functions[] = { churn, churn, look };
 	run_at_a_time(functions, 3);
 	assert_int_equal(directory_count(MNT), 0);

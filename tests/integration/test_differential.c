@@ -35,21 +35,18 @@ static void compare(const struct user *user, const char *options, int steps)
 
 static void names_are_files_of_tmpfs(void **state)
 {
-	(void)state;
 	compare(&ROOT, "", 20000);
 	assert_int_equal(directory_count(NATIVE), 0);
 }
 
 static void keys_differ_by_the_rules_of_segments_alone(void **state)
 {
-	(void)state;
 	compare(&ROOT, engine_is_passthrough() ? "--keys --passthrough" : "--keys", 10000);
 	assert_int_equal(segments_count(), 0);
 }
 
 static void so_they_do_on_a_mount_of_an_ordinary_user(void **state)
 {
-	(void)state;
 	compare(&NOBODY, "", 5000);
 	compare(&NOBODY, "--keys --attached", 5000);
 	assert_int_equal(segments_count(), 0);

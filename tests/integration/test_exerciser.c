@@ -16,14 +16,12 @@ static void exercise(const char *kind, int count)
 
 static void objects_are_as_the_model_has_them(void **state)
 {
-	(void)state;
 	exercise("posix", 60000);
 	assert_int_equal(directory_count(NATIVE), 0);
 }
 
 static void segments_are_as_the_model_has_them(void **state)
 {
-	(void)state;
 	exercise("sysv", 25000);
 	assert_int_equal(segments_count(), 0);
 }

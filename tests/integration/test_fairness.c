@@ -83,7 +83,6 @@ static int allocate_and_punch(int number)
 {
 	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 	int fd = open(NATIVE "/big", O_RDWR);
-	(void)number;
 	child_must(fd != -1);
 	while (!is_over()) {
 		child_must(fallocate(fd, 0, 0, 256 << 20) == 0);
@@ -94,7 +93,6 @@ static int allocate_and_punch(int number)
 
 static int change_mode(int number)
 {
-	(void)number;
 	while (!is_over())
 		child_must(chmod(MNT "/big", 0600) == 0);
 	return 0;
@@ -103,7 +101,6 @@ static int change_mode(int number)
 static int allocate(int number)
 {
 	int fd = open(MNT "/big", O_RDWR);
-	(void)number;
 	child_must(fd != -1);
 	while (!is_over()) {
 		child_must(fallocate(fd, 0, 0, 256 << 20) == 0);
@@ -115,7 +112,6 @@ static int allocate(int number)
 static int ask_for_users(int number)
 {
 	char value[65536];
-	(void)number;
 	while (!is_over())
 		getxattr(MNT "/big", "user.shm.attached", value, sizeof(value));
 	return 0;
@@ -123,7 +119,6 @@ static int ask_for_users(int number)
 
 static int list(int number)
 {
-	(void)number;
 	while (!is_over()) {
 		DIR *dir = opendir(MNT);
 		child_must(dir != NULL);
@@ -138,7 +133,6 @@ static int list(int number)
 
 static int open_many(int number)
 {
-	(void)number;
 	while (!is_over()) {
 		int first = open(MNT "/big", O_RDONLY);
 		int fd = first;
@@ -209,7 +203,6 @@ static int append(int number)
 static int ask(int number)
 {
 	struct stat st;
-	(void)number;
 	while (!is_over())
 		child_must(stat(MNT "/big", &st) == 0);
 	return 0;
@@ -353,7 +346,6 @@ static void nobody_is_held_up(void **state)
 {
 	pid_t holders[HELD], waiters[MOST];
 	struct waits total;
-	(void)state;
 	prepare();
 	hung_start();
 	become(&ALICE);
@@ -374,14 +366,12 @@ static void nobody_is_held_up(void **state)
 
 static int write_held_text(int number)
 {
-	(void)number;
 	return write(open(MNT "/.text/held-0", O_WRONLY), "x", 1) == 1;
 }
 
 static int look_at_held_text(int number)
 {
 	struct stat st;
-	(void)number;
 	return stat(MNT "/.text/held-0", &st) != 0;
 }
 
@@ -390,7 +380,6 @@ static void a_text_that_is_being_written_is_looked_at(void **state)
 {
 	char path[64];
 	int status = -1;
-	(void)state;
 	hung_start();
 	become(&ALICE);
 	held_path(path, NATIVE, 0);

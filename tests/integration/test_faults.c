@@ -76,7 +76,6 @@ static int shrink(int number)
 
 static int read_on(int number)
 {
-	(void)number;
 	int fd = open(OBJECT, O_RDONLY);
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		ssize_t count = pread(fd, bytes, BULK, 0);
@@ -89,7 +88,6 @@ static int read_on(int number)
 
 static int write_on(int number)
 {
-	(void)number;
 	int fd = open(OBJECT, O_RDWR);
 	memset(bytes, 'w', BULK);
 	for (time_t end = deadline(); time(NULL) <= end;)
@@ -100,7 +98,6 @@ static int write_on(int number)
 /* Within the mount, where the daemon itself moves the bytes. */
 static int copy_on(int number)
 {
-	(void)number;
 	int from = open(OBJECT, O_RDONLY);
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		off_t in = 0, out = 0;
@@ -166,7 +163,6 @@ static void a_full_tmpfs_ends_a_copy(void **state)
 
 static int store_in_hole(int number)
 {
-	(void)number;
 	int fd = open(OBJECT, O_RDWR);
 	char *memory = mmap(NULL, BULK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	child_must(memory != MAP_FAILED);
@@ -347,7 +343,6 @@ static int write_over_limit(int number)
 
 static void a_file_size_limit_of_the_caller_is_the_callers(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	segment_create(KEY, BULK, 0600);
 	for (int number = 0; number < 2; number++) {

@@ -48,7 +48,6 @@ static void using_a_file_leaves_what_one_short_attach_leaves(void **state)
 
 static void an_open_handle_is_no_attachment(void **state)
 {
-	(void)state;
 	static const int modes[] = { O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_TRUNC };
 	int fds[array_size(modes)];
 	int id = segment_create(KEY, SIZE, 0600);
@@ -75,7 +74,6 @@ static void map_and_unmap(int fd)
 
 static void an_open_handle_leaves_nothing(void **state)
 {
-	(void)state;
 	char bytes[SIZE];
 	int id = segment_create(KEY, SIZE, 0600);
 	int reader = must(open(SEGMENT, O_RDONLY)), both = must(open(SEGMENT, O_RDWR));

@@ -42,7 +42,6 @@ static int remove_by_either(int number)
 /* The one thread serves those who remove in the other directory meanwhile. */
 static void one_thread_is_enough(void **state)
 {
-	(void)state;
 	pid_t children[2];
 	assert_int_equal(shell(NULL, 0, BIN "/shmfs -s " MNT), 0);
 	for (int i = 0; i < 2; i++)
@@ -55,7 +54,6 @@ static void one_thread_is_enough(void **state)
 /* Holds the lock of the file in the mount while it reads what never comes. */
 static int write_for_ever(int number)
 {
-	(void)number;
 	int source = open(HUNG_FILE, O_RDWR);
 	int target = open(MNT "/held", O_RDWR);
 	child_must(source != -1 && target != -1);
@@ -67,19 +65,16 @@ static int write_for_ever(int number)
 /* Holds the lock of the directory while it waits for that of the file. */
 static int hold_directory(int number)
 {
-	(void)number;
 	return unlink(MNT "/.by-name/held") != 0;
 }
 
 static int remove_in_root(int number)
 {
-	(void)number;
 	return make_and_remove(MNT, MNT, 0, NAMES);
 }
 
 static void a_directory_that_somebody_holds_costs_others_nothing(void **state)
 {
-	(void)state;
 	object_create("held", PAGE);
 	must(chmod(NATIVE "/held", 0666));
 	assert_int_equal(file_stat(MNT "/.by-name/held").st_size, PAGE);
@@ -110,7 +105,6 @@ static bool has_memory_back(void)
 /* By whatever path it was looked at. */
 static void the_memory_of_a_removed_object_is_free(void **state)
 {
-	(void)state;
 	char by_pid[64];
 	native_resize("256M");
 	object_create("frames", BIG);
@@ -130,7 +124,6 @@ static void the_memory_of_a_removed_object_is_free(void **state)
 /* The key has the content, and the kernel's dentry of it has the old object. */
 static void the_memory_of_a_text_that_was_moved_to_a_key_is_free(void **state)
 {
-	(void)state;
 	native_resize("256M");
 	object_create("frames", BIG);
 	int fd = must(open(NATIVE "/frames", O_RDWR | O_CLOEXEC));

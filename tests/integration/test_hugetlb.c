@@ -113,7 +113,6 @@ static bool is_huge(int id)
 
 static void it_is_listed_with_its_size(void **state)
 {
-	(void)state;
 	int id = huge_segment(2 * huge - 1000);
 	assert_true(directory_lists(MNT, "3148"));
 	struct stat data = file_stat(SEGMENT);
@@ -130,7 +129,6 @@ static void it_is_listed_with_its_size(void **state)
 /* Its memory is on a filesystem of its own. */
 static void who_has_it_attached_is_named(void **state)
 {
-	(void)state;
 	char line[64];
 	char value[256];
 	const void *memory = segment_attach(huge_segment(huge));
@@ -154,7 +152,6 @@ static bool status_tells(void)
 /* The kernel does not say it: a descriptor does. */
 static void its_status_tells_while_it_is_open(void **state)
 {
-	(void)state;
 	huge_segment(2 * huge);
 	assert_false(status_tells());
 	int fd = must(open(SEGMENT, O_RDONLY));
@@ -165,7 +162,6 @@ static void its_status_tells_while_it_is_open(void **state)
 
 static void it_is_read_to_its_end(void **state)
 {
-	(void)state;
 	const size_t size = 2 * huge - 1000;
 	static const int modes[] = { O_RDONLY, O_RDWR };
 	int id = huge_segment(size);
@@ -187,7 +183,6 @@ static void it_is_read_to_its_end(void **state)
 
 static void reading_what_was_never_touched_takes_no_page(void **state)
 {
-	(void)state;
 	char buffer[100];
 	huge_segment(2 * huge);
 	size_t before = pages_free();
@@ -200,7 +195,6 @@ static void reading_what_was_never_touched_takes_no_page(void **state)
 
 static void it_is_written(void **state)
 {
-	(void)state;
 	const size_t size = 2 * huge;
 	static const int modes[] = { O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC };
 	int id = huge_segment(size);
@@ -221,7 +215,6 @@ static void it_is_written(void **state)
 
 static void copies_to_and_from_it_compare_equal(void **state)
 {
-	(void)state;
 	char output[256];
 	huge_segment(2 * huge);
 	file_write(TMP "/movie", O_CREAT, bytes, 2 * huge);
@@ -237,7 +230,6 @@ static void copies_to_and_from_it_compare_equal(void **state)
 
 static void clearing_zeroes_it_and_keeps_it(void **state)
 {
-	(void)state;
 	int id = huge_segment(2 * huge);
 	segment_put(id, 0, bytes, 2 * huge);
 	must(truncate(SEGMENT, 0));
@@ -251,7 +243,6 @@ static void clearing_zeroes_it_and_keeps_it(void **state)
 
 static void resized_it_is_of_huge_pages_still(void **state)
 {
-	(void)state;
 	size_t before = pages_free();
 	int id = huge_segment(huge);
 	segment_chown(id, BOB.uid, BOB.gid);
@@ -275,7 +266,6 @@ static void resized_it_is_of_huge_pages_still(void **state)
 
 static void a_resize_for_which_there_are_no_pages_changes_nothing(void **state)
 {
-	(void)state;
 	int id = huge_segment(2 * huge);
 	segment_put(id, 0, bytes, 2 * huge);
 	assert_int_equal(truncate(SEGMENT, (off_t)(100 * huge)), -1);
@@ -288,7 +278,6 @@ static void a_resize_for_which_there_are_no_pages_changes_nothing(void **state)
 
 static void it_is_mapped_by_shmat_alone(void **state)
 {
-	(void)state;
 	static const int modes[] = { O_RDONLY, O_RDWR };
 	int id = huge_segment(2 * huge);
 	char *memory = segment_attach(id), byte;
@@ -306,7 +295,6 @@ static void it_is_mapped_by_shmat_alone(void **state)
 
 static void removed_it_gives_its_pages_back(void **state)
 {
-	(void)state;
 	char byte;
 	size_t before = pages_free();
 	segment_put(huge_segment(2 * huge), 0, bytes, 2 * huge);
@@ -358,7 +346,6 @@ static void where_pages_run_out_a_write_ends(void **state)
 /* Attached by the daemon, which touches the pages itself. */
 static int write_until_the_end(void *arg)
 {
-	(void)arg;
 	char byte;
 	size_t done = 0;
 	ssize_t count;
@@ -378,14 +365,12 @@ static int write_until_the_end(void *arg)
 
 static void where_pages_run_out_a_users_daemon_serves_on(void **state)
 {
-	(void)state;
 	overcommitted_segment();
 	assert_int_equal(run_as(&NOBODY, write_until_the_end, NULL), 0);
 }
 
 static int read_and_write(void *arg)
 {
-	(void)arg;
 	char buffer[2000];
 	int fd = open(SEGMENT, O_RDWR);
 	child_must(fd != -1);
@@ -400,7 +385,6 @@ static int read_and_write(void *arg)
 
 static void a_users_daemon_reads_and_writes_it(void **state)
 {
-	(void)state;
 	int id = huge_segment(2 * huge);
 	segment_put(id, 0, bytes, 2 * huge);
 	assert_int_equal(run_as(&NOBODY, read_and_write, NULL), 0);

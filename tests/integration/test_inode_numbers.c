@@ -31,7 +31,6 @@ static const char *by_id(int id)
 /* A 32-bit program gets EOVERFLOW for more (fs/stat.c, cp_compat_stat()). */
 static void numbers_fit_into_32_bits(void **state)
 {
-	(void)state;
 	static const char *const paths[] = {
 		MNT,
 		MNT "/.by-id",
@@ -55,7 +54,6 @@ static void numbers_fit_into_32_bits(void **state)
 
 static void different_files_have_different_numbers(void **state)
 {
-	(void)state;
 	/* The first objects of a fresh /dev/shm have the numbers 2, 3 ... there. */
 	object_create("a", 0);
 	object_create("b", 0);
@@ -87,7 +85,6 @@ static void different_files_have_different_numbers(void **state)
 
 static void all_paths_to_a_file_have_its_number(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	object_create("frames", 0);
 	assert_int_equal(inode_of(SEGMENT), inode_of(by_id(id)));
@@ -104,7 +101,6 @@ static void all_paths_to_a_file_have_its_number(void **state)
 /* A program that finds another number takes the file for another one. */
 static void a_segment_that_grows_keeps_its_number(void **state)
 {
-	(void)state;
 	static char bytes[100 * PAGE];
 	int fd = must(open(SEGMENT, O_CREAT | O_RDWR, 0600));
 	ino_t inode = descriptor_stat(fd).st_ino;
@@ -133,7 +129,6 @@ static void a_segment_that_grows_keeps_its_number(void **state)
 
 static void an_object_keeps_its_number_when_it_is_renamed(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	ino_t inode = inode_of(OBJECT);
 	must(rename(OBJECT, MNT "/other"));
@@ -147,7 +142,6 @@ static void an_object_keeps_its_number_when_it_is_renamed(void **state)
 /* The same user makes a segment that gets the id of one that is open and removed. */
 static void a_segment_of_a_used_id_is_another_file(void **state)
 {
-	(void)state;
 	int old = must(open(SEGMENT, O_CREAT | O_RDWR, 0600));
 	assert_int_equal(write(old, "old", 3), 3);
 	int id = segment_find(KEY);

@@ -18,7 +18,6 @@ static char content[LARGE];
 
 static int write_long(int number)
 {
-	(void)number;
 	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_WRONLY, 0600);
 	child_must(fd != -1);
 	child_must(write(fd, content, LARGE) == LARGE);
@@ -27,7 +26,6 @@ static int write_long(int number)
 
 static int append_long(int number)
 {
-	(void)number;
 	int fd = open(SEGMENT, O_CREAT | O_WRONLY | O_APPEND, 0600);
 	child_must(fd != -1);
 	return write(fd, content, LARGE) > 0 ? 0 : 1;
@@ -35,7 +33,6 @@ static int append_long(int number)
 
 static int copy_long(int number)
 {
-	(void)number;
 	int from = open(OBJECT, O_RDONLY), to = open(SEGMENT, O_CREAT | O_EXCL | O_WRONLY, 0600);
 	child_must(from != -1 && to != -1);
 	while (copy_file_range(from, NULL, to, NULL, LARGE, 0) > 0)
@@ -45,13 +42,11 @@ static int copy_long(int number)
 
 static int resize_long(int number)
 {
-	(void)number;
 	return truncate(SEGMENT, LARGE + MIB) == 0 ? 0 : 1;
 }
 
 static int list_long(int number)
 {
-	(void)number;
 	for (;;) {
 		DIR *directory = opendir(MNT);
 		child_must(directory);
@@ -135,7 +130,6 @@ static void a_killed_listing_leaves_nothing(void **state)
 
 static void on_alarm(int signal)
 {
-	(void)signal;
 }
 
 /* Signals come all the time; each call does all of what it says, or nothing. */
@@ -145,7 +139,6 @@ static int work_interrupted(int number)
 	const struct sigaction action = { .sa_handler = on_alarm };
 	char *seen = malloc(LARGE);
 
-	(void)number;
 	child_must(seen);
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);

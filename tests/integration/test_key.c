@@ -26,7 +26,6 @@ static void assert_key(const char *arguments, const char *format, int id)
 
 static void ids_are_written_as_in_c(void **state)
 {
-	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
 	assert_key(CONFIG " A", "%u", 'A');
 	assert_key(CONFIG " 65", "%u", 'A');
@@ -45,7 +44,6 @@ static void ids_are_written_as_in_c(void **state)
 
 static void keys_are_decimal_or_as_ipcs_has_them(void **state)
 {
-	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
 	assert_key("-x " CONFIG " 1", "0x%08x", 1);
 	assert_key("-x " CONFIG " 0xff", "0x%08x", 0xff);
@@ -55,14 +53,12 @@ static void keys_are_decimal_or_as_ipcs_has_them(void **state)
 static void help_and_version_are_given(void **state)
 {
 	static const char *const arguments[] = { "-h", "--help", "-V", "--version" };
-	(void)state;
 	for (size_t i = 0; i < array_size(arguments); i++)
 		assert_non_null(strstr(key_of(arguments[i]), "shmfs-key"));
 }
 
 static void it_names_the_segment_of_a_program(void **state)
 {
-	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
 	int id = segment_create(must(ftok(CONFIG, 'A')), 4096, 0600);
 	segment_put(id, 0, "configured", 10);
@@ -93,7 +89,6 @@ static void mistakes_are_said_in_one_line(void **state)
 		{ CONFIG " A >/dev/full", "cannot print the key: No space left" },
 		{ TMP "/nothing A", "'" TMP "/nothing': No such file" },
 	};
-	(void)state;
 	file_write(CONFIG, O_CREAT, "x", 1);
 	for (size_t i = 0; i < array_size(mistakes); i++) {
 		char output[512];

@@ -53,7 +53,6 @@ static bool is_over(void)
 
 static int write_files(int number)
 {
-	(void)number;
 	for (;;) {
 		int fd = open(MNT "/3148", O_CREAT | O_EXCL | O_WRONLY, 0600);
 		step(fd);
@@ -79,14 +78,12 @@ static int write_files(int number)
 
 static int resize_segment(int number)
 {
-	(void)number;
 	for (;;)
 		step(truncate(MNT "/3149", BASE + rand() % (MOST - BASE)));
 }
 
 static int rename_object(int number)
 {
-	(void)number;
 	for (int i = 0;; i++) {
 		step(rename(i % 2 ? MNT "/b" : MNT "/a", i % 2 ? MNT "/a" : MNT "/b"));
 		atomic_store(&ledger->object, i + 1);
@@ -95,7 +92,6 @@ static int rename_object(int number)
 
 static int list_all(int number)
 {
-	(void)number;
 	for (;;) {
 		DIR *directory = opendir(MNT);
 		child_must(directory || is_over());
@@ -183,7 +179,6 @@ static int rounds(int fallback)
 
 static void begin(void **state)
 {
-	(void)state;
 	ledger = mmap(NULL, sizeof(*ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	assert_ptr_not_equal(ledger, MAP_FAILED);

@@ -101,7 +101,6 @@ static void memory_that_was_written_in_large_blocks_goes_with_the_last_handle(vo
 
 static void memory_of_a_segment_that_was_only_looked_at_goes_at_once(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	file_stat(SEGMENT);
 	assert_true(file_has(SEGMENT, 0, bytes, BIG));
@@ -119,7 +118,6 @@ static unsigned long native_free(void)
 
 static void memory_of_a_removed_object_goes_with_the_last_handle(void **state)
 {
-	(void)state;
 	char byte;
 	unsigned long before = native_free();
 	object_create("frames", 0);
@@ -150,7 +148,6 @@ static void ends_by_signals(const int *signals, size_t count)
 
 static void signals_to_a_daemon_end_it(void **state)
 {
-	(void)state;
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	ends_by_signals(signals, array_size(signals));
 }
@@ -158,7 +155,6 @@ static void signals_to_a_daemon_end_it(void **state)
 /* Nobody sends them on purpose, and they would leave a mount that answers nothing. */
 static void signals_to_other_programs_end_it_as_well(void **state)
 {
-	(void)state;
 	const int signals[] = { SIGQUIT, SIGALRM, SIGUSR1,   SIGUSR2,  SIGXCPU,
 				SIGPWR,	 SIGPROF, SIGVTALRM, SIGRTMIN, SIGRTMAX };
 	ends_by_signals(signals, array_size(signals));
@@ -275,7 +271,6 @@ static void what_was_made_outlives_the_mount(void **state)
 
 static void it_mounts_in_the_background(void **state)
 {
-	(void)state;
 	char output[256];
 	segment_create(KEY, PAGE, 0600);
 	assert_int_equal(shell(output, sizeof(output), BIN "/shmfs " MNT), 0);

@@ -29,7 +29,6 @@ static int lock(const char *value)
 
 static void locking_is_a_switch(void **state)
 {
-	(void)state;
 	static const char *const wrong[] = { "", "2", "on", "11", "1\n\n", "-1", " 1" };
 	int id = segment_create(KEY, PAGE, 0600);
 	must(lock("1"));
@@ -91,7 +90,6 @@ static int lock_within_limits(void *arg)
 
 static void who_locks_has_his_own_limit(void **state)
 {
-	(void)state;
 	become(&her);
 	int id = segment_create(KEY, 2 * PAGE, 0600);
 	become(&ROOT);
@@ -114,7 +112,6 @@ static int lock_on_her_account(void *arg)
 
 static int lock_on_his_account(void *arg)
 {
-	(void)arg;
 	child_must(set_limit(2 * PAGE) == 0);
 	child_must(lock("1") == 0);
 	return 0;
@@ -122,7 +119,6 @@ static int lock_on_his_account(void *arg)
 
 static void what_is_locked_counts_for_who_did_it(void **state)
 {
-	(void)state;
 	become(&her);
 	int other = segment_create(5000, 2 * PAGE, 0600);
 	int id = segment_create(KEY, 2 * PAGE, 0600);
@@ -145,7 +141,6 @@ static int lock_anothers(void *arg)
 
 static void locking_is_for_owner_and_creator(void **state)
 {
-	(void)state;
 	become(&her);
 	int id = segment_create(KEY, PAGE, 0666);
 	become(&ROOT);
@@ -161,7 +156,6 @@ static void locking_is_for_owner_and_creator(void **state)
 
 static void a_segment_that_is_resized_stays_locked(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	must(lock("1"));
 	must(truncate(SEGMENT, 3 * PAGE));
@@ -172,7 +166,6 @@ static void a_segment_that_is_resized_stays_locked(void **state)
 /* The old segment is no longer on her account when the new one comes. */
 static int resize_within_limit(void *arg)
 {
-	(void)arg;
 	child_must(set_limit(3 * PAGE) == 0);
 	child_must(lock("1") == 0);
 	child_must(truncate(SEGMENT, 3 * PAGE) == 0);
@@ -182,7 +175,6 @@ static int resize_within_limit(void *arg)
 
 static void a_lock_moves_within_the_limit(void **state)
 {
-	(void)state;
 	become(&her);
 	segment_create(KEY, 2 * PAGE, 0600);
 	become(&ROOT);
@@ -193,7 +185,6 @@ static void a_lock_moves_within_the_limit(void **state)
 
 static int lock_own(void *arg)
 {
-	(void)arg;
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
 	child_must(id != -1);
 	child_must(lock("1") == 0 && is_locked(id));
@@ -204,7 +195,6 @@ static int lock_own(void *arg)
 
 static void a_user_locks_on_his_own_mount(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, lock_own, NULL), 0);
 }
 

@@ -49,27 +49,23 @@ static void assert_leaves_no_trace(const char *command)
 
 static void ls_leaves_no_trace(void **state)
 {
-	(void)state;
 	assert_leaves_no_trace("cd " MNT " && ls -lai . .by-id .by-name && ls -lu && ls -ls");
 }
 
 static void stat_and_test_leave_no_trace(void **state)
 {
-	(void)state;
 	assert_leaves_no_trace("cd " MNT " && stat 3148 0xc4c 5000 5001 .by-id/* && test -r 3148"
 			       " && test -w 5000 && test ! -x 5001");
 }
 
 static void find_and_du_leave_no_trace(void **state)
 {
-	(void)state;
 	assert_leaves_no_trace("cd " MNT " && find . .by-id -size +0 -newermt 2000-01-01 -perm -u=r"
 			       " && du -a . && df . && df -i .");
 }
 
 static void listing_attributes_leaves_no_trace(void **state)
 {
-	(void)state;
 	char before[TABLE_SIZE], after[TABLE_SIZE], list[1024];
 	make_segments();
 	usleep(1100000);
@@ -83,7 +79,6 @@ static void listing_attributes_leaves_no_trace(void **state)
 
 static void opening_and_reading_leaves_no_attachment(void **state)
 {
-	(void)state;
 	char bytes[100];
 	int id = segment_create(KEY, PAGE, 0600);
 	for (int i = 0; i < 50; i++) {
@@ -127,7 +122,6 @@ static void nothing_is_opened_that_would_go_with_it(void **state)
 /* Set while it is mounted, it counts for the next that is opened. */
 static void nothing_goes_when_that_is_set_later(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0666);
 	segment_put(id, 0, "kept", 4);
 	set_forced("1"); /* the segments of a process that lives are left alone */
@@ -164,7 +158,6 @@ static double time_to_look(void)
 /* To read the kernel's table of so many takes 20 ms and more. */
 static void a_look_costs_the_same_however_many_there_are(void **state)
 {
-	(void)state;
 	enum { MANY = 8000, PAGES = 20 };
 	limit_set("shmmni", MANY + 10);
 	segment_put(segment_create(KEY, PAGES * PAGE, 0600), 0, "x", 1);

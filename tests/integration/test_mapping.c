@@ -103,7 +103,6 @@ static void stores_are_seen_both_ways(void **state)
 
 static void unlink_file(struct fixture *fixture, enum kind kind)
 {
-	(void)fixture;
 	must(unlink(paths[kind]));
 	assert_false(file_exists(paths[kind]));
 }
@@ -116,7 +115,6 @@ static void stores_are_seen_in_an_unlinked_file(void **state)
 
 static void destroy(struct fixture *fixture, enum kind kind)
 {
-	(void)fixture;
 	if (kind == SYSV)
 		segment_remove(segment);
 	else
@@ -131,7 +129,6 @@ static void stores_are_seen_in_what_others_removed(void **state)
 
 static void unmount_lazily(struct fixture *fixture, enum kind kind)
 {
-	(void)fixture, (void)kind;
 	assert_int_equal(shell(NULL, 0, "umount -l " MNT), 0);
 	assert_false(daemon_is_mounted());
 }
@@ -148,7 +145,6 @@ static void a_mapping_outlives_the_mount(void **state)
 
 static void terminate(struct fixture *fixture, enum kind kind)
 {
-	(void)kind;
 	must(kill(fixture->daemon, SIGTERM));
 	assert_int_equal(daemon_wait(fixture), 0);
 }
@@ -164,7 +160,6 @@ static void a_mapping_outlives_the_end_of_the_daemon(void **state)
 
 static void kill_daemon(struct fixture *fixture, enum kind kind)
 {
-	(void)kind;
 	must(kill(fixture->daemon, SIGKILL));
 	assert_int_equal(daemon_wait(fixture), 128 + SIGKILL);
 }
@@ -181,7 +176,6 @@ static void a_mapping_outlives_a_killed_daemon(void **state)
 
 static void a_segment_marked_for_destruction_is_mapped_by_id(void **state)
 {
-	(void)state;
 	char path[64];
 	make(SYSV);
 	pid_t partner = child_start(answer, SYSV);
@@ -200,7 +194,6 @@ static void a_segment_marked_for_destruction_is_mapped_by_id(void **state)
 
 static void pages_stay_while_they_are_mapped(void **state)
 {
-	(void)state;
 	char bytes[SIZE];
 	pattern_fill(bytes, SIZE, 3);
 	for (enum kind kind = 0; kind < KINDS; kind++) {
@@ -216,7 +209,6 @@ static void pages_stay_while_they_are_mapped(void **state)
 
 static void the_open_mode_is_the_mappings(void **state)
 {
-	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		make(kind);
 		int fd = must(open(paths[kind], O_RDONLY));
@@ -233,7 +225,6 @@ static void the_open_mode_is_the_mappings(void **state)
 
 static void a_private_mapping_is_a_copy(void **state)
 {
-	(void)state;
 	make(SYSV);
 	segment_put(segment, 0, "shared", 6);
 	int fd = must(open(SEGMENT, O_RDONLY));
@@ -282,7 +273,6 @@ static int take_turns(int kind)
 
 static void a_futex_wakes_across(void **state)
 {
-	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		make(kind);
 		struct board *board = map_file(paths[kind]);
@@ -309,7 +299,6 @@ static int count_up(int kind)
 
 static void an_atomic_counter_is_exact(void **state)
 {
-	(void)state;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		make(kind);
 		struct board *board = map_file(paths[kind]);
@@ -337,7 +326,6 @@ static int answer_python(int kind)
 
 static void python_maps_it_as_any_file(void **state)
 {
-	(void)state;
 	char output[1024];
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		make(kind);
@@ -369,7 +357,6 @@ static void python_maps_it_as_any_file(void **state)
 
 static void a_segment_that_is_mapped_keeps_its_size(void **state)
 {
-	(void)state;
 	char bytes[SIZE];
 	pattern_fill(bytes, SIZE, 5);
 	make(SYSV);
@@ -394,7 +381,6 @@ static void a_segment_that_is_mapped_keeps_its_size(void **state)
 
 static void a_mapping_of_less_keeps_the_size_too(void **state)
 {
-	(void)state;
 	make(SYSV);
 	int fd = must(open(SEGMENT, O_RDONLY));
 	void *memory = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, SIZE - PAGE);
@@ -409,7 +395,6 @@ static void a_mapping_of_less_keeps_the_size_too(void **state)
 static void a_handle_that_may_be_mapped_keeps_the_size(void **state)
 {
 	struct timespec began, now;
-	(void)state;
 	make(SYSV);
 	int fd = must(open(SEGMENT, O_RDWR));
 	clock_gettime(CLOCK_MONOTONIC, &began);
@@ -434,7 +419,6 @@ static int touch_behind_the_end(int kind)
 
 static void behind_the_end_there_is_no_page(void **state)
 {
-	(void)state;
 	int status;
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		make(kind);

@@ -22,7 +22,6 @@ static int full_segment(unsigned mode)
 
 static int enlarge(int number)
 {
-	(void)number;
 	return truncate(SEGMENT, 2 * SIZE) == 0 ? 0 : errno;
 }
 
@@ -52,7 +51,6 @@ static int attach(void *arg)
 /* Who attached then would be left with a segment that is nobody else's. */
 static void nobody_attaches_to_what_is_about_to_be_removed(void **state)
 {
-	(void)state;
 	int id = full_segment(0666);
 	pid_t child = enlarge_up_to("rmid");
 	assert_int_equal(run_as(&NOBODY, attach, &id), EACCES);
@@ -64,7 +62,6 @@ static void nobody_attaches_to_what_is_about_to_be_removed(void **state)
 /* The daemon has seen that nobody had it attached, and looks once more. */
 static void whoever_attaches_before_that_keeps_the_segment(void **state)
 {
-	(void)state;
 	int status;
 	int id = full_segment(0604);
 	pid_t child = enlarge_up_to("close");
@@ -81,7 +78,6 @@ static void whoever_attaches_before_that_keeps_the_segment(void **state)
 
 static void a_key_between_two_segments_is_not_free(void **state)
 {
-	(void)state;
 	full_segment(0600);
 	pid_t child = enlarge_up_to("shmget");
 	assert_int_equal(segment_find(KEY), -1);
@@ -94,7 +90,6 @@ static void a_key_between_two_segments_is_not_free(void **state)
 /* The owner has been told that it is so. */
 static void what_is_set_while_it_is_filled_stays(void **state)
 {
-	(void)state;
 	full_segment(0666);
 	pid_t child = enlarge_up_to("copy");
 	segment_chmod(segment_find(KEY), 0604);
@@ -110,7 +105,6 @@ static void what_is_set_while_it_is_filled_stays(void **state)
 /* It has not told anybody of the segment. */
 static void what_a_killed_replacer_has_just_made_is_removed(void **state)
 {
-	(void)state;
 	int id = full_segment(0600);
 	int other = must(shmget(IPC_PRIVATE, PAGE, 0111));
 	plan("made");
@@ -133,7 +127,6 @@ static int touch_by_id(int id)
 /* It is without a mode then, and that is not what touch(1) is to leave it with. */
 static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
 {
-	(void)state;
 	full_segment(0640);
 	pid_t child = enlarge_up_to("copy");
 	pid_t other = child_start(touch_by_id, segment_find(KEY));
@@ -149,14 +142,12 @@ enum { PIECE = 4 << 20 };
 
 static int enlarge_much(int number)
 {
-	(void)number;
 	return truncate(SEGMENT, 3L * PIECE) == 0 ? 0 : errno;
 }
 
 /* Where nobody reads it each piece goes when it is copied. */
 static void a_reader_finds_all_of_it_while_it_is_copied(void **state)
 {
-	(void)state;
 	char seen[PAGE];
 	char *large = malloc(2L * PIECE);
 	assert_non_null(large);
@@ -181,13 +172,11 @@ static void a_reader_finds_all_of_it_while_it_is_copied(void **state)
 
 static int remove_name(int number)
 {
-	(void)number;
 	return unlink(SEGMENT) == 0 ? 0 : errno;
 }
 
 static void what_others_remove_first_is_not_there(void **state)
 {
-	(void)state;
 	int status;
 	int id = full_segment(0600);
 	plan("rmid");
@@ -201,14 +190,12 @@ static void what_others_remove_first_is_not_there(void **state)
 
 static int set_note(int number)
 {
-	(void)number;
 	return setxattr(SEGMENT, "user.note", "text", 4, 0) == 0 ? 0 : errno;
 }
 
 /* Another mount has already given the new segment the attributes of the old one. */
 static void an_attribute_goes_to_the_segment_that_has_the_key(void **state)
 {
-	(void)state;
 	char text[8] = "";
 	full_segment(0600);
 	must(mkdir(STAGE "/other", 0755));
@@ -227,13 +214,11 @@ static void an_attribute_goes_to_the_segment_that_has_the_key(void **state)
 
 static int open_object(int number)
 {
-	(void)number;
 	return open(OBJECT, O_RDONLY) == -1 ? errno : 0;
 }
 
 static void a_name_that_becomes_a_fifo_is_not_waited_for(void **state)
 {
-	(void)state;
 	int status = 0;
 	object_create("frames", SIZE);
 	plan("fifo");

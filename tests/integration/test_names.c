@@ -4,7 +4,6 @@
 
 static void names_that_are_nearly_keys_are_objects(void **state)
 {
-	(void)state;
 	static const char *const names[] = {
 		"03148",      "00",	     "-03148",	    "+3148", " 3148", "3148 ", "3148a",
 		"4294967296", "-2147483649", "0x123456789", "0x",    "0xg",   "3.14",  "--1",
@@ -22,7 +21,6 @@ static void names_that_are_nearly_keys_are_objects(void **state)
 
 static void the_first_and_last_keys_are_keys(void **state)
 {
-	(void)state;
 	static const struct {
 		const char *name;
 		key_t key;
@@ -44,7 +42,6 @@ static void the_first_and_last_keys_are_keys(void **state)
 
 static void key_zero_is_no_name(void **state)
 {
-	(void)state;
 	must_fail(EINVAL, open(MNT "/0", O_CREAT | O_WRONLY, 0600));
 	must_fail(EINVAL, open(MNT "/0x0", O_CREAT | O_WRONLY, 0600));
 	must_fail(EINVAL, open(MNT "/0x00000000", O_CREAT | O_WRONLY, 0600));
@@ -55,7 +52,6 @@ static void key_zero_is_no_name(void **state)
 
 static void an_object_may_be_named_0(void **state)
 {
-	(void)state;
 	file_write(MNT "/.by-name/0", O_CREAT | O_EXCL, "zero", 4);
 	assert_true(object_has("0", 0, "zero", 4));
 	assert_int_equal(directory_count(MNT), 0);
@@ -63,7 +59,6 @@ static void an_object_may_be_named_0(void **state)
 
 static void objects_are_made_by_name_under_any_name(void **state)
 {
-	(void)state;
 	file_write(MNT "/.by-name/3148", O_CREAT | O_EXCL, "object", 6);
 	assert_true(object_has("3148", 0, "object", 6));
 	assert_int_equal(segments_count(), 0);
@@ -73,7 +68,6 @@ static void objects_are_made_by_name_under_any_name(void **state)
 
 static void names_have_up_to_255_bytes(void **state)
 {
-	(void)state;
 	char name[257], path[sizeof(MNT) + sizeof(name)];
 	memset(name, 'n', 255);
 	name[255] = '\0';
@@ -88,7 +82,6 @@ static void names_have_up_to_255_bytes(void **state)
 
 static void longer_names_are_refused(void **state)
 {
-	(void)state;
 	static const char *const directories[] = { MNT, MNT "/.by-name" };
 	struct stat data;
 	char name[257], path[PATH_MAX];
@@ -106,7 +99,6 @@ static void longer_names_are_refused(void **state)
 
 static void any_byte_but_the_slash_is_allowed(void **state)
 {
-	(void)state;
 	static const char *const names[] = { "two words", "caf\xc3\xa9", "\xff\xfe", "a\nb",
 					     "*",	  "-rf",	 "..." };
 	for (size_t i = 0; i < array_size(names); i++) {
@@ -120,7 +112,6 @@ static void any_byte_but_the_slash_is_allowed(void **state)
 
 static void missing_names_are_missing(void **state)
 {
-	(void)state;
 	static const char *const names[] = { "3148",	      "frames",
 					     ".by-id/0",      ".by-name/frames",
 					     "frames/deeper", ".by-other" };
@@ -136,7 +127,6 @@ static void missing_names_are_missing(void **state)
 
 static void files_are_no_directories(void **state)
 {
-	(void)state;
 	segment_create(3148, 1, 0600);
 	object_create("frames", 1);
 	must_fail(ENOTDIR, open(MNT "/3148/x", O_RDONLY));

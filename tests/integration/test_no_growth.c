@@ -320,7 +320,6 @@ static void attack_all(int id)
 
 static void an_attached_segment_does_not_grow(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, SIZE, 0600);
 	make_sources();
 	const void *memory = segment_attach(id);
@@ -330,7 +329,6 @@ static void an_attached_segment_does_not_grow(void **state)
 
 static void a_segment_that_the_kernel_serves_does_not_grow(void **state)
 {
-	(void)state;
 	static const int others[] = { O_RDONLY, O_RDWR };
 	if (!engine_is_passthrough())
 		return; /* shmfs moves what it serves */
@@ -345,7 +343,6 @@ static void a_segment_that_the_kernel_serves_does_not_grow(void **state)
 
 static void a_mapped_segment_does_not_grow(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, SIZE, 0600);
 	if (!engine_is_passthrough())
 		return; /* nothing is mapped then */
@@ -360,7 +357,6 @@ static void a_mapped_segment_does_not_grow(void **state)
 
 static void a_new_segment_that_was_attached_does_not_grow(void **state)
 {
-	(void)state;
 	static const int modes[] = { O_WRONLY, O_RDWR, O_RDWR | O_APPEND };
 	make_sources();
 	for (size_t i = 0; i < array_size(modes); i++) {
@@ -388,7 +384,6 @@ static int write_over_and_over(int number)
 
 static void writers_at_a_time_do_not_grow_it(void **state)
 {
-	(void)state;
 	pid_t children[4];
 	int id = segment_create(KEY, SIZE, 0600);
 	const void *memory = segment_attach(id);

@@ -52,7 +52,6 @@ static int open_at_random(int number)
 
 static void opens_at_a_time_never_fail(void **state)
 {
-	(void)state;
 	pid_t children[4];
 	snprintf(segment_by_id, sizeof(segment_by_id), MNT "/.by-id/%d", make_both());
 	for (int i = 0; i < 4; i++)
@@ -63,7 +62,6 @@ static void opens_at_a_time_never_fail(void **state)
 /* The kernel holds a lock of the file while it reads what never comes. */
 static int write_what_never_comes(int number)
 {
-	(void)number;
 	int source = open(HUNG_FILE, O_RDWR);
 	int fd = open(SEGMENT, O_WRONLY);
 	child_must(source != -1 && fd != -1);
@@ -111,7 +109,6 @@ static bool kernel_writes_one_at_a_time(void)
 
 static void a_writer_that_waits_holds_up_no_other(void **state)
 {
-	(void)state;
 	if (kernel_writes_one_at_a_time()) {
 		print_message("skipped: needs Linux 6.2, which writes a file in parallel\n");
 		skip();
@@ -132,7 +129,6 @@ static int read_once(int number)
 {
 	int fd = open(SEGMENT, O_RDONLY);
 	char byte;
-	(void)number;
 	child_must(fd != -1 && pread(fd, &byte, 1, 0) == 1);
 	return 0;
 }
@@ -150,7 +146,6 @@ static int execute_for_ever(int ready)
 
 static void an_opener_that_never_gets_on_holds_up_no_other(void **state)
 {
-	(void)state;
 	int ready[2];
 	char byte;
 	make_both();
@@ -196,7 +191,6 @@ static int come_and_go(int number)
 
 static void what_comes_and_goes_is_opened_or_missing(void **state)
 {
-	(void)state;
 	pid_t children[4];
 	for (int i = 0; i < 4; i++)
 		children[i] = child_start(come_and_go, i);
@@ -205,7 +199,6 @@ static void what_comes_and_goes_is_opened_or_missing(void **state)
 
 static int resize_over_and_over(int number)
 {
-	(void)number;
 	for (time_t end = deadline(); time(NULL) <= end;)
 		for (int pages = 1; pages <= 3; pages++)
 			child_must(truncate(SEGMENT, pages * PAGE) == 0 || errno == EBUSY);
@@ -215,7 +208,6 @@ static int resize_over_and_over(int number)
 /* The file that an inode is bound to is never that of a segment that was replaced. */
 static void what_is_mapped_is_what_has_the_key(void **state)
 {
-	(void)state;
 	int mapped = 0;
 	make_both();
 	pid_t child = child_start(resize_over_and_over, 0);

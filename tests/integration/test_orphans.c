@@ -51,7 +51,6 @@ static bool lists_object(void)
 
 static void it_is_found_but_not_listed(void **state)
 {
-	(void)state;
 	assert_false(directory_lists(MNT, ".orphans"));
 	assert_int_equal(directory_count(ORPHANS), 2);
 	must_fail(EPERM, open(ORPHANS "/posix/new", O_CREAT | O_RDWR, 0600));
@@ -61,7 +60,6 @@ static void it_is_found_but_not_listed(void **state)
 
 static void what_nobody_uses_is_listed(void **state)
 {
-	(void)state;
 	segment_create(KEY + 1, PAGE, 0600);
 	object_create("other", PAGE);
 	object_create("sem.other", PAGE);
@@ -82,20 +80,17 @@ static void what_somebody_uses_is_not(bool (*use)(void), bool (*lists)(void), co
 
 static void an_attached_segment_is_not_listed(void **state)
 {
-	(void)state;
 	what_somebody_uses_is_not(attach, lists_segment, orphan_segment);
 }
 
 static void an_object_that_is_open_or_mapped_is_not_listed(void **state)
 {
-	(void)state;
 	what_somebody_uses_is_not(open_object, lists_object, ORPHAN_OBJECT);
 	what_somebody_uses_is_not(map_object, lists_object, ORPHAN_OBJECT);
 }
 
 static void what_is_open_through_the_mount_is_not_listed(void **state)
 {
-	(void)state;
 	what_somebody_uses_is_not(open_segment_through_mount, lists_segment, orphan_segment);
 	what_somebody_uses_is_not(open_through_mount, lists_object, ORPHAN_OBJECT);
 	if (!engine_is_passthrough())
@@ -111,7 +106,6 @@ static bool open_object_there(void)
 
 static void what_another_mount_serves_is_not_listed(void **state)
 {
-	(void)state;
 	must(mkdir(STAGE "/other", 0755));
 	assert_int_equal(shell(NULL, 0, BIN "/shmfs " STAGE "/other"), 0);
 	int segment = must(open(STAGE "/other/3148", O_RDONLY));
@@ -152,7 +146,6 @@ static void a_targets_orphans_are_the_targets(void **state)
 
 static void they_are_the_same_files(void **state)
 {
-	(void)state;
 	char path[64];
 	char text[8] = "";
 	snprintf(path, sizeof(path), MNT "/.by-id/%s", strrchr(orphan_segment, '/') + 1);
@@ -172,7 +165,6 @@ static void they_are_the_same_files(void **state)
 
 static void looking_leaves_no_trace(void **state)
 {
-	(void)state;
 	struct shmid_ds before = segment_stat(segment_find(KEY));
 	struct stat object = object_stat("frames");
 	assert_int_equal(shell(NULL, 0,
@@ -197,7 +189,6 @@ static int open_again_and_again(int number)
 
 static int list_for_ever(int number)
 {
-	(void)number;
 	for (;;)
 		directory_count(ORPHANS "/posix");
 	return 0;
@@ -206,7 +197,6 @@ static int list_for_ever(int number)
 /* The kernel is asked by a lease, which others could meet. */
 static void looking_keeps_nobody_from_opening(void **state)
 {
-	(void)state;
 	pid_t lister = child_start(list_for_ever, 0);
 	pid_t children[2] = { child_start(open_again_and_again, 0),
 			      child_start(open_again_and_again, 1) };
@@ -220,7 +210,6 @@ static void looking_keeps_nobody_from_opening(void **state)
 
 static void rm_removes(void **state)
 {
-	(void)state;
 	assert_true(lists_segment() && lists_object());
 	must(unlink(orphan_segment));
 	must(unlink(ORPHAN_OBJECT));
@@ -247,7 +236,6 @@ static void rm_says_that_it_has_come_into_use(bool (*use)(void), const char *pat
 
 static void rm_of_what_came_into_use_is_busy(void **state)
 {
-	(void)state;
 	rm_says_that_it_has_come_into_use(attach, orphan_segment);
 	rm_says_that_it_has_come_into_use(open_object, ORPHAN_OBJECT);
 	rm_says_that_it_has_come_into_use(map_object, ORPHAN_OBJECT);
@@ -259,7 +247,6 @@ static void rm_of_what_came_into_use_is_busy(void **state)
 
 static void only_who_may_remove_it_does(void **state)
 {
-	(void)state;
 	become(&BOB);
 	must_fail(EPERM, unlink(orphan_segment));
 	must_fail(EPERM, unlink(ORPHAN_OBJECT));
@@ -328,7 +315,6 @@ static int use_at_random(int number)
 
 static void nothing_in_use_is_removed_however_much_is_going_on(void **state)
 {
-	(void)state;
 	pid_t children[USERS];
 	char count[64] = "";
 	for (int i = 0; i < USERS; i++) {
@@ -353,7 +339,6 @@ static void nothing_in_use_is_removed_however_much_is_going_on(void **state)
 
 static int see_own(void *arg)
 {
-	(void)arg;
 	child_must(eventually(directory_count(ORPHANS "/posix") == 1));
 	child_must(directory_lists(ORPHANS "/posix", "mine"));
 	child_must(unlink(ORPHANS "/posix/mine") == 0);
@@ -364,7 +349,6 @@ static int see_own(void *arg)
 /* Of others' objects it cannot know who uses them. */
 static void a_user_sees_his_own(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0666);
 	object_create("frames", PAGE);
 	must(chmod(NATIVE "/frames", 0666));

@@ -155,7 +155,6 @@ static void check_in_order(const char *path, const int *flags, int count, int id
 
 static void handles_of_all_sorts_see_each_others_bytes(void **state)
 {
-	(void)state;
 	static const int sorts[] = { O_RDONLY, O_RDWR, O_WRONLY, O_RDWR | O_TRUNC };
 	int id = make_both();
 	/* Every order of the four: the digits of a number to base 4, all different. */
@@ -247,7 +246,6 @@ static void check_sending(int fd, bool bound, int id)
 
 static void what_is_sent_is_never_stale(void **state)
 {
-	(void)state;
 	int id = make_both();
 	bool bound = engine_is_passthrough();
 	check_sending(must(open(SEGMENT, O_RDONLY)), bound, id);
@@ -277,7 +275,6 @@ static int peek(int number)
 /* It shows what is there, or nothing: SIGBUS, as for a page that cannot be had. */
 static void a_private_mapping_is_never_stale(void **state)
 {
-	(void)state;
 	int id = make_both();
 	for (int number = 0; number < 2; number++) {
 		peek(number); /* a page that could stay */
@@ -290,7 +287,6 @@ static void a_private_mapping_is_never_stale(void **state)
 
 static void without_passthrough_nothing_is_mapped_shared(void **state)
 {
-	(void)state;
 	static const int sorts[] = { O_RDONLY, O_RDWR };
 	int id = make_both();
 	for (size_t i = 0; i < 2 * array_size(sorts); i++) {
@@ -321,7 +317,6 @@ static void check_asynchronous(const char *path, int flags)
 
 static void asynchronous_calls_do_as_the_others(void **state)
 {
-	(void)state;
 	make_both();
 	check_asynchronous(SEGMENT, O_RDWR);
 	check_asynchronous(SEGMENT, O_RDWR | O_TRUNC);
@@ -331,7 +326,6 @@ static void asynchronous_calls_do_as_the_others(void **state)
 /* The end of the file, met as the first thing that a handle reads. */
 static void reading_at_the_end_gives_nothing(void **state)
 {
-	(void)state;
 	static const int sorts[] = { O_RDONLY, O_RDWR, O_RDWR | O_TRUNC };
 	char byte;
 	make_both();

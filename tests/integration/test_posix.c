@@ -11,7 +11,6 @@ enum { PAGE = 4096, MIB = 1 << 20 };
 
 static void creating_makes_an_object(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0642));
 	assert_int_equal(object_stat("frames").st_mode, S_IFREG | 0640); /* umask 022 */
 	assert_int_equal(object_stat("frames").st_size, 0);
@@ -23,7 +22,6 @@ static void creating_makes_an_object(void **state)
 
 static void exclusive_creation_meets_a_native_object(void **state)
 {
-	(void)state;
 	object_create("frames", 3);
 	must_fail(EEXIST, open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0600));
 	must_fail(EEXIST, open(MNT "/.by-name/frames", O_CREAT | O_EXCL | O_WRONLY, 0600));
@@ -32,7 +30,6 @@ static void exclusive_creation_meets_a_native_object(void **state)
 
 static void bytes_are_the_objects(void **state)
 {
-	(void)state;
 	static char bytes[3 * MIB + 17];
 	char output[64];
 	pattern_fill(bytes, sizeof(bytes), 1);
@@ -47,7 +44,6 @@ static void bytes_are_the_objects(void **state)
 
 static void a_native_mapping_sees_writes_at_once(void **state)
 {
-	(void)state;
 	object_create("frames", PAGE);
 	int native = must(shm_open("/frames", O_RDWR, 0));
 	char *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, native, 0);
@@ -68,7 +64,6 @@ static void a_native_mapping_sees_writes_at_once(void **state)
 
 static void shared_mappings_are_coherent_or_refused(void **state)
 {
-	(void)state;
 	object_create("frames", PAGE);
 	int fd = must(open(PATH, O_RDWR));
 	char *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -86,7 +81,6 @@ static void shared_mappings_are_coherent_or_refused(void **state)
 
 static void sizes_change_in_both_directions(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	object_put("frames", 0, "0123456789", 10);
 	must(truncate(PATH, 4));
@@ -103,7 +97,6 @@ static void sizes_change_in_both_directions(void **state)
 
 static void a_truncating_open_empties(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	close(must(open(PATH, O_WRONLY | O_TRUNC)));
 	assert_int_equal(object_stat("frames").st_size, 0);
@@ -114,7 +107,6 @@ static void a_truncating_open_empties(void **state)
 
 static void appenders_do_not_overwrite_each_other(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	int first = must(open(PATH, O_WRONLY | O_APPEND));
 	int second = must(open(PATH, O_WRONLY | O_APPEND));
@@ -135,7 +127,6 @@ static void appenders_do_not_overwrite_each_other(void **state)
 /* fcntl(2) gives the flag and takes it, and the next write is as it says. */
 static void appending_can_be_switched(void **state)
 {
-	(void)state;
 	static const int flags[] = { O_APPEND, 0 };
 	for (size_t i = 0; i < array_size(flags); i++) {
 		object_create("frames", 0);
@@ -156,7 +147,6 @@ static void appending_can_be_switched(void **state)
 
 static void unlinking_removes_the_object(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	must(unlink(PATH));
 	assert_false(object_exists("frames"));
@@ -165,7 +155,6 @@ static void unlinking_removes_the_object(void **state)
 
 static void an_open_handle_outlives_the_name(void **state)
 {
-	(void)state;
 	struct stat data;
 	char text[4] = "";
 	object_create("frames", 3);
@@ -190,7 +179,6 @@ static void an_open_handle_outlives_the_name(void **state)
 
 static void holes_are_found(void **state)
 {
-	(void)state;
 	static char page[PAGE];
 	memset(page, 1, sizeof(page));
 	object_create("frames", 16 * PAGE);
@@ -209,7 +197,6 @@ static void holes_are_found(void **state)
 
 static void fallocate_reserves_and_gives_back(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	int fd = must(open(PATH, O_RDWR));
 	must(fallocate(fd, 0, 0, 8 * PAGE));
@@ -227,7 +214,6 @@ static void fallocate_reserves_and_gives_back(void **state)
 
 static void a_full_dev_shm_is_an_error_of_that_write(void **state)
 {
-	(void)state;
 	static char bytes[3 * MIB];
 	native_resize("1M");
 	object_create("frames", 0);
@@ -247,7 +233,6 @@ static void a_full_dev_shm_is_an_error_of_that_write(void **state)
 
 static void an_object_shrunk_meanwhile_reads_short(void **state)
 {
-	(void)state;
 	char buffer[100];
 	object_create("frames", 10 * PAGE);
 	int fd = must(open(PATH, O_RDWR));
@@ -261,7 +246,6 @@ static void an_object_shrunk_meanwhile_reads_short(void **state)
 /* Several times, for it can be done in another way than writing what is new. */
 static void writing_over_it_is_a_write_as_any(void **state)
 {
-	(void)state;
 	static char bytes[MIB];
 	const size_t block = MIB / 4; /* one request */
 	pattern_fill(bytes, sizeof(bytes), 1);

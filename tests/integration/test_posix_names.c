@@ -17,7 +17,6 @@ static void object_with(const char *name, const char *text)
 
 static void renaming_moves_the_object(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	ino_t inode = object_stat("a").st_ino;
 	must(rename(A, B));
@@ -29,7 +28,6 @@ static void renaming_moves_the_object(void **state)
 
 static void renaming_replaces_what_is_there(void **state)
 {
-	(void)state;
 	char text[4] = "";
 	object_with("a", "new");
 	object_with("b", "old");
@@ -44,7 +42,6 @@ static void renaming_replaces_what_is_there(void **state)
 
 static void an_open_handle_follows_the_object(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	int fd = must(open(A, O_RDWR));
 	must(rename(A, B));
@@ -57,7 +54,6 @@ static void an_open_handle_follows_the_object(void **state)
 
 static void noreplace_spares_what_is_there(void **state)
 {
-	(void)state;
 	object_with("a", "new");
 	object_with("b", "old");
 	must_fail(EEXIST, renameat2(AT_FDCWD, A, AT_FDCWD, B, RENAME_NOREPLACE));
@@ -69,7 +65,6 @@ static void noreplace_spares_what_is_there(void **state)
 
 static void exchange_swaps_two_objects(void **state)
 {
-	(void)state;
 	object_with("a", "first");
 	object_with("b", "second");
 	must(renameat2(AT_FDCWD, A, AT_FDCWD, B, RENAME_EXCHANGE));
@@ -82,7 +77,6 @@ static void exchange_swaps_two_objects(void **state)
 
 static void names_that_read_as_keys_are_renamed_by_name(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	must_fail(EXDEV, rename(A, MNT "/3148"));
 	must(rename(A, MNT "/.by-name/3148"));
@@ -94,7 +88,6 @@ static void names_that_read_as_keys_are_renamed_by_name(void **state)
 
 static void renaming_under_open_directories_is_seen(void **state)
 {
-	(void)state;
 	for (int i = 0; i < 100; i++) {
 		object_with("a", "text");
 		must(rename(A, B));
@@ -106,7 +99,6 @@ static void renaming_under_open_directories_is_seen(void **state)
 
 static int serve_second(int number)
 {
-	(void)number;
 	execl(BIN "/shmfs", "shmfs", "-f", SECOND, NULL);
 	return 1;
 }
@@ -114,7 +106,6 @@ static int serve_second(int number)
 /* A filesystem that does not answer, as a container can have one mounted. */
 static void what_is_mounted_on_a_name_is_not_asked(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	object_create("other", 0);
 	must(mkdir(SECOND, 0700));
@@ -140,7 +131,6 @@ static void what_is_mounted_on_a_name_is_not_asked(void **state)
 /* Of the same filesystem, which the device number does not tell. */
 static void a_bind_mount_is_no_object(void **state)
 {
-	(void)state;
 	object_with("a", "new");
 	object_with("b", "below");
 	object_with("c", "on top");
@@ -157,7 +147,6 @@ static void a_bind_mount_is_no_object(void **state)
 
 static void what_is_no_object_is_not_replaced(void **state)
 {
-	(void)state;
 	static const char hidden[] = NATIVE "/b";
 	object_with("a", "new");
 	for (int kind = 0; kind < 4; kind++) {
@@ -185,7 +174,6 @@ static void what_is_no_object_is_not_replaced(void **state)
 
 static int put_and_take(int number)
 {
-	(void)number;
 	for (int i = 0; i < 20000; i++) {
 		int fd = open(NATIVE "/b", O_CREAT | O_RDWR, 0600);
 		child_must(fd != -1);
@@ -198,7 +186,6 @@ static int put_and_take(int number)
 /* The target comes and goes: a rename succeeds all the same. */
 static void renaming_onto_a_name_that_comes_and_goes(void **state)
 {
-	(void)state;
 	pid_t other = child_start(put_and_take, 0);
 	for (int i = 0; i < 2000; i++) {
 		object_create("a", 0);
@@ -209,7 +196,6 @@ static void renaming_onto_a_name_that_comes_and_goes(void **state)
 
 static void attributes_are_the_objects(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	must(chown(NATIVE "/a", 1001, 2000));
 	must(chmod(NATIVE "/a", 0461));
@@ -229,7 +215,6 @@ static void attributes_are_the_objects(void **state)
 
 static void chmod_and_chown_reach_the_object(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	must(chmod(A, 0461));
 	must(chown(A, 1001, (gid_t)-1));
@@ -248,7 +233,6 @@ static void chmod_and_chown_reach_the_object(void **state)
 
 static void times_reach_the_object(void **state)
 {
-	(void)state;
 	const struct timespec times[] = { { 1000, 111 }, { 2000, 222 } };
 	const struct timespec only_mtime[] = { { 0, UTIME_OMIT }, { 3000, 333 } };
 	const struct timespec now[] = { { 0, UTIME_NOW }, { 0, UTIME_NOW } };
@@ -269,7 +253,6 @@ static void times_reach_the_object(void **state)
 
 static void tools_keep_times_and_modes(void **state)
 {
-	(void)state;
 	char output[256];
 	file_write(TMP "/source", O_CREAT, "text", 4);
 	must(chmod(TMP "/source", 0751));

@@ -42,13 +42,11 @@ static bool opens(const char *path)
 
 static bool root_changes_any_segment(struct fixture *fixture)
 {
-	(void)fixture;
 	return chmod(SEGMENT, 0640) == 0;
 }
 
 static bool a_user_owns_what_he_makes(struct fixture *fixture)
 {
-	(void)fixture;
 	become(&ALICE);
 	bool made = mknod(MNT "/3149", S_IFREG | 0600, 0) == 0;
 	become(&ROOT);
@@ -57,14 +55,12 @@ static bool a_user_owns_what_he_makes(struct fixture *fixture)
 
 static bool a_user_opens_his_segment(struct fixture *fixture)
 {
-	(void)fixture;
 	become(&ALICE);
 	return opens(SEGMENT);
 }
 
 static bool a_user_opens_his_object(struct fixture *fixture)
 {
-	(void)fixture;
 	become(&ALICE);
 	return opens(OBJECT);
 }
@@ -72,7 +68,6 @@ static bool a_user_opens_his_object(struct fixture *fixture)
 /* By a descriptor of its memory, which is no attachment. */
 static bool a_held_segment_keeps_its_size(struct fixture *fixture)
 {
-	(void)fixture;
 	become(&ALICE);
 	int id = must(shmget(3150, PAGE, IPC_CREAT | 0600));
 	become(&ROOT);
@@ -98,7 +93,6 @@ static bool a_locked_segment_is_resized_over_the_limit(struct fixture *fixture)
 
 static int lock_segment(int number)
 {
-	(void)number;
 	child_must(setxattr(SEGMENT, "user.shm.locked", "1", 1, 0) == -1);
 	return 0;
 }
@@ -127,25 +121,21 @@ static bool a_stopped_process_that_locks_is_given_up(struct fixture *fixture)
 
 static bool root_changes_the_mode_of_any_object(struct fixture *fixture)
 {
-	(void)fixture;
 	return chmod(OBJECT, 0640) == 0;
 }
 
 static bool root_gives_objects_away(struct fixture *fixture)
 {
-	(void)fixture;
 	return chown(OBJECT, BOB.uid, BOB.gid) == 0;
 }
 
 static bool root_sets_the_group_id_bit_of_any_object(struct fixture *fixture)
 {
-	(void)fixture;
 	return chmod(OBJECT, 02750) == 0 && object_stat("frames").st_mode == (S_IFREG | 02750);
 }
 
 static bool root_gives_an_object_capabilities(struct fixture *fixture)
 {
-	(void)fixture;
 	const struct vfs_cap_data data = { .magic_etc = VFS_CAP_REVISION_2 };
 	return setxattr(OBJECT, "security.capability", &data, XATTR_CAPS_SZ_2, 0) == 0;
 }
@@ -157,7 +147,6 @@ static void mount_proc(const char *options)
 
 static bool groups_are_seen_in_a_hidden_proc(struct fixture *fixture)
 {
-	(void)fixture;
 	mount_proc("hidepid=2,gid=2001");
 	become(&ALICE);
 	bool changed = chown(OBJECT, (uid_t)-1, ALICE.group) == 0;
@@ -363,7 +352,6 @@ static void callers_have_no_capabilities_whoever_starts_the_daemon(void **state)
 
 static int start_with_capabilities_locked(void *arg)
 {
-	(void)arg;
 	child_must(prctl(PR_SET_SECUREBITS,
 			 SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED) == 0);
 	return system("timeout 10 " BIN "/shmfs -f " MNT " 2> " TMP "/said") != 256;
@@ -372,7 +360,6 @@ static int start_with_capabilities_locked(void *arg)
 static void without_the_rule_of_uids_it_does_not_serve(void **state)
 {
 	char output[256];
-	(void)state;
 	assert_int_equal(run_as(&ROOT, start_with_capabilities_locked, NULL), 0);
 	assert_false(daemon_is_mounted());
 	shell(output, sizeof(output), "cat " TMP "/said");

@@ -66,7 +66,6 @@ static void end_reading(struct reader *reader)
 
 static void four_thousand_segments_are_each_listed_once(void **state)
 {
-	(void)state;
 	create_segments(MANY);
 	struct reader *reader = start_reading(MNT);
 	while (read_some(reader))
@@ -80,7 +79,6 @@ static void four_thousand_segments_are_each_listed_once(void **state)
 
 static void removal_while_reading_hides_nothing_else(void **state)
 {
-	(void)state;
 	create_segments(1000);
 	struct reader *reader = start_reading(MNT);
 	unsigned next = 0;
@@ -98,7 +96,6 @@ static void removal_while_reading_hides_nothing_else(void **state)
 
 static void creation_while_reading_repeats_nothing(void **state)
 {
-	(void)state;
 	create_segments(500);
 	struct reader *reader = start_reading(MNT);
 	unsigned next = 500;
@@ -116,7 +113,6 @@ static void creation_while_reading_repeats_nothing(void **state)
 
 static void segments_that_come_and_go_disturb_nothing(void **state)
 {
-	(void)state;
 	create_segments(600);
 	struct reader *reader = start_reading(MNT);
 	unsigned step = 0;
@@ -138,7 +134,6 @@ static void segments_that_come_and_go_disturb_nothing(void **state)
 
 static void objects_that_come_and_go_disturb_nothing(void **state)
 {
-	(void)state;
 	char name[32];
 	for (int i = FIRST; i < FIRST + 400; i++) {
 		snprintf(name, sizeof(name), "%d", i);
@@ -163,7 +158,6 @@ static void objects_that_come_and_go_disturb_nothing(void **state)
 
 static void rm_of_everything_leaves_nothing(void **state)
 {
-	(void)state;
 	create_segments(MANY);
 	assert_int_equal(shell(NULL, 0, "find " MNT " -type f -delete"), 0);
 	assert_int_equal(segments_count(), 0);
@@ -176,7 +170,6 @@ static void rm_of_everything_leaves_nothing(void **state)
 
 static void telldir_leads_back_to_the_same_entry(void **state)
 {
-	(void)state;
 	enum { COUNT = 300 };
 	static char names[COUNT + 10][32];
 	static long places[COUNT + 10];
@@ -205,7 +198,6 @@ static void telldir_leads_back_to_the_same_entry(void **state)
 /* NFS servers open a directory anew for each piece. */
 static void a_new_stream_goes_on_from_an_offset(void **state)
 {
-	(void)state;
 	_Alignas(struct entry) char buffer[256];
 	struct reader *reader = start_reading(MNT);
 	int64_t offset = 0;
@@ -233,7 +225,6 @@ static void a_new_stream_goes_on_from_an_offset(void **state)
 /* A name that is replaced is there all the time. */
 static void a_replaced_name_is_met_once(void **state)
 {
-	(void)state;
 	for (int i = 0; i < 100; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "%dx", FIRST + i);
@@ -295,7 +286,6 @@ static void memory_goes_back_when_files_go(void **state)
 
 static void entries_tell_inode_and_type(void **state)
 {
-	(void)state;
 	segment_create(FIRST, 1, 0600);
 	object_create("frames", 1);
 	DIR *directory = opendir(MNT);
@@ -342,7 +332,6 @@ static double lookup_cost(void)
 
 static void a_lookup_costs_the_same_among_many(void **state)
 {
-	(void)state;
 	create_segments(10);
 	double among_few = lookup_cost();
 	for (unsigned i = 10; i < MANY; i++)

@@ -49,7 +49,6 @@ static void assert_in_use(int fd, const char *text, nlink_t links)
 
 static void a_path_descriptor_follows_a_rename(void **state)
 {
-	(void)state;
 	for (int natively = 0; natively < 2; natively++) {
 		object_with("a", "text");
 		int fd = must(open(A, O_PATH));
@@ -70,7 +69,6 @@ static void a_path_descriptor_follows_a_rename(void **state)
 /* Whatever has its name by then. */
 static void it_does_so_when_the_name_is_another_objects(void **state)
 {
-	(void)state;
 	struct stat st;
 	object_with("a", "text");
 	int fd = must(open(A, O_PATH));
@@ -92,7 +90,6 @@ static void it_does_so_when_the_name_is_another_objects(void **state)
 
 static void a_bind_mount_follows_a_rename(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	file_write(BOUND, O_CREAT, "", 0);
 	must(mount(A, BOUND, NULL, MS_BIND, NULL));
@@ -107,7 +104,6 @@ static void a_bind_mount_follows_a_rename(void **state)
 /* Removed by name, or replaced, while it is open or only referred to. */
 static void what_lost_its_name_stays_in_use(void **state)
 {
-	(void)state;
 	static const int ways[] = { O_PATH, O_RDONLY };
 	for (size_t i = 0; i < 2 * array_size(ways); i++) {
 		object_with("a", "text");
@@ -129,7 +125,6 @@ static void what_lost_its_name_stays_in_use(void **state)
 
 static void an_open_object_outlives_a_native_removal(void **state)
 {
-	(void)state;
 	object_with("a", "text");
 	int fd = must(open(A, O_RDONLY));
 	must(unlink(NATIVE "/a"));
@@ -190,7 +185,6 @@ static int read_always(const char *path, int allowed)
 
 static int read_replaced(int number)
 {
-	(void)number;
 	for (int i = 0; i < ROUNDS; i++)
 		child_must(read_always(A, 0) == 0);
 	return 0;
@@ -198,7 +192,6 @@ static int read_replaced(int number)
 
 static int use_removed(int number)
 {
-	(void)number;
 	for (int i = 0; i < ROUNDS; i++) {
 		child_must(read_always(A, ENOENT) == 0);
 		child_must(truncate(A, 0) == 0 || errno == ENOENT);
@@ -238,7 +231,6 @@ static void replace_in(const char *dir)
 
 static void a_name_that_is_replaced_is_never_missing(void **state)
 {
-	(void)state;
 	replace_in(MNT);
 	objects_remove_all();
 	replace_in(NATIVE);
@@ -246,7 +238,6 @@ static void a_name_that_is_replaced_is_never_missing(void **state)
 
 static void a_name_that_comes_and_goes_is_there_or_not(void **state)
 {
-	(void)state;
 	pid_t children[READERS];
 	for (int i = 0; i < READERS; i++)
 		children[i] = child_start(use_removed, i);
@@ -260,7 +251,6 @@ static void a_name_that_comes_and_goes_is_there_or_not(void **state)
 static int replace_as_user(void *arg)
 {
 	struct stat st;
-	(void)arg;
 	for (int i = 0; i < 200; i++) {
 		int fd = open(A, O_CREAT | O_RDWR, 0600);
 		int path = open(A, O_PATH);
@@ -278,7 +268,6 @@ static int replace_as_user(void *arg)
 
 static void an_ordinary_users_mount_does_the_same(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, replace_as_user, NULL), 0);
 }
 

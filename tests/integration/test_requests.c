@@ -35,7 +35,6 @@ static void let_names_rest(void)
 
 static void a_walk_does_not_ask_for_the_root(void **state)
 {
-	(void)state;
 	segment_create(KEY, 4096, 0600);
 	let_names_rest();
 	unsigned before = asked(ROOT_ATTRIBUTES);
@@ -58,7 +57,6 @@ static bool root_is_as_native(void)
 
 static void the_root_changes_with_its_names(void **state)
 {
-	(void)state;
 	let_names_rest();
 	assert_true(root_is_as_native());
 	object_create("frames", 1);
@@ -77,7 +75,6 @@ static void the_root_changes_with_its_names(void **state)
 /* One who makes names again and again is not to keep the daemon busy. */
 static void restless_names_cost_nothing(void **state)
 {
-	(void)state;
 	let_names_rest();
 	time_t begin = time(NULL);
 	for (int i = 0; i < 100; i++) {
@@ -92,7 +89,6 @@ static void restless_names_cost_nothing(void **state)
 /* ls(1) asks for no more security contexts where it is told once that there are none. */
 static void a_list_of_objects_asks_no_more_than_one_of_segments(void **state)
 {
-	(void)state;
 	for (int i = 0; i < 20; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "frames%d", i);

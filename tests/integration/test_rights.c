@@ -50,7 +50,6 @@ static int truncate_own(int by_open)
 
 static int exchange(int number)
 {
-	(void)number;
 	for (time_t end = time(NULL) + SECONDS; !is_time(end);) {
 		child_must(renameat2(AT_FDCWD, NATIVE "/frames", AT_FDCWD, NATIVE "/precious",
 				     RENAME_EXCHANGE) == 0);
@@ -62,7 +61,6 @@ static int exchange(int number)
 
 static void truncating_never_hits_who_took_the_name(void **state)
 {
-	(void)state;
 	pid_t children[3];
 	pattern_fill(bytes, SIZE, 1);
 	become(&ALICE);
@@ -85,7 +83,6 @@ static void truncating_never_hits_who_took_the_name(void **state)
 static int read_own(int number)
 {
 	char text[5];
-	(void)number;
 	become(&ALICE);
 	for (time_t end = time(NULL) + SECONDS; !is_time(end);) {
 		int fd = open(SEGMENT, O_RDONLY);
@@ -102,7 +99,6 @@ static int read_own(int number)
 /* The key is now hers, now root's. */
 static int take_key(int number)
 {
-	(void)number;
 	for (time_t end = time(NULL) + SECONDS; !is_time(end);) {
 		become(&ALICE);
 		int id = segment_create(KEY, PAGE, 0600);
@@ -119,7 +115,6 @@ static int take_key(int number)
 
 static void reading_never_hits_who_took_the_key(void **state)
 {
-	(void)state;
 	const pid_t children[] = { child_start(read_own, 0), child_start(read_own, 1),
 				   child_start(take_key, 0) };
 	assert_int_equal(children_join(children, array_size(children)), 0);
@@ -136,7 +131,6 @@ static int reopen(int path, int flags)
 /* Many times, for the kernel keeps what it knows of a mode for a moment. */
 static void a_mode_counts_from_the_moment_when_it_is_set(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0666);
 	object_create("frames", 10);
 	for (int i = 0; i < 50; i++) {
@@ -165,7 +159,6 @@ static void a_mode_counts_from_the_moment_when_it_is_set(void **state)
 
 static void what_is_open_elsewhere_is_asked_for_all_the_same(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0666);
 	int open_one = must(open(SEGMENT, O_RDWR));
 	segment_chmod(id, 0622); /* to write takes to read, at shmat(2) */
@@ -178,7 +171,6 @@ static void what_is_open_elsewhere_is_asked_for_all_the_same(void **state)
 
 static void a_writer_may_touch_what_only_its_owner_may_date(void **state)
 {
-	(void)state;
 	const struct timespec past[] = { { 1000, 0 }, { 1000, 0 } };
 	segment_create(KEY, PAGE, 0666);
 	become(&ALICE);
@@ -193,7 +185,6 @@ static void a_writer_may_touch_what_only_its_owner_may_date(void **state)
 
 static void what_was_removed_is_left_to_whose_it_was(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0666);
 	segment_put(id, 0, "x", 1);
 	int open_one = must(open(SEGMENT, O_RDWR));
@@ -211,7 +202,6 @@ static void what_was_removed_is_left_to_whose_it_was(void **state)
 /* The kernel knows the owner that the file had by the other name. */
 static void a_removed_segment_is_its_last_owners(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_chown(id, ALICE.uid, ALICE.gid);
 	become(&ALICE);
@@ -270,7 +260,6 @@ static void assert_closed_to_alice(void)
 
 static void a_directory_that_is_closed_stays_closed(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	must(chmod(NATIVE "/frames", 0666));
 	must(chown(NATIVE "/frames", ALICE.uid, ALICE.gid));
@@ -287,7 +276,6 @@ static void a_directory_that_is_closed_stays_closed(void **state)
 
 static void what_is_marked_for_destruction_keeps_its_mode(void **state)
 {
-	(void)state;
 	char path[64];
 	int id = segment_create(KEY, PAGE, 0600);
 	const void *memory = segment_attach(id);
@@ -329,7 +317,6 @@ static void the_daemons_descriptors_are_its_own(void **state)
 
 static void a_segment_has_no_bits_but_those_of_ipc_set(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	must(chmod(SEGMENT, 07751));
 	assert_int_equal(file_stat(SEGMENT).st_mode, S_IFREG | 0751);
@@ -368,7 +355,6 @@ static void nothing_is_run_that_may_not_be_run_from_dev_shm(void **state)
 /* The kernel maps a program.  Where it cannot, the shell says so and nothing dies of SIGBUS. */
 static void a_program_is_run_where_it_can_be_mapped(void **state)
 {
-	(void)state;
 	assert_int_equal(shell(NULL, 0, "cp /bin/true " MNT "/program"), 0);
 	must(chmod(MNT "/program", 0755));
 	assert_int_equal(shell(NULL, 0, MNT "/program 2> " TMP "/said"),
@@ -378,7 +364,6 @@ static void a_program_is_run_where_it_can_be_mapped(void **state)
 /* Neither for reading nor for writing: open(2) asks for the rights to both. */
 static void opening_for_ioctl_takes_both_rights(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	must(chmod(NATIVE "/frames", 0606));
 	become(&ALICE);

@@ -133,33 +133,28 @@ static const struct rights_case mounters_objects = { &NOBODY, false, RELATIONS_T
 
 static void a_user_has_the_rights_of_shmat_and_shmctl(void **state)
 {
-	(void)state;
 	rights_try_segments(&users_segments);
 }
 
 static void a_user_has_the_rights_of_shm_open(void **state)
 {
-	(void)state;
 	rights_try_objects(&users_objects);
 }
 
 static void root_may_everything(void **state)
 {
-	(void)state;
 	rights_try_segments(&roots_segments);
 	rights_try_objects(&roots_objects);
 }
 
 static void root_without_capabilities_is_root(void **state)
 {
-	(void)state;
 	rights_try_segments(&powerless_segments);
 	rights_try_objects(&powerless_objects);
 }
 
 static void a_users_own_mount_gives_him_his_rights(void **state)
 {
-	(void)state;
 	rights_try_segments(&mounters_segments);
 	rights_try_objects(&mounters_objects);
 }

@@ -24,7 +24,6 @@ static void give_setid(void)
 
 static void a_writer_takes_set_user_id_away(void **state)
 {
-	(void)state;
 	const int ways[] = { O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC };
 	object_create("frames", 10);
 	for (size_t i = 0; i < array_size(ways); i++) {
@@ -48,7 +47,6 @@ static void a_writer_takes_set_user_id_away(void **state)
 /* Opened before the bits were set, by whichever way, and merely opened. */
 static void an_older_handle_clears_set_user_id_when_it_writes(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	for (int natively = 0; natively < 2; natively++) {
 		must(chmod(NATIVE "/frames", 0777));
@@ -70,7 +68,6 @@ static void an_older_handle_clears_set_user_id_when_it_writes(void **state)
 
 static void a_reader_and_root_leave_set_user_id(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	give_setid();
 	become(&ALICE);
@@ -103,7 +100,6 @@ static void give_capability(const char *path)
 /* As on tmpfs: each of these is allowed and takes the capabilities away. */
 static void what_has_capabilities_is_changed_like_any_object(void **state)
 {
-	(void)state;
 	const struct user *const writers[] = { &ROOT, &ALICE };
 	object_create("frames", 10);
 	must(chmod(NATIVE "/frames", 0666));

@@ -364,7 +364,6 @@ static void what_is_no_longer_listed_takes_no_memory(void **state)
 {
 	enum { PLENTY = 1000 };
 	DIR *directory = opendir(MNT);
-	(void)state;
 	assert_non_null(directory);
 	assert_non_null(readdir(directory));
 	shortage->countdown = PLENTY;
@@ -402,7 +401,6 @@ static void use_much_at_a_time(void)
 
 static void one_thread_serves_if_there_is_no_other(void **state)
 {
-	(void)state;
 	shortage->no_threads = true;
 	use_much_at_a_time();
 	assert_true(shortage->failed > 0);
@@ -413,7 +411,6 @@ static void one_thread_serves_if_there_is_no_other(void **state)
 /* libfuse's is of 512 KiB or more, and the replacer's stack is less. */
 static void threads_without_a_buffer_let_others_serve(void **state)
 {
-	(void)state;
 	look_up_object();
 	shortage->largest = 300 << 10;
 	use_much_at_a_time();

@@ -49,7 +49,6 @@ static void assert_cannot_become(off_t size)
 
 static void shmmax_limits_a_segment(void **state)
 {
-	(void)state;
 	full_segment();
 	limit_set("shmmax", 5 * PAGE);
 	assert_cannot_become(5 * PAGE + 1);
@@ -60,7 +59,6 @@ static void shmmax_limits_a_segment(void **state)
 
 static void shmmax_below_the_old_size_loses_nothing(void **state)
 {
-	(void)state;
 	full_segment();
 	limit_set("shmmax", PAGE); /* the old one could not be made again either */
 	assert_cannot_become(5 * PAGE);
@@ -69,7 +67,6 @@ static void shmmax_below_the_old_size_loses_nothing(void **state)
 
 static void shmall_limits_all_segments(void **state)
 {
-	(void)state;
 	full_segment();
 	segment_create(5000, 10 * PAGE, 0600);
 	limit_set("shmall", 20);
@@ -80,7 +77,6 @@ static void shmall_limits_all_segments(void **state)
 
 static void shmmni_below_the_number_of_segments_loses_nothing(void **state)
 {
-	(void)state;
 	full_segment();
 	segment_create(5000, PAGE, 0600);
 	segment_create(5001, PAGE, 0600);
@@ -91,7 +87,6 @@ static void shmmni_below_the_number_of_segments_loses_nothing(void **state)
 
 static void at_shmmni_content_is_kept_whether_or_not_it_can_be_resized(void **state)
 {
-	(void)state;
 	full_segment();
 	limit_set("shmmni", 1);
 	if (truncate(PATH, 5 * PAGE) == -1) {
@@ -106,14 +101,12 @@ static void at_shmmni_content_is_kept_whether_or_not_it_can_be_resized(void **st
 
 static void more_memory_than_there_is_cannot_be_had(void **state)
 {
-	(void)state;
 	full_segment();
 	assert_cannot_become(INT64_MAX / 2);
 }
 
 static void a_new_segment_over_the_limits_is_not_made(void **state)
 {
-	(void)state;
 	limit_set("shmmax", PAGE - 1);
 	assert_int_equal(open(PATH, O_CREAT | O_WRONLY, 0600), -1);
 	assert_true(errno == ENOSPC || errno == EFBIG || errno == EINVAL);
@@ -130,7 +123,6 @@ static void a_new_segment_over_the_limits_is_not_made(void **state)
 
 static void a_copy_just_under_shmmax_succeeds(void **state)
 {
-	(void)state;
 	enum { COUNT = 100000 };
 	static char movie[COUNT];
 	char output[256];
@@ -146,7 +138,6 @@ static void a_copy_just_under_shmmax_succeeds(void **state)
 
 static void a_copy_over_shmmax_keeps_what_fits(void **state)
 {
-	(void)state;
 	enum { COUNT = 100000, MAX = 50000 };
 	static char movie[COUNT];
 	char output[256];
@@ -164,7 +155,6 @@ static void a_copy_over_shmmax_keeps_what_fits(void **state)
 
 static void a_copy_over_shmall_keeps_what_fits(void **state)
 {
-	(void)state;
 	enum { COUNT = 100 * PAGE };
 	static char movie[COUNT];
 	char output[256];
@@ -193,7 +183,6 @@ static void assert_kept_under_a_logged_id(int except)
 
 static void a_failed_call_puts_the_old_back(void **state)
 {
-	(void)state;
 	full_segment();
 	plan("12");
 	must_fail(ENOMEM, truncate(PATH, 5 * PAGE));
@@ -205,7 +194,6 @@ static void a_failed_call_puts_the_old_back(void **state)
 /* Another slot is in hand. */
 static void a_slot_that_is_taken_is_made_good(void **state)
 {
-	(void)state;
 	full_segment();
 	plan("28");
 	must(truncate(PATH, 5 * PAGE));
@@ -218,7 +206,6 @@ static void a_slot_that_is_taken_is_made_good(void **state)
 /* What has been copied was no longer where it came from. */
 static void memory_that_runs_out_halfway_puts_the_old_back(void **state)
 {
-	(void)state;
 	static char large[LARGE];
 	pattern_fill(large, LARGE, 2);
 	segment_put(segment_create(KEY, LARGE, 0640), 0, large, LARGE);
@@ -238,7 +225,6 @@ static void memory_that_runs_out_halfway_puts_the_old_back(void **state)
 /* The replacer shares descriptors with the daemon, whose number the end of each test looks at. */
 static void a_replacer_that_is_killed_leaves_nothing_open(void **state)
 {
-	(void)state;
 	static char large[LARGE];
 	pattern_fill(large, LARGE, 2);
 	segment_put(segment_create(KEY, LARGE, 0640), 0, large, LARGE);
@@ -251,7 +237,6 @@ static void a_replacer_that_is_killed_leaves_nothing_open(void **state)
 
 static void what_is_removed_while_it_is_made_is_made_again(void **state)
 {
-	(void)state;
 	static const int flags[] = { 0, O_EXCL };
 	for (size_t i = 0; i < array_size(flags); i++) {
 		plan("gone");
@@ -268,7 +253,6 @@ static void what_is_removed_while_it_is_made_is_made_again(void **state)
 /* As a file that is unlinked while it is open. */
 static void what_is_removed_again_and_again_is_a_file_without_a_name(void **state)
 {
-	(void)state;
 	char seen[2];
 	plan("gone always");
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_RDWR, 0600));
@@ -283,7 +267,6 @@ static void what_is_removed_again_and_again_is_a_file_without_a_name(void **stat
 
 static void a_failed_call_while_writing_loses_nothing(void **state)
 {
-	(void)state;
 	full_segment();
 	int fd = must(open(PATH, O_WRONLY));
 	plan("12");
@@ -304,7 +287,6 @@ static void a_failed_call_while_writing_loses_nothing(void **state)
 
 static void a_want_of_descriptors_is_no_full_disk(void **state)
 {
-	(void)state;
 	full_segment();
 	int fd = must(open(PATH, O_WRONLY));
 	plan("24");
@@ -317,7 +299,6 @@ static void a_want_of_descriptors_is_no_full_disk(void **state)
 
 static void the_old_keeps_its_owner_when_put_back(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	segment_chown(id, BOB.uid, BOB.gid);
 	plan("12");
@@ -330,7 +311,6 @@ static void the_old_keeps_its_owner_when_put_back(void **state)
 
 static void a_key_that_cannot_be_had_again_leaves_the_bytes_elsewhere(void **state)
 {
-	(void)state;
 	full_segment();
 	plan("12 always");
 	assert_int_equal(truncate(PATH, 5 * PAGE), -1);
@@ -376,7 +356,6 @@ static void a_key_taken_under_an_open_handle_leaves_the_bytes_elsewhere(void **s
 
 static void a_key_taken_while_streaming_leaves_the_bytes_elsewhere(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, sizeof(bytes), 1);
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0640));
 	assert_int_equal(write(fd, bytes, SIZE), SIZE);

@@ -37,7 +37,6 @@ static void assert_holds_movie(size_t count)
 
 static void a_copy_compares_equal(void **state)
 {
-	(void)state;
 	static const size_t sizes[] = { PAGE, PAGE + 1, 131071, 131072, 131073, sizeof(bytes) };
 	char output[256];
 	for (size_t i = 0; i < array_size(sizes); i++) {
@@ -53,7 +52,6 @@ static void a_copy_compares_equal(void **state)
 
 static void a_short_text_makes_one_page(void **state)
 {
-	(void)state;
 	assert_int_equal(shell(NULL, 0, "echo hi > " PATH), 0);
 	assert_int_equal(segment_size(), PAGE);
 	assert_true(segment_has(segment_find(KEY), 0, "hi\n", 4));
@@ -61,7 +59,6 @@ static void a_short_text_makes_one_page(void **state)
 
 static void a_stream_in_small_pieces_is_exact(void **state)
 {
-	(void)state;
 	char output[256];
 	make_movie(300 * 1000);
 	assert_int_equal(
@@ -72,7 +69,6 @@ static void a_stream_in_small_pieces_is_exact(void **state)
 
 static void the_size_is_exact_when_close_returns(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, sizeof(bytes), 7);
 	for (size_t size = PAGE + 1; size < 50000; size += 3331) {
 		int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
@@ -88,7 +84,6 @@ static void the_size_is_exact_when_close_returns(void **state)
 
 static void commands_that_share_a_handle_write_one_after_the_other(void **state)
 {
-	(void)state;
 	char output[256];
 	make_movie(100000);
 	/* Each command's end closes a copy of the shell's handle. */
@@ -102,7 +97,6 @@ static void commands_that_share_a_handle_write_one_after_the_other(void **state)
 /* As a shell does it that has the file open all the time. */
 static void its_maker_goes_on_behind_what_was_written(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600));
 	for (int i = 0; i < 3; i++) {
 		int copy = must(dup(fd));
@@ -116,7 +110,6 @@ static void its_maker_goes_on_behind_what_was_written(void **state)
 /* A shell has two descriptors of the file for a moment, and each command appends. */
 static void two_that_append_to_a_new_key_begin_at_its_beginning(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600));
 	int maker = must(dup(fd));
 	must(close(fd));
@@ -132,7 +125,6 @@ static void two_that_append_to_a_new_key_begin_at_its_beginning(void **state)
 
 static void what_fills_its_segment_keeps_it(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0600));
 	int id = segment_find(KEY);
 	assert_int_equal(write(fd, bytes, PAGE), PAGE);
@@ -142,7 +134,6 @@ static void what_fills_its_segment_keeps_it(void **state)
 
 static void a_reader_meanwhile_defers_the_cut_to_size(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, 20000, 7);
 	int writer = must(open(PATH, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(write(writer, bytes, 20000), 20000);
@@ -175,7 +166,6 @@ static void await_a_cut(key_t key)
 
 static void the_next_segment_of_the_key_is_not_cut(void **state)
 {
-	(void)state;
 	struct stat data;
 	pattern_fill(bytes, 100000, 7);
 	let_it_be_cut_later(KEY);
@@ -192,7 +182,6 @@ static void the_next_segment_of_the_key_is_not_cut(void **state)
 
 static void copy_file_range_grows_too(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, 100000, 7);
 	object_create("frames", 100000);
 	object_put("frames", 0, bytes, 100000);
@@ -209,7 +198,6 @@ static void copy_file_range_grows_too(void **state)
 
 static void what_is_written_so_far_can_be_read(void **state)
 {
-	(void)state;
 	struct stat data;
 	static char seen[100 * 1000];
 	pattern_fill(bytes, sizeof(seen), 7);
@@ -226,7 +214,6 @@ static void what_is_written_so_far_can_be_read(void **state)
 
 static void a_hole_in_what_is_written_is_zero(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(pwrite(fd, "tail", 4, 99996), 4);
 	assert_int_equal(pwrite(fd, "head", 4, 0), 4);
@@ -241,7 +228,6 @@ static void a_hole_in_what_is_written_is_zero(void **state)
 /* What a process that has the room behind the end attached puts there is not the file's. */
 static void data_behind_the_end_is_no_data(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_RDWR, 0600));
 	assert_int_equal(pwrite(fd, "x", 1, 2 * PAGE - 1), 1);
 	must(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2L * PAGE));
@@ -255,7 +241,6 @@ static void data_behind_the_end_is_no_data(void **state)
 
 static void copying_onto_a_shorter_segment_grows_it(void **state)
 {
-	(void)state;
 	make_movie(50000);
 	int id = segment_create(KEY, PAGE, 0604);
 	segment_chown(id, BOB.uid, BOB.gid);
@@ -269,7 +254,6 @@ static void copying_onto_a_shorter_segment_grows_it(void **state)
 
 static void writing_over_the_end_keeps_what_was_before(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, 20000, 7);
 	segment_put(segment_create(KEY, 10000, 0600), 0, bytes, 10000);
 	int fd = must(open(PATH, O_WRONLY));
@@ -280,7 +264,6 @@ static void writing_over_the_end_keeps_what_was_before(void **state)
 
 static void writing_within_keeps_size_and_id(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 10000, 0600);
 	int fd = must(open(PATH, O_WRONLY));
 	assert_int_equal(pwrite(fd, "x", 1, 9999), 1);
@@ -291,7 +274,6 @@ static void writing_within_keeps_size_and_id(void **state)
 
 static void an_attached_segment_takes_what_fits(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	const char *memory = segment_attach(id);
 	int fd = must(open(PATH, O_WRONLY));
@@ -307,7 +289,6 @@ static void an_attached_segment_takes_what_fits(void **state)
 /* Where the kernel serves the reader nothing can be moved.  Where shmfs does, it moves along. */
 static void a_segment_open_elsewhere_takes_what_fits(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	int other = must(open(PATH, O_RDONLY));
 	int fd = must(open(PATH, O_WRONLY));
@@ -335,7 +316,6 @@ static void a_segment_open_elsewhere_takes_what_fits(void **state)
 /* A file that may be mapped keeps its own segment from growing.  That costs nobody else a wait. */
 static void a_writer_waits_for_a_reader_after_a_vain_write_of_another(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	int both = must(open(PATH, O_RDWR));
 	if (engine_is_passthrough())
@@ -357,7 +337,6 @@ static void a_writer_waits_for_a_reader_after_a_vain_write_of_another(void **sta
 
 static void a_copy_onto_an_attached_segment_says_no_space(void **state)
 {
-	(void)state;
 	char output[256];
 	make_movie(50000);
 	int id = segment_create(KEY, PAGE, 0600);
@@ -371,7 +350,6 @@ static void a_copy_onto_an_attached_segment_says_no_space(void **state)
 
 static void a_page_attached_while_it_grows_is_not_torn_away(void **state)
 {
-	(void)state;
 	pattern_fill(bytes, 50000, 7);
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(write(fd, bytes, 20000), 20000);
@@ -387,7 +365,6 @@ static void a_page_attached_while_it_grows_is_not_torn_away(void **state)
 
 static void a_large_file_that_grows_fast_is_copied_seldom(void **state)
 {
-	(void)state;
 	const off_t large = 17 << 20;
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(pwrite(fd, "x", 1, large), 1);
@@ -407,7 +384,6 @@ static void a_large_file_that_grows_fast_is_copied_seldom(void **state)
 static void a_grown_segment_that_is_removed_has_its_size(void **state)
 {
 	struct stat data;
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_EXCL | O_RDWR, 0600));
 	assert_int_equal(pwrite(fd, "x", 1, 100000), 1);
 	segment_remove(segment_find(KEY));
@@ -424,7 +400,6 @@ static void a_grown_segment_that_is_removed_has_its_size(void **state)
  */
 static void a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed(void **state)
 {
-	(void)state;
 	make_movie(100000);
 	segment_create(KEY, 4096, 0600);
 	int writer = must(open(PATH, O_WRONLY));
@@ -439,7 +414,6 @@ static void a_growing_segment_is_cut_when_one_that_may_be_mapped_is_closed(void 
 /* Each new id is a copy of what was written so far. */
 static void streaming_is_linear(void **state)
 {
-	(void)state;
 	enum { STEP = 65536, TOTAL = 64 * MIB };
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0600));
 	int id = segment_find(KEY);

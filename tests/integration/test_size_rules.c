@@ -30,7 +30,6 @@ static void assert_unchanged(int id)
 
 static void truncating_to_zero_clears_and_keeps(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	segment_chown(id, 1001, 2000);
 	const char *memory = segment_attach(id);
@@ -49,7 +48,6 @@ static void truncating_to_zero_clears_and_keeps(void **state)
 
 static void clearing_an_open_handle_clears_and_keeps(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	int other = must(open(PATH, O_RDONLY));
 	int fd = must(open(PATH, O_RDWR));
@@ -63,7 +61,6 @@ static void clearing_an_open_handle_clears_and_keeps(void **state)
 
 static void clearing_by_id_is_no_resizing(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	char path[64];
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
@@ -76,7 +73,6 @@ static void clearing_by_id_is_no_resizing(void **state)
 
 static void clearing_gives_the_last_page_back(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE + 100, 0640);
 	segment_put(id, PAGE, "text", 4);
 	must(truncate(PATH, 0));
@@ -85,7 +81,6 @@ static void clearing_gives_the_last_page_back(void **state)
 
 static void a_shorter_content_keeps_the_size(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	assert_int_equal(shell(NULL, 0, "echo hi > " PATH), 0);
 	assert_int_equal(segment_find(KEY), id);
@@ -96,7 +91,6 @@ static void a_shorter_content_keeps_the_size(void **state)
 
 static void truncating_to_the_same_size_does_nothing(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	void *memory = segment_attach(id);
 	must(truncate(PATH, sizeof(bytes)));
@@ -106,7 +100,6 @@ static void truncating_to_the_same_size_does_nothing(void **state)
 
 static void truncating_up_keeps_bytes_and_adds_zeros(void **state)
 {
-	(void)state;
 	full_segment();
 	must(truncate(PATH, 100001));
 	int id = segment_find(KEY);
@@ -119,7 +112,6 @@ static void truncating_up_keeps_bytes_and_adds_zeros(void **state)
 
 static void truncating_down_keeps_what_fits(void **state)
 {
-	(void)state;
 	full_segment();
 	must(truncate(PATH, 5001));
 	int id = segment_find(KEY);
@@ -135,7 +127,6 @@ static void truncating_down_keeps_what_fits(void **state)
 
 static void the_new_segment_is_found_by_shmget_with_its_size(void **state)
 {
-	(void)state;
 	full_segment();
 	must(truncate(PATH, 100000));
 	must(shmget(KEY, 100000, 0));
@@ -144,7 +135,6 @@ static void the_new_segment_is_found_by_shmget_with_its_size(void **state)
 
 static void re_creation_keeps_owner_group_mode_and_creator(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	int id = segment_create(KEY, PAGE, 0604);
 	segment_chown(id, BOB.uid, BOB.gid);
@@ -161,7 +151,6 @@ static void re_creation_keeps_owner_group_mode_and_creator(void **state)
 
 static void re_creation_keeps_the_memory_locked(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	must(shmctl(id, SHM_LOCK, NULL));
 	must(truncate(PATH, 5 * PAGE));
@@ -175,7 +164,6 @@ static void re_creation_keeps_the_memory_locked(void **state)
 
 static void an_attached_segment_keeps_its_size(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	void *memory = segment_attach(id);
 	time_t changed = segment_stat(id).shm_ctime;
@@ -195,7 +183,6 @@ static void an_attached_segment_keeps_its_size(void **state)
 /* Where the kernel serves it.  What shmfs serves moves along. */
 static void a_segment_open_elsewhere_keeps_its_size(void **state)
 {
-	(void)state;
 	char byte;
 	int id = full_segment();
 	int other = must(open(PATH, O_RDONLY));
@@ -219,7 +206,6 @@ static void a_segment_open_elsewhere_keeps_its_size(void **state)
 /* It has no key and no id any more, and nobody else can have it: it is a file like any other. */
 static void a_removed_segment_is_resized_as_a_file_is(void **state)
 {
-	(void)state;
 	struct stat data;
 	int fd = must(open(PATH, O_CREAT | O_RDWR | O_APPEND, 0600));
 	assert_int_equal(write(fd, "one", 3), 3);
@@ -255,7 +241,6 @@ static void a_removed_segment_is_resized_as_a_file_is(void **state)
 /* Not the room that a growing segment has to spare. */
 static void readers_of_a_removed_segment_see_what_was_written(void **state)
 {
-	(void)state;
 	static char seen[10 * PAGE];
 	full_segment();
 	int reader = must(open(PATH, O_RDONLY));
@@ -273,7 +258,6 @@ static void readers_of_a_removed_segment_see_what_was_written(void **state)
 
 static void the_handle_that_resizes_goes_on_with_the_new_segment(void **state)
 {
-	(void)state;
 	struct stat data;
 	char byte;
 	full_segment();
@@ -295,7 +279,6 @@ static void the_handle_that_resizes_goes_on_with_the_new_segment(void **state)
 /* Its pages may be mapped, and then no others can take their place. */
 static void a_handle_that_can_be_mapped_resizes_or_is_busy(void **state)
 {
-	(void)state;
 	char byte;
 	int id = full_segment();
 	int fd = must(open(PATH, O_RDWR));
@@ -313,7 +296,6 @@ static void a_handle_that_can_be_mapped_resizes_or_is_busy(void **state)
 
 static void fallocate_past_the_end_re_creates(void **state)
 {
-	(void)state;
 	full_segment();
 	int fd = must(open(PATH, O_WRONLY));
 	must(fallocate(fd, 0, 0, 5 * PAGE));
@@ -331,7 +313,6 @@ static void fallocate_past_the_end_re_creates(void **state)
 /* It needs no other segment, which somebody who has it attached would not let it have. */
 static void fallocate_in_the_room_of_a_new_segment_is_a_size(void **state)
 {
-	(void)state;
 	struct stat data;
 	int fd = must(open(PATH, O_CREAT | O_RDWR, 0600));
 	char *memory = segment_attach(segment_find(KEY));
@@ -345,7 +326,6 @@ static void fallocate_in_the_room_of_a_new_segment_is_a_size(void **state)
 
 static void no_call_grows_the_inode_in_place(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	void *memory = segment_attach(id);
 	int fd = must(open(PATH, O_RDWR));
@@ -363,7 +343,6 @@ static void no_call_grows_the_inode_in_place(void **state)
 
 static void nothing_is_created_by_id(void **state)
 {
-	(void)state;
 	must_fail(EPERM, open(MNT "/.by-id/0", O_CREAT | O_WRONLY, 0600));
 	must_fail(EPERM, open(MNT "/.by-id/12345", O_CREAT | O_EXCL | O_WRONLY, 0600));
 	must_fail(EPERM, open(MNT "/.by-id/frames", O_CREAT | O_WRONLY, 0600));
@@ -373,7 +352,6 @@ static void nothing_is_created_by_id(void **state)
 
 static void nothing_is_resized_by_id(void **state)
 {
-	(void)state;
 	char path[64];
 	int id = full_segment();
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);

@@ -19,7 +19,6 @@ enum { KEY = 3148, PAGE = 4096, ROUNDS = 200 };
 
 static void a_segment_appears_and_vanishes(void **state)
 {
-	(void)state;
 	for (int i = 0; i < ROUNDS; i++) {
 		assert_false(file_exists(SEGMENT));
 		must_fail(ENOENT, open(SEGMENT, O_RDONLY));
@@ -32,7 +31,6 @@ static void a_segment_appears_and_vanishes(void **state)
 
 static void an_object_appears_and_vanishes(void **state)
 {
-	(void)state;
 	for (int i = 0; i < ROUNDS; i++) {
 		assert_false(file_exists(OBJECT));
 		must_fail(ENOENT, open(OBJECT, O_RDONLY));
@@ -45,7 +43,6 @@ static void an_object_appears_and_vanishes(void **state)
 
 static void listings_follow(void **state)
 {
-	(void)state;
 	for (int i = 0; i < ROUNDS; i++) {
 		int id = segment_create(KEY, PAGE, 0600);
 		assert_int_equal(directory_count(MNT), 1);
@@ -61,7 +58,6 @@ static void listings_follow(void **state)
 
 static void an_open_directory_follows_after_rewinding(void **state)
 {
-	(void)state;
 	DIR *directory = opendir(MNT);
 	assert_non_null(directory);
 	for (int i = 0; i < ROUNDS; i++) {
@@ -83,7 +79,6 @@ static void an_open_directory_follows_after_rewinding(void **state)
 
 static void a_segment_made_anew_has_its_new_size_and_bytes(void **state)
 {
-	(void)state;
 	for (unsigned i = 1; i <= ROUNDS; i++) {
 		unsigned char byte = (unsigned char)i;
 		int id = segment_create(KEY, i * 10, 0600);
@@ -96,7 +91,6 @@ static void a_segment_made_anew_has_its_new_size_and_bytes(void **state)
 
 static void an_open_reaches_the_replacement(void **state)
 {
-	(void)state;
 	for (unsigned i = 1; i <= ROUNDS; i++) {
 		struct stat data;
 		char text[16], seen[16] = "";
@@ -145,7 +139,6 @@ static int walk_to_the_key(void)
 
 static void a_key_that_is_made_again_and_again_is_there_or_not(void **state)
 {
-	(void)state;
 	pid_t maker = must(fork());
 	pid_t other;
 	int status;
@@ -165,7 +158,6 @@ static void a_key_that_is_made_again_and_again_is_there_or_not(void **state)
 
 static void an_open_handle_stays_with_the_replaced(void **state)
 {
-	(void)state;
 	for (int i = 0; i < ROUNDS; i++) {
 		char byte;
 		int id = segment_create(KEY, PAGE, 0600);
@@ -185,7 +177,6 @@ static void an_open_handle_stays_with_the_replaced(void **state)
 
 static void a_replaced_object_is_reached_by_name(void **state)
 {
-	(void)state;
 	for (int i = 0; i < ROUNDS; i++) {
 		char byte;
 		object_create("frames", 10);
@@ -205,7 +196,6 @@ static void a_replaced_object_is_reached_by_name(void **state)
 
 static void ipc_set_is_seen(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	int fd = must(open(SEGMENT, O_RDONLY));
 	for (unsigned i = 0; i < ROUNDS; i++) {
@@ -222,7 +212,6 @@ static void ipc_set_is_seen(void **state)
 
 static void attaching_is_seen(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	for (int i = 0; i < ROUNDS; i++) {
 		void *memory = segment_attach(id);
@@ -234,7 +223,6 @@ static void attaching_is_seen(void **state)
 
 static void stores_are_read(void **state)
 {
-	(void)state;
 	char seen;
 	char *memory = segment_attach(segment_create(KEY, PAGE, 0600));
 	int fd = must(open(SEGMENT, O_RDONLY));
@@ -249,7 +237,6 @@ static void stores_are_read(void **state)
 
 static void ftruncate_is_seen_by_name_and_by_handle(void **state)
 {
-	(void)state;
 	struct stat data;
 	char byte;
 	object_create("frames", 0);
@@ -271,7 +258,6 @@ static void ftruncate_is_seen_by_name_and_by_handle(void **state)
 
 static void a_resize_between_open_and_fstat_is_seen(void **state)
 {
-	(void)state;
 	struct stat data;
 	object_create("frames", 0);
 	int native = must(shm_open("/frames", O_RDWR, 0));
@@ -288,7 +274,6 @@ static void a_resize_between_open_and_fstat_is_seen(void **state)
 
 static void native_chmod_rename_and_unlink_are_seen(void **state)
 {
-	(void)state;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		object_create("frames", (off_t)i);
 		must(chmod(NATIVE "/frames", i & 0777));
@@ -303,7 +288,6 @@ static void native_chmod_rename_and_unlink_are_seen(void **state)
 
 static void an_object_of_two_names_is_resized_under_both(void **state)
 {
-	(void)state;
 	object_create("frames", 1);
 	must(link(NATIVE "/frames", NATIVE "/others"));
 	for (int i = 1; i <= ROUNDS; i++) {
@@ -315,7 +299,6 @@ static void an_object_of_two_names_is_resized_under_both(void **state)
 
 static void a_resize_through_the_mount_is_seen_by_every_name(void **state)
 {
-	(void)state;
 	for (int i = 1; i <= ROUNDS; i++) {
 		char path[64];
 		file_write(SEGMENT, O_CREAT, "x", 1);

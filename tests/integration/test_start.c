@@ -35,7 +35,6 @@ static int end(void **state)
 
 static void standard_descriptors_may_be_closed(void **state)
 {
-	(void)state;
 	static const char *const closed[] = { "<&-", ">&-", "2>&-", "<&- >&- 2>&-" };
 	for (size_t i = 0; i < array_size(closed); i++) {
 		start("", closed[i]);
@@ -47,7 +46,6 @@ static void standard_descriptors_may_be_closed(void **state)
 
 static int lock_own_segment(void *arg)
 {
-	(void)arg;
 	alarm((unsigned)patience(10));
 	child_must(setxattr(SEGMENT, "user.shm.locked", "1", 1, 0) == 0);
 	return 0;
@@ -56,7 +54,6 @@ static int lock_own_segment(void *arg)
 /* It is the end of a child that tells how locking for a user went. */
 static void the_end_of_children_may_be_ignored(void **state)
 {
-	(void)state;
 	start("env --ignore-signal=CHLD", "");
 	assert_serves();
 	segment_chown(segment_find(KEY), ALICE.uid, ALICE.gid);
@@ -66,7 +63,6 @@ static void the_end_of_children_may_be_ignored(void **state)
 /* An object that is made shorter under the daemon is a signal to it. */
 static void a_signal_that_is_needed_may_be_blocked(void **state)
 {
-	(void)state;
 	char output[64];
 	unsigned long long blocked;
 	start("env --block-signal=BUS", "");
@@ -95,7 +91,6 @@ static void expect_greeting(const char *options, const char *word)
 
 static void a_person_at_a_terminal_is_told_the_engine(void **state)
 {
-	(void)state;
 	char engine[64] = "", output[512];
 	start("", "");
 	must(getxattr(MNT, "user.shmfs.engine", engine, sizeof(engine) - 1));
@@ -150,7 +145,6 @@ static int listen_to_syslog(void)
 /* In the background syslog is all that it has, also after syslog was restarted. */
 static void syslog_is_reached_from_behind_the_filter(void **state)
 {
-	(void)state;
 	char line[1024] = "";
 	enter_own_dev();
 	for (int restarted = 0; restarted < 2; restarted++) {

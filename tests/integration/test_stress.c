@@ -21,7 +21,6 @@ static const char *setting(const char *name, const char *otherwise)
 
 static void no_byte_is_wrong_whatever_others_do(void **state)
 {
-	(void)state;
 	const char *seconds = setting("SHMFS_STRESS_SECONDS", "8");
 
 	assert_int_equal(shell(NULL, 0, STRESS_PROGRAM " --seconds %s " MNT, seconds), 0);

@@ -24,7 +24,6 @@ static char *large; /* the content, in memory of our own */
 
 static int large_begin(void **state)
 {
-	(void)state;
 	large = malloc(LARGE);
 	if (!large)
 		return -1;
@@ -34,14 +33,12 @@ static int large_begin(void **state)
 
 static int large_end(void **state)
 {
-	(void)state;
 	free(large);
 	return 0;
 }
 
 static int enlarge(int number)
 {
-	(void)number;
 	return truncate(SEGMENT, LARGE + MIB) == 0 ? 0 : errno;
 }
 
@@ -124,7 +121,6 @@ static void assert_all_is_there(void)
 
 static void the_replacer_may_be_killed(void **state)
 {
-	(void)state;
 	int failed = 0;
 	for (int round = 0; round < ROUNDS; round++) {
 		pid_t child;
@@ -276,7 +272,6 @@ static int make_another(int size)
  */
 static void a_number_used_again_is_another_segment(void **state)
 {
-	(void)state;
 	/* Another size, or the same from another process. */
 	const int sizes[] = { 2 * PAGE, PAGE / 2, PAGE };
 	for (size_t i = 0; i < array_size(sizes); i++) {
@@ -351,7 +346,6 @@ static void what_could_not_be_cut_stays_as_it_is(void **state)
 /* Nobody uses the room behind the end: it goes with who was attached. */
 static void what_could_not_be_cut_is_cut_later(void **state)
 {
-	(void)state;
 	char *memory;
 	close_attached(&memory);
 	assert_int_equal(file_stat(SEGMENT).st_size, sizeof(grown));
@@ -364,7 +358,6 @@ enum { SHRINKS = 300 };
 
 static int shrink_again_and_again(void *arg)
 {
-	(void)arg;
 	for (int i = 0; i < SHRINKS; i++) {
 		int fd = open(SEGMENT, O_CREAT | O_RDWR, 0600);
 		child_must(pwrite(fd, grown, sizeof(grown), 0) == sizeof(grown));
@@ -380,7 +373,6 @@ static int read_until_stopped(void *arg)
 {
 	char seen[sizeof(grown)];
 	int fd = open(SEGMENT, O_RDONLY);
-	(void)arg;
 	child_must(fd != -1);
 	while (access(STOP, F_OK) == -1)
 		child_must(pread(fd, seen, sizeof(seen), 0) >= PAGE);
@@ -390,7 +382,6 @@ static int read_until_stopped(void *arg)
 /* A reader between two sizes reads no further than there is memory. */
 static void a_reader_survives_that_it_shrinks(void **state)
 {
-	(void)state;
 #ifdef __SANITIZE_THREAD__
 	print_message("skipped: ThreadSanitizer sees the two race for the bytes\n");
 	skip();
@@ -448,7 +439,6 @@ static int write_in_parts(int parts)
 /* As a shell does it whose commands share one redirection. */
 static void a_close_of_many_does_not_copy_all(void **state)
 {
-	(void)state;
 	assert_in_range(write_in_parts(32), 1, 7); /* it doubles */
 	assert_in_range(write_in_parts(64), 1, 8);
 }

@@ -18,7 +18,6 @@ static int segment_with(const char *text)
 
 static void creating_makes_a_segment_of_one_page(void **state)
 {
-	(void)state;
 	int fd = must(open(PATH, O_CREAT | O_WRONLY, 0640));
 	close(fd);
 	struct shmid_ds data = segment_stat(segment_find(KEY));
@@ -29,7 +28,6 @@ static void creating_makes_a_segment_of_one_page(void **state)
 
 static void creating_obeys_the_umask(void **state)
 {
-	(void)state;
 	mode_t old = umask(027);
 	file_write(PATH, O_CREAT, "x", 1);
 	umask(old);
@@ -38,21 +36,18 @@ static void creating_obeys_the_umask(void **state)
 
 static void the_size_option_is_the_size_of_a_new_segment(void **state)
 {
-	(void)state;
 	file_write(PATH, O_CREAT, "hi", 2);
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, 65536);
 }
 
 static void the_size_option_need_not_be_whole_pages(void **state)
 {
-	(void)state;
 	file_write(PATH, O_CREAT, "hi", 2);
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, 100);
 }
 
 static void exclusive_creation_meets_a_native_segment(void **state)
 {
-	(void)state;
 	int id = segment_with("mine");
 	must_fail(EEXIST, open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0600));
 	must_fail(EEXIST, open(MNT "/0xc4c", O_CREAT | O_EXCL | O_WRONLY, 0600));
@@ -62,7 +57,6 @@ static void exclusive_creation_meets_a_native_segment(void **state)
 
 static void creation_without_excl_opens_what_is_there(void **state)
 {
-	(void)state;
 	int id = segment_with("old text");
 	file_write(PATH, O_CREAT, "new", 3);
 	assert_int_equal(segment_find(KEY), id);
@@ -74,7 +68,6 @@ static int gate[2]; /* a pipe; end of file is the starting shot */
 static int create_at_signal(int number)
 {
 	char byte;
-	(void)number;
 	close(gate[1]);
 	child_must(read(gate[0], &byte, 1) == 0);
 	int fd = open(PATH, O_CREAT | O_EXCL | O_WRONLY, 0600);
@@ -84,7 +77,6 @@ static int create_at_signal(int number)
 
 static void one_of_many_exclusive_creators_wins(void **state)
 {
-	(void)state;
 	enum { RUNNERS = 8 };
 	for (int round = 0; round < 10; round++) {
 		pid_t children[RUNNERS];
@@ -100,7 +92,6 @@ static void one_of_many_exclusive_creators_wins(void **state)
 
 static void a_missing_segment_is_not_made_by_opening(void **state)
 {
-	(void)state;
 	must_fail(ENOENT, open(PATH, O_RDONLY));
 	must_fail(ENOENT, open(PATH, O_WRONLY | O_TRUNC));
 	assert_int_equal(segments_count(), 0);
@@ -108,7 +99,6 @@ static void a_missing_segment_is_not_made_by_opening(void **state)
 
 static void reads_what_was_attached_and_stored(void **state)
 {
-	(void)state;
 	char bytes[10000];
 	pattern_fill(bytes, sizeof(bytes), 1);
 	int id = segment_create(KEY, sizeof(bytes), 0600);
@@ -119,7 +109,6 @@ static void reads_what_was_attached_and_stored(void **state)
 
 static void writes_are_seen_by_the_attached(void **state)
 {
-	(void)state;
 	int id = segment_with("");
 	const char *memory = segment_attach(id);
 	int fd = must(open(PATH, O_WRONLY));
@@ -133,7 +122,6 @@ static void writes_are_seen_by_the_attached(void **state)
 
 static void reads_are_short_at_the_end(void **state)
 {
-	(void)state;
 	char buffer[100];
 	int id = segment_create(KEY, 50, 0600);
 	segment_put(id, 47, "end", 3);
@@ -148,7 +136,6 @@ static void reads_are_short_at_the_end(void **state)
 
 static void the_open_mode_is_kept_to(void **state)
 {
-	(void)state;
 	char byte;
 	segment_with("x");
 	int fd = must(open(PATH, O_RDONLY));
@@ -166,7 +153,6 @@ static void the_open_mode_is_kept_to(void **state)
 
 static void handles_see_each_others_bytes_at_once(void **state)
 {
-	(void)state;
 	segment_with("");
 	int writer = must(open(PATH, O_WRONLY));
 	int both = must(open(PATH, O_RDWR));
@@ -186,7 +172,6 @@ static void handles_see_each_others_bytes_at_once(void **state)
 
 static void handles_of_all_kinds_are_opened_in_any_order(void **state)
 {
-	(void)state;
 	static const int kinds[] = { O_RDONLY, O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC,
 				     O_RDWR | O_TRUNC };
 	enum { KINDS = array_size(kinds) };
@@ -211,7 +196,6 @@ static void handles_of_all_kinds_are_opened_in_any_order(void **state)
 
 static void a_truncating_open_clears_and_keeps_the_segment(void **state)
 {
-	(void)state;
 	int id = segment_with("a long old text");
 	const char *memory = segment_attach(id);
 	int fd = must(open(PATH, O_WRONLY | O_TRUNC));
@@ -226,7 +210,6 @@ static void a_truncating_open_clears_and_keeps_the_segment(void **state)
 
 static void unlinking_removes_the_segment(void **state)
 {
-	(void)state;
 	int id = segment_with("x");
 	must(unlink(PATH));
 	assert_int_equal(segment_find(KEY), -1);
@@ -238,7 +221,6 @@ static void unlinking_removes_the_segment(void **state)
 
 static void unlinking_an_attached_segment_takes_its_name(void **state)
 {
-	(void)state;
 	int id = segment_with("still here");
 	char *memory = segment_attach(id);
 	must(unlink(PATH));
@@ -252,7 +234,6 @@ static void unlinking_an_attached_segment_takes_its_name(void **state)
 
 static void an_open_handle_outlives_the_name(void **state)
 {
-	(void)state;
 	segment_with("the old one");
 	int fd = must(open(PATH, O_RDWR));
 	must(unlink(PATH));
@@ -268,7 +249,6 @@ static void an_open_handle_outlives_the_name(void **state)
 
 static void appending_grows_from_the_end(void **state)
 {
-	(void)state;
 	file_write(PATH, O_CREAT, "hi", 2);
 	assert_int_equal(shell(NULL, 0, "printf more >> " PATH), 0);
 	int id = segment_find(KEY);
@@ -279,7 +259,6 @@ static void appending_grows_from_the_end(void **state)
 
 static void appending_to_an_attached_segment_has_no_room(void **state)
 {
-	(void)state;
 	int id = segment_with("x");
 	const char *memory = segment_attach(id);
 	int fd = must(open(PATH, O_WRONLY | O_APPEND));
@@ -291,7 +270,6 @@ static void appending_to_an_attached_segment_has_no_room(void **state)
 
 static void a_hole_gives_pages_back(void **state)
 {
-	(void)state;
 	enum { SIZE = 64 * PAGE };
 	static char bytes[SIZE];
 	pattern_fill(bytes, SIZE, 2);
@@ -311,7 +289,6 @@ static void a_hole_gives_pages_back(void **state)
 
 static void shared_mappings_are_coherent_or_refused(void **state)
 {
-	(void)state;
 	int id = segment_with("before");
 	char *memory = segment_attach(id);
 	int fd = must(open(PATH, O_RDWR));
@@ -333,7 +310,6 @@ static void shared_mappings_are_coherent_or_refused(void **state)
 /* They are files of two filesystems, which the kernel does not copy between. */
 static void objects_and_segments_are_copied_to_each_other(void **state)
 {
-	(void)state;
 	char seen[PAGE];
 	int id = segment_with("of a segment");
 	object_create("frames", 0);

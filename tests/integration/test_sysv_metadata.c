@@ -11,7 +11,6 @@ enum { KEY = 3148, PAGE = 4096 };
 
 static void mode_owner_and_size_are_the_segments(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 12345, 0642);
 	segment_chown(id, 1001, 2000);
 	struct stat data = file_stat(PATH);
@@ -23,7 +22,6 @@ static void mode_owner_and_size_are_the_segments(void **state)
 
 static void chmod_sets_the_mode_alone(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_chown(id, 1001, 2000);
 	must(chmod(PATH, 0464));
@@ -35,7 +33,6 @@ static void chmod_sets_the_mode_alone(void **state)
 
 static void chown_sets_owner_and_group_and_not_the_creator(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0640);
 	must(chown(PATH, 1001, (gid_t)-1));
 	must(chown(PATH, (uid_t)-1, 2000));
@@ -49,7 +46,6 @@ static void chown_sets_owner_and_group_and_not_the_creator(void **state)
 
 static void an_open_handle_changes_its_own_segment(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	int fd = must(open(PATH, O_RDWR));
 	must(fchmod(fd, 0660));
@@ -61,7 +57,6 @@ static void an_open_handle_changes_its_own_segment(void **state)
 
 static void times_are_the_segments(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	assert_int_equal(file_stat(PATH).st_atime, 0); /* never attached */
 	assert_int_equal(file_stat(PATH).st_mtime, segment_stat(id).shm_ctime);
@@ -76,7 +71,6 @@ static void times_are_the_segments(void **state)
 
 static void a_detach_between_two_reads_counts(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	time_t second;
 	usleep(1100000); /* the kernel counts in seconds */
@@ -115,7 +109,6 @@ static void the_record_of_times_is_for_nobody_else(void **state)
 
 static void setting_times_changes_ctime_alone(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	time_t created = segment_stat(id).shm_ctime;
 	usleep(1100000);
@@ -131,7 +124,6 @@ static void setting_times_changes_ctime_alone(void **state)
 
 static void tools_that_set_times_succeed(void **state)
 {
-	(void)state;
 	char bytes[5000], output[512];
 	pattern_fill(bytes, sizeof(bytes), 1);
 	file_write(TMP "/source", O_CREAT, bytes, sizeof(bytes));
@@ -146,7 +138,6 @@ static void tools_that_set_times_succeed(void **state)
 
 static void links_are_one_and_the_attachments(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	assert_int_equal(file_stat(PATH).st_nlink, 1);
 	void *first = segment_attach(id);
@@ -160,7 +151,6 @@ static void links_are_one_and_the_attachments(void **state)
 
 static void the_filesystems_own_hold_is_not_counted(void **state)
 {
-	(void)state;
 	char byte;
 	struct stat data;
 	int id = segment_create(KEY, PAGE, 0600);
@@ -182,7 +172,6 @@ static void the_filesystems_own_hold_is_not_counted(void **state)
 
 static void find_tells_who_is_in_use(void **state)
 {
-	(void)state;
 	char found[64];
 	segment_create(KEY, PAGE, 0600);
 	void *memory = segment_attach(segment_create(5000, PAGE, 0600));
@@ -196,7 +185,6 @@ static void find_tells_who_is_in_use(void **state)
 /* What a daily job does; segments cannot be aged, so these may be young. */
 static void find_removes_the_orphans_of_a_user_alone(void **state)
 {
-	(void)state;
 	char output[256];
 	char expected[256];
 	int with_key = segment_create(KEY, PAGE, 0600);
@@ -222,7 +210,6 @@ static void find_removes_the_orphans_of_a_user_alone(void **state)
 
 static void attributes_are_what_ipcs_prints(void **state)
 {
-	(void)state;
 	char output[256];
 	int id = segment_create(KEY, 12345, 0640);
 	segment_chown(id, ALICE.uid, ALICE.gid);
@@ -242,7 +229,6 @@ static void attributes_are_what_ipcs_prints(void **state)
 
 static void blocks_are_the_resident_memory(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 100 * PAGE, 0600);
 	assert_int_equal(file_stat(PATH).st_blocks, 0);
 	char *memory = segment_attach(id);
@@ -253,7 +239,6 @@ static void blocks_are_the_resident_memory(void **state)
 
 static void a_segment_cannot_be_renamed(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_create(5000, PAGE, 0600);
 	object_create("frames", 1);
@@ -271,7 +256,6 @@ static void a_segment_cannot_be_renamed(void **state)
 
 static void mv_copies_and_removes(void **state)
 {
-	(void)state;
 	char bytes[9000], output[512];
 	pattern_fill(bytes, sizeof(bytes), 3);
 	int id = segment_create(KEY, sizeof(bytes), 0640);
@@ -290,7 +274,6 @@ static void mv_copies_and_removes(void **state)
 
 static void mv_turns_a_segment_into_an_object_and_back(void **state)
 {
-	(void)state;
 	char bytes[9000], output[512];
 	pattern_fill(bytes, sizeof(bytes), 4);
 	segment_put(segment_create(KEY, sizeof(bytes), 0600), 0, bytes, sizeof(bytes));
@@ -306,7 +289,6 @@ static void mv_turns_a_segment_into_an_object_and_back(void **state)
 
 static void df_shows_the_room_of_dev_shm(void **state)
 {
-	(void)state;
 	struct statfs seen, native;
 	object_create("frames", 0);
 	static char bytes[1 << 20];
@@ -325,7 +307,6 @@ static void df_shows_the_room_of_dev_shm(void **state)
 
 static void df_i_shows_the_segments_that_may_be_made(void **state)
 {
-	(void)state;
 	struct statfs seen;
 	limit_set("shmmni", 100);
 	must(statfs(MNT, &seen));

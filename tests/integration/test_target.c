@@ -49,7 +49,6 @@ static int begin_mounted(void **state)
 
 static void the_targets_memory_is_shown_and_no_other(void **state)
 {
-	(void)state;
 	inside(&box, object_create("only", 0));
 	object_create("elsewhere", 0);
 	assert_int_equal(directory_count(MNT), 3);
@@ -65,7 +64,6 @@ static void the_targets_memory_is_shown_and_no_other(void **state)
 
 static void resident_memory_is_the_targets(void **state)
 {
-	(void)state;
 	char bytes[16 * PAGE];
 	pattern_fill(bytes, sizeof(bytes), 1);
 	inside(&box,
@@ -75,7 +73,6 @@ static void resident_memory_is_the_targets(void **state)
 
 static void what_is_done_there_is_done_to_the_target(void **state)
 {
-	(void)state;
 	file_write(SEGMENT, 0, "through", 8);
 	file_write(OBJECT, 0, "through", 8);
 	file_write(MNT "/7000", O_CREAT | O_EXCL, "new", 4);
@@ -122,7 +119,6 @@ static void assert_coherent(const char *path, char *within)
 
 static void mappings_are_the_targets_pages(void **state)
 {
-	(void)state;
 	container_enter(&box);
 	char *segment = segment_attach(segment_find(KEY));
 	int fd = must(open(NATIVE "/frames", O_RDWR));
@@ -139,7 +135,6 @@ static void mappings_are_the_targets_pages(void **state)
 static void room_is_the_targets(void **state)
 {
 	struct statvfs fs;
-	(void)state;
 	inside(&box, limit_set("shmmni", 17));
 	must(statvfs(MNT, &fs));
 	assert_int_equal(fs.f_blocks * fs.f_frsize, CONTAINER_SHM);
@@ -152,7 +147,6 @@ static void the_mount_tells_its_target(void **state)
 	char target[16];
 	char value[16];
 	ssize_t length;
-	(void)state;
 	assert_int_equal(shell(NULL, 0,
 			       "grep -q ' - fuse.shmfs shmfs:target=%d ' /proc/self/mountinfo",
 			       box.init),
@@ -165,13 +159,11 @@ static void the_mount_tells_its_target(void **state)
 
 static void without_a_target_there_is_none_to_tell(void **state)
 {
-	(void)state;
 	assert_int_equal(getxattr(MNT, "user.shmfs.target", NULL, 0), 0);
 }
 
 static void the_mount_outlives_the_target(void **state)
 {
-	(void)state;
 	int segment = must(open(SEGMENT, O_RDWR));
 	container_stop(&box);
 	assert_int_equal(pwrite(segment, "still", 6, 0), 6);
@@ -230,7 +222,6 @@ static void an_unmount_leaves_nothing_of_an_ended_target(void **state)
 
 static void in_the_background_as_well(void **state)
 {
-	(void)state;
 	char output[64];
 	assert_int_equal(shell(output, sizeof(output),
 			       BIN "/shmfs -o target=%d " MNT " && head -c 6 " SEGMENT

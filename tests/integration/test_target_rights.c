@@ -28,7 +28,6 @@ static int end_case(void **state)
 
 static int make_own_memory(void *arg)
 {
-	(void)arg;
 	int id = shmget(KEY, PAGE, IPC_CREAT | IPC_EXCL | 0600);
 	int object = open(NATIVE "/frames", O_CREAT | O_EXCL | O_RDWR, 0600);
 	child_must(id != -1 && object != -1);
@@ -89,7 +88,6 @@ static void assert_refused(const struct user *user, const char *target, const ch
 
 static void what_is_no_process_is_refused(void **state)
 {
-	(void)state;
 	static const char *const targets[] = { "0",  "-1",   "abc",	    "12x", "0x10",
 					       "+5", "\\ 5", "99999999999", "",	   "1.5" };
 	for (size_t i = 0; i < array_size(targets); i++)
@@ -98,7 +96,6 @@ static void what_is_no_process_is_refused(void **state)
 
 static void processes_that_are_gone_are_refused(void **state)
 {
-	(void)state;
 	char target[16];
 	siginfo_t info;
 	pid_t child = must(fork());
@@ -114,13 +111,11 @@ static void processes_that_are_gone_are_refused(void **state)
 
 static void a_user_may_not_look_into_others_processes(void **state)
 {
-	(void)state;
 	assert_refused(&NOBODY, "1", "no permission");
 }
 
 static void a_user_is_told_the_way_into_his_own_container(void **state)
 {
-	(void)state;
 	char target[16];
 	start_container_of(&NOBODY);
 	snprintf(target, sizeof(target), "%d", box.init);
@@ -131,7 +126,6 @@ static void a_user_is_told_the_way_into_his_own_container(void **state)
 static int go_that_way(void *arg)
 {
 	char command[512];
-	(void)arg;
 	snprintf(command, sizeof(command),
 		 "nsenter -t %d -U --preserve-credentials unshare -m sh -e -c '" BIN
 		 "/shmfs -o target=%d " MNT "; head -c 6 " OBJECT "; echo hi > " SEGMENT
@@ -148,7 +142,6 @@ static int go_that_way(void *arg)
 
 static void that_way_leads_there(void **state)
 {
-	(void)state;
 	start_container_of(&NOBODY);
 	assert_int_equal(run_as(&NOBODY, go_that_way, NULL), 0);
 	inside(&box, assert_true(object_has("new", 0, "hi\n", 3)));
@@ -156,7 +149,6 @@ static void that_way_leads_there(void **state)
 
 static int wait_as_user(int number)
 {
-	(void)number;
 	if (setresgid(NOBODY.gid, NOBODY.gid, NOBODY.gid) == -1 ||
 	    setresuid(NOBODY.uid, NOBODY.uid, NOBODY.uid) == -1)
 		return 1;
@@ -167,7 +159,6 @@ static int wait_as_user(int number)
 /* Nothing has to be joined then, which only root could. */
 static void a_users_process_here_needs_no_rights(void **state)
 {
-	(void)state;
 	pid_t process = child_start(wait_as_user, 0);
 	char command[256];
 	int status = 1;
@@ -209,7 +200,6 @@ static void links_do_not_lead_out_of_the_container(void **state)
 {
 	static const char *const links[] = { SECRET, "../../../../../../.." SECRET,
 					     "/proc/1/root" SECRET, "shm" };
-	(void)state;
 	make_rootfs();
 	must(mkdir(ROOTFS "/proc", 0755));
 	must(mount("/proc", ROOTFS "/proc", NULL, MS_BIND, NULL));
@@ -234,7 +224,6 @@ static void links_inside_the_container_are_followed(void **state)
 
 static void only_a_tmpfs_will_do(void **state)
 {
-	(void)state;
 	make_rootfs();
 	must(mkdir(ROOTFS "/dev/shm", 0755));
 	must(mount("/proc/sys", ROOTFS "/dev/shm", NULL, MS_BIND, NULL));

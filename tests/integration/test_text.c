@@ -31,7 +31,6 @@ static void assert_prints(const char *expected, const char *command)
 
 static void a_file_ends_where_the_text_does(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, "hi\n\0remains", 12);
 	object_create("frames", 0);
@@ -48,7 +47,6 @@ static void a_file_ends_where_the_text_does(void **state)
 
 static void a_full_segment_is_shown_whole(void **state)
 {
-	(void)state;
 	memset(bytes, 'x', PAGE);
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, bytes, PAGE);
@@ -95,7 +93,6 @@ static void a_very_long_text_is_read_and_appended_to(void **state)
 
 static void who_may_not_read_sees_the_segments_size(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0620);
 	segment_put(id, 0, "secret", 7);
 	segment_chown(id, ALICE.uid, ALICE.group);
@@ -122,7 +119,6 @@ static void who_may_not_read_sees_the_segments_size(void **state)
 
 static void a_file_without_a_name_has_its_length(void **state)
 {
-	(void)state;
 	segment_put(segment_create(KEY, PAGE, 0600), 0, "hello", 6);
 	object_create("frames", 0);
 	object_put("frames", 0, "frame", 5);
@@ -140,7 +136,6 @@ static void a_file_without_a_name_has_its_length(void **state)
 /* The kernel would map memory, not text. */
 static void a_text_is_not_mapped(void **state)
 {
-	(void)state;
 	segment_put(segment_create(KEY, PAGE, 0600), 0, "hello", 6);
 	int fd = must(open(PATH, O_RDWR));
 	if (mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED)
@@ -153,7 +148,6 @@ static void a_text_is_not_mapped(void **state)
 
 static void a_write_keeps_the_nul_and_what_it_does_not_touch(void **state)
 {
-	(void)state;
 	file_write(PATH, O_CREAT, "hello", 5);
 	int id = segment_find(KEY);
 	char *memory = segment_attach(id);
@@ -178,7 +172,6 @@ static void a_write_keeps_the_nul_and_what_it_does_not_touch(void **state)
 
 static void an_attached_segment_takes_what_fits(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, "hello", 6);
 	const char *memory = segment_attach(id);
@@ -195,7 +188,6 @@ static void an_attached_segment_takes_what_fits(void **state)
 
 static void a_segment_is_cut_to_its_text_and_a_nul(void **state)
 {
-	(void)state;
 	memset(bytes, 'y', sizeof(bytes));
 	file_write(PATH, O_CREAT, bytes, sizeof(bytes));
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, sizeof(bytes) + 1);
@@ -214,7 +206,6 @@ static void a_segment_is_cut_to_its_text_and_a_nul(void **state)
 /* Unlike memory, a text that is open elsewhere can grow. */
 static void a_text_grows_while_others_read_it(void **state)
 {
-	(void)state;
 	memset(bytes, 'y', sizeof(bytes));
 	file_write(PATH, O_CREAT, "hello", 5);
 	int reader = must(open(PATH, O_RDONLY));
@@ -234,7 +225,6 @@ static void a_text_grows_while_others_read_it(void **state)
 
 static void an_object_keeps_its_size_and_a_nul(void **state)
 {
-	(void)state;
 	object_create("frames", 0);
 	object_put("frames", 0, "frame 1\n", 8);
 	file_write(OBJECT, O_APPEND, "frame 2\n", 8);
@@ -324,7 +314,6 @@ static void overwrite(const char *path, const struct spin *spin)
 
 static void it_is_a_string_at_every_moment(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 2 * PAGE, 0600);
 	const struct spin segment = { segment_attach(id), 2 * PAGE };
 	append_over_junk(PATH, &segment);
@@ -354,7 +343,6 @@ static int append_lines(int number)
 /* Past a page, so that it grows under them. */
 static void appenders_lose_no_line(void **state)
 {
-	(void)state;
 	pid_t children[CHILDREN];
 	for (int round = 0; round < 5; round++) {
 		for (int i = 0; i < CHILDREN; i++)
@@ -369,7 +357,6 @@ static void appenders_lose_no_line(void **state)
 
 static void a_classic_program_and_text_files_agree(void **state)
 {
-	(void)state;
 	assert_prints("", CLASSIC " -p 'hello from shmat'");
 	assert_prints("hello from shmat", "cat " PATH);
 	assert_prints("16\n", "wc -c < " PATH);
@@ -385,7 +372,6 @@ static void a_classic_program_and_text_files_agree(void **state)
 
 static void both_views_see_each_other(void **state)
 {
-	(void)state;
 	char text[64];
 	int raw = must(open(RAW "/3148", O_RDWR | O_CREAT, 0600));
 	int fd = must(open(PATH, O_RDWR));

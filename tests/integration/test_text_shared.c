@@ -19,7 +19,6 @@ static void script(const char *expected, const char *commands)
 
 static void looking_moves_no_mtime(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, "hello", 6);
 	object_create("frames", 0);
@@ -40,7 +39,6 @@ static void looking_moves_no_mtime(void **state)
 /* While it grows, by either view, others ask for its size and read it. */
 static void looking_harms_no_writer(void **state)
 {
-	(void)state;
 	static const char *const views[] = { "$T", "$M" };
 	char line[512];
 	for (size_t i = 0; i < array_size(views); i++) {
@@ -71,7 +69,6 @@ static int append_by(int number)
 /* One has the memory open for reading since the text was: it moves along. */
 static void writers_of_both_views_see_each_other(void **state)
 {
-	(void)state;
 	char seen[PAGE];
 	int text = must(open(TEXT, O_CREAT | O_WRONLY, 0600));
 	int fd = must(open(RAW, O_RDONLY));
@@ -86,7 +83,6 @@ static void writers_of_both_views_see_each_other(void **state)
 
 static void both_views_are_two_files_of_one_object(void **state)
 {
-	(void)state;
 	file_write(TEXT, O_CREAT, "hello", 5);
 	int text = must(open(TEXT, O_RDWR)), raw = must(open(RAW, O_RDWR));
 	char seen[8] = "";

@@ -24,7 +24,6 @@ static void script(const char *expected, const char *commands)
 
 static void echo_and_cat(void **state)
 {
-	(void)state;
 	script("hi\n", "echo hi > $T/3148; cat $T/3148");
 	script("hi\nmore\n8\n", "echo more >> $T/3148; cat $T/3148; wc -c < $T/3148");
 	script("1 2 8\n", "echo $(grep -c more $T/3148) $(wc -lc < $T/3148)");
@@ -40,7 +39,6 @@ static void echo_and_cat(void **state)
 
 static void tee_dd_and_truncate(void **state)
 {
-	(void)state;
 	script("", "seq 1000 | tee $T/3148 > all; cmp all $T/3148");
 	script("", "seq 1001 1200 | tee -a $T/3148 >> all; cmp all $T/3148");
 	script("12X\nYZ5", "printf 12345 > $T/1; printf 'X\\nYZ' | dd of=$T/1 conv=notrunc "
@@ -55,7 +53,6 @@ static void tee_dd_and_truncate(void **state)
 
 static void cp_both_ways(void **state)
 {
-	(void)state;
 	script("", "seq 50000 > file; cp file $T/1; cmp file $T/1; cp $T/1 back; cmp file back");
 	script("", "cp --sparse=always file $T/2; cmp file $T/2; cp -p $T/2 $T/3; cmp file $T/3");
 	script("", "cp $T/1 $T/frames; cmp file $T/frames; mv $T/frames $T/other; cmp file "
@@ -68,7 +65,6 @@ static void cp_both_ways(void **state)
 
 static void programs_that_write_in_place(void **state)
 {
-	(void)state;
 	script("h\xc3\xa9XXo\nend\n",
 	       "python3 -c '\nf = open(\"" TEXT
 	       "/1\", \"w\"); f.write(\"h\xc3\xa9llo\\n\"); f.close()\n"
@@ -90,7 +86,6 @@ static void programs_that_write_in_place(void **state)
 /* sed(1) makes a temporary file and renames it: the key takes its content. */
 static void sed_in_place(void **state)
 {
-	(void)state;
 	script("", CLASSIC " -p 'hello, world'");
 	int id = segment_find(KEY);
 	const char *memory = segment_attach(id);
@@ -113,7 +108,6 @@ static void sed_in_place(void **state)
 
 static void a_text_that_does_not_fit_is_not_lost(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, "the old text", 13);
 	const void *memory = segment_attach(id);
@@ -134,7 +128,6 @@ static void a_text_that_does_not_fit_is_not_lost(void **state)
 
 static void a_rename_asks_for_the_callers_rights(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0644);
 	segment_put(id, 0, "the old text", 13);
 	become(&ALICE);
@@ -158,7 +151,6 @@ static void a_rename_asks_for_the_callers_rights(void **state)
 
 static void attributes_are_those_of_the_memory(void **state)
 {
-	(void)state;
 	script("1 0x00000c4c\n", "echo hi > $T/3148; setfattr -n user.shm.locked -v 1 $T/3148; "
 				 "get='getfattr --absolute-names --only-values -n user.shm'; "
 				 "echo $($get.locked $T/3148) $($get.key $T/3148)");
@@ -172,7 +164,6 @@ static void attributes_are_those_of_the_memory(void **state)
 
 static int use_texts(void *arg)
 {
-	(void)arg;
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
 	char *memory = shmat(id, NULL, 0);
 	child_must(memory != (void *)-1);
@@ -203,7 +194,6 @@ static int use_texts(void *arg)
 
 static void a_user_has_texts_as_well(void **state)
 {
-	(void)state;
 	segment_put(segment_create(1, PAGE, 0600), 0, "secret", 7);
 	segment_put(segment_create(2, PAGE, 0644), 0, "public", 7);
 	assert_int_equal(run_as(&NOBODY, use_texts, NULL), 0);

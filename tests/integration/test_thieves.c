@@ -58,7 +58,6 @@ static bool is_content_kept(void)
 
 static int take_slots(int number)
 {
-	(void)number;
 	while (!*stop) {
 		int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
 		if (id != -1)
@@ -69,7 +68,6 @@ static int take_slots(int number)
 
 static void a_thief_of_slots_costs_no_byte(void **state)
 {
-	(void)state;
 	/* The segment, a rescue, and the new one: not a slot too many. */
 	for (unsigned slots = 2; slots <= 5; slots++) {
 		full_segment();
@@ -89,7 +87,6 @@ static void a_thief_of_slots_costs_no_byte(void **state)
 /* All of them are taken at once: the old content is under its key as before. */
 static void without_a_slot_nothing_is_begun(void **state)
 {
-	(void)state;
 	int id = full_segment();
 	for (unsigned slots = 1; slots <= 2; slots++) {
 		limit_set("shmmni", slots);
@@ -118,7 +115,6 @@ static int take_key(int number)
 
 static void a_thief_of_the_key_gets_no_content(void **state)
 {
-	(void)state;
 	for (int round = 0; round < 3; round++) {
 		full_segment();
 		pid_t thief = start_thief(&BOB, take_key, KEY);
@@ -135,7 +131,6 @@ static void a_thief_of_the_key_gets_no_content(void **state)
 
 static int enlarge(int number)
 {
-	(void)number;
 	return truncate(PATH, 5L * PAGE) == 0;
 }
 
@@ -143,7 +138,6 @@ static int enlarge(int number)
 static void a_thief_keeps_the_key_when_the_replacer_is_killed(void **state)
 {
 	char pid[32];
-	(void)state;
 	full_segment();
 	plan("shmget");
 	pid_t child = child_start(enlarge, 0);
@@ -197,7 +191,6 @@ static void a_hog_of_descriptors_costs_no_byte(void **state)
 static int take_locked_memory(void *arg)
 {
 	const struct rlimit limit = { 64 << 10, 64 << 10 };
-	(void)arg;
 	child_must(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
 	child_must(id != -1 && shmctl(id, SHM_LOCK, NULL) == 0);
@@ -217,7 +210,6 @@ static int take_locked_memory(void *arg)
 static void a_resize_locks_no_more_than_the_limit(void **state)
 {
 	struct stat ipc;
-	(void)state;
 	/* Locked memory is counted by user, over all namespaces: one that no other test has. */
 	must(stat("/proc/self/ns/ipc", &ipc));
 	const uid_t uid = 4000000 + (uid_t)(ipc.st_ino % 1000000);
@@ -313,7 +305,6 @@ static void swap_id(int (*attack)(int id), const struct user *first, unsigned mo
 static void a_right_is_of_the_segment_that_is_attached(void **state)
 {
 	static int (*const attacks[])(int) = { open_to_read, open_to_clear, clear };
-	(void)state;
 	if (!file_exists("/proc/sys/kernel/shm_next_id"))
 		skip();
 	for (size_t i = 0; i < array_size(attacks); i++) {
@@ -336,7 +327,6 @@ static int open_and_measure(int id)
 
 static void a_size_is_of_the_segment_that_is_attached(void **state)
 {
-	(void)state;
 	if (!file_exists("/proc/sys/kernel/shm_next_id"))
 		skip();
 	int id = segment_create(5000, SIZE, 0666);
@@ -355,7 +345,6 @@ static void the_id_of_a_removed_segment_leads_to_no_other(void **state)
 {
 	enum { SLOTS = 1 << 15 }; /* ipc/util.h, IPCMNI_SHIFT */
 	char path[64];
-	(void)state;
 	if (!file_exists("/proc/sys/kernel/shm_next_id"))
 		skip();
 	int id = segment_create(5000, PAGE, 0666);
@@ -370,7 +359,6 @@ static void the_id_of_a_removed_segment_leads_to_no_other(void **state)
 
 static int resize_as_creator(void *arg)
 {
-	(void)arg;
 	child_must(truncate(PATH, SIZE) == 0);
 	return segment_stat(segment_find(KEY)).shm_perm.uid != ALICE.uid;
 }
@@ -378,7 +366,6 @@ static int resize_as_creator(void *arg)
 /* He may write: that makes nobody an owner. */
 static int resize_as_stranger(void *arg)
 {
-	(void)arg;
 	int fd = open(PATH, O_WRONLY);
 	child_must(fd != -1);
 	child_must(truncate(PATH, SIZE) == -1 && errno == EPERM);
@@ -390,7 +377,6 @@ static int resize_as_stranger(void *arg)
 /* As the kernel has it (ipc/util.c, ipcctl_obtain_check()). */
 static void a_creator_keeps_the_rights_of_an_owner(void **state)
 {
-	(void)state;
 	become(&BOB);
 	int id = segment_create(KEY, PAGE, 0666);
 	become(&ROOT);

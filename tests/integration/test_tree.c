@@ -25,13 +25,11 @@ static bool by_id_lists(int id)
 
 static void the_root_is_open_to_everybody(void **state)
 {
-	(void)state;
 	assert_int_equal(file_stat(MNT).st_mode, S_IFDIR | 0777);
 }
 
 static void all_spellings_of_a_key_are_one_inode(void **state)
 {
-	(void)state;
 	static const char *const spellings[] = { "0xc4c",  "0xC4C",	 "0xc4C",
 						 "0x0c4c", "0x00000c4c", "0x00000C4C" };
 	segment_create(KEY, 4096, 0600);
@@ -45,7 +43,6 @@ static void all_spellings_of_a_key_are_one_inode(void **state)
 
 static void negative_keys_are_the_upper_half(void **state)
 {
-	(void)state;
 	segment_create(-1, 100, 0600);
 	assert_int_equal(file_stat(MNT "/-1").st_size, 100);
 	assert_int_equal(inode_of(MNT "/4294967295"), inode_of(MNT "/-1"));
@@ -58,7 +55,6 @@ static void negative_keys_are_the_upper_half(void **state)
 
 static void creating_by_any_spelling_makes_that_key(void **state)
 {
-	(void)state;
 	file_write(MNT "/-2", O_CREAT | O_EXCL, "a", 1);
 	assert_true(segment_has(segment_find(-2), 0, "a", 2));
 	file_write(MNT "/0xABC", O_CREAT | O_EXCL, "b", 1);
@@ -71,7 +67,6 @@ static void creating_by_any_spelling_makes_that_key(void **state)
 
 static void the_listing_spells_keys_in_unsigned_decimal(void **state)
 {
-	(void)state;
 	segment_create(KEY, 1, 0600);
 	segment_create(-1, 1, 0600);
 	assert_true(directory_lists(MNT, "3148"));
@@ -81,7 +76,6 @@ static void the_listing_spells_keys_in_unsigned_decimal(void **state)
 
 static void keys_hex_lists_them_as_ipcs_prints_them(void **state)
 {
-	(void)state;
 	char listed[64], printed[64];
 	segment_create(KEY, 1, 0600);
 	assert_int_equal(shell(listed, sizeof(listed), "ls " MNT), 0);
@@ -95,7 +89,6 @@ static void keys_hex_lists_them_as_ipcs_prints_them(void **state)
 
 static void the_dot_directories_are_found_but_not_listed(void **state)
 {
-	(void)state;
 	assert_true(S_ISDIR(file_stat(MNT "/.by-id").st_mode));
 	assert_true(S_ISDIR(file_stat(MNT "/.by-name").st_mode));
 	assert_int_equal(directory_count(MNT), 0);
@@ -108,7 +101,6 @@ static void the_dot_directories_are_found_but_not_listed(void **state)
 
 static void by_id_shows_every_segment(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 3, 0600);
 	segment_put(id, 0, "abc", 3);
 	assert_true(by_id_lists(id));
@@ -123,7 +115,6 @@ static void by_id_shows_every_segment(void **state)
 
 static void by_id_knows_no_other_names(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 3, 0600);
 	char path[64];
 	snprintf(path, sizeof(path), MNT "/.by-id/0%d", id);
@@ -136,7 +127,6 @@ static void by_id_knows_no_other_names(void **state)
 
 static void private_segments_appear_by_id_alone(void **state)
 {
-	(void)state;
 	int id = must(shmget(IPC_PRIVATE, 10, IPC_CREAT | 0640));
 	segment_put(id, 0, "private", 7);
 	assert_int_equal(directory_count(MNT), 0);
@@ -150,7 +140,6 @@ static void private_segments_appear_by_id_alone(void **state)
 
 static void a_segment_marked_for_destruction_stays_by_id(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, 10, 0600);
 	char *memory = segment_attach(id);
 	strcpy(memory, "doomed");
@@ -166,7 +155,6 @@ static void a_segment_marked_for_destruction_stays_by_id(void **state)
 
 static void by_name_shows_every_object(void **state)
 {
-	(void)state;
 	object_create("frames", 10);
 	object_create("3148", 20);
 	object_create(".by-id", 30);
@@ -180,7 +168,6 @@ static void by_name_shows_every_object(void **state)
 
 static void an_object_whose_name_reads_as_a_key_is_not_that_key(void **state)
 {
-	(void)state;
 	object_create("3148", 20);
 	assert_false(file_exists(MNT "/3148"));
 	assert_int_equal(directory_count(MNT), 0);
@@ -194,7 +181,6 @@ static void an_object_whose_name_reads_as_a_key_is_not_that_key(void **state)
 
 static void objects_do_not_shadow_the_dot_directories(void **state)
 {
-	(void)state;
 	object_create(".by-id", 1);
 	object_create(".hidden", 1);
 	assert_true(S_ISDIR(file_stat(MNT "/.by-id").st_mode));
@@ -204,7 +190,6 @@ static void objects_do_not_shadow_the_dot_directories(void **state)
 
 static void semaphores_are_no_objects(void **state)
 {
-	(void)state;
 	file_write(NATIVE "/sem.lock", O_CREAT, "x", 1);
 	assert_int_equal(directory_count(MNT), 0);
 	assert_int_equal(directory_count(MNT "/.by-name"), 0);
@@ -220,7 +205,6 @@ static void semaphores_are_no_objects(void **state)
 
 static void only_regular_files_are_objects(void **state)
 {
-	(void)state;
 	static const char *const names[] = { "directory", "link", "fifo" };
 	must(mkdir(NATIVE "/directory", 0755));
 	must(symlink("/etc/passwd", NATIVE "/link"));
@@ -239,7 +223,6 @@ static void only_regular_files_are_objects(void **state)
 
 static void only_regular_files_can_be_made(void **state)
 {
-	(void)state;
 	static const char *const directories[] = { MNT, MNT "/.by-id", MNT "/.by-name" };
 	segment_create(KEY, 1, 0600);
 	object_create("frames", 1);
@@ -260,7 +243,6 @@ static void only_regular_files_can_be_made(void **state)
 
 static void mknod_makes_regular_files(void **state)
 {
-	(void)state;
 	must(mknod(MNT "/3148", S_IFREG | 0640, 0));
 	struct shmid_ds data = segment_stat(segment_find(KEY));
 	assert_int_equal(data.shm_segsz, 4096);
@@ -273,7 +255,6 @@ static void mknod_makes_regular_files(void **state)
 
 static void the_dot_directories_cannot_be_removed(void **state)
 {
-	(void)state;
 	assert_int_equal(rmdir(MNT "/.by-id"), -1);
 	assert_int_equal(unlink(MNT "/.by-name"), -1);
 	assert_int_equal(rename(MNT "/.by-id", MNT "/other"), -1);
@@ -284,7 +265,6 @@ static void the_dot_directories_cannot_be_removed(void **state)
 /* They restore the directory as well: its times, mode and owner. */
 static void tools_copy_whole_directories_into_the_root(void **state)
 {
-	(void)state;
 	char output[512];
 	object_create("frames", 10);
 	assert_int_equal(segment_create(KEY, 4096, 0600) < 0, false);

@@ -11,7 +11,6 @@ enum { KEY = 3148, ROUNDS = 150, SIZE = 4 << 20, READING_MS = 300 };
 
 static void mount_other(void **state)
 {
-	(void)state;
 	must(mkdir(OTHER, 0755));
 	assert_int_equal(shell(NULL, 0, BIN "/shmfs " OTHER), 0);
 }
@@ -24,7 +23,6 @@ static void unmount_other(void)
 
 static int make_segment(void *arg)
 {
-	(void)arg;
 	char *memory = shmat(shmget(KEY, SIZE, IPC_CREAT | 0600), NULL, 0);
 	child_must(memory != (void *)-1);
 	memset(memory, 'x', SIZE);
@@ -33,7 +31,6 @@ static int make_segment(void *arg)
 
 static int resize_again_and_again(void *arg)
 {
-	(void)arg;
 	for (int i = 0; i < ROUNDS; i++)
 		(void)!truncate(SEGMENT, SIZE + i);
 	return 0;
@@ -83,7 +80,6 @@ static int close_segment(void *arg)
 {
 	struct shmid_ds ds;
 	int id = shmget(KEY, 0, 0);
-	(void)arg;
 	child_must(shmctl(id, IPC_STAT, &ds) == 0);
 	ds.shm_perm.mode = 0111;
 	return shmctl(id, IPC_SET, &ds);
@@ -93,7 +89,6 @@ static void a_user_cannot_keep_others_waiting_by_a_mode(void **state)
 {
 	struct timespec begin, end;
 	struct stat st;
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, make_segment, NULL), 0);
 	assert_int_equal(run_as(&NOBODY, close_segment, NULL), 0);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -152,7 +147,6 @@ static void a_resize_waits_for_a_reader_who_attaches_too(void **state)
 
 static int resize_beside_a_reader(void *arg)
 {
-	(void)arg;
 	char byte;
 	int reader = open(SEGMENT, O_RDONLY);
 	child_must(pread(reader, &byte, 1, SIZE - 1) == 1 && byte == 'x');
@@ -169,7 +163,6 @@ static int resize_beside_a_reader(void *arg)
 
 static int mount_it(void *arg)
 {
-	(void)arg;
 	return shell(NULL, 0, BIN "/shmfs " OTHER);
 }
 
@@ -183,7 +176,6 @@ static void mount_another_of_the_user(void)
 /* Of two ordinary users' mounts each sees attachments of the other. */
 static void ordinary_users_mounts_wait_for_each_other(void **state)
 {
-	(void)state;
 	mount_another_of_the_user();
 	assert_int_equal(run_as(&NOBODY, make_segment, NULL), 0);
 	assert_int_equal(run_as(&NOBODY, resize_beside_a_reader, NULL), 0);
@@ -208,7 +200,6 @@ static int read_meanwhile(void *arg)
 
 static void ordinary_users_mounts_show_whole_segments(void **state)
 {
-	(void)state;
 	mount_another_of_the_user();
 	int wrong = count_while_resizing(read_meanwhile);
 	unmount_other();

@@ -49,7 +49,6 @@ static bool segment_is(size_t size, const char *start, size_t count)
 
 static int stream(void *arg)
 {
-	(void)arg;
 	static const size_t steps[] = { 1, 777, PAGE, 100000, LONG };
 	for (size_t i = 0; i < array_size(steps); i++) {
 		size_t size = steps[i] < 100 ? 5000 : LONG;
@@ -69,14 +68,12 @@ static int stream(void *arg)
 
 static void what_is_written_is_as_long_as_it_is(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(stream), 0);
 	assert_int_equal(segments_count(), 0);
 }
 
 static int write_over_the_end(void *arg)
 {
-	(void)arg;
 	child_must(make_segment() != -1);
 	int fd = open(SEGMENT, O_RDWR);
 	child_must(pwrite(fd, bytes + PAGE, LONG - PAGE, PAGE) == LONG - PAGE);
@@ -87,14 +84,12 @@ static int write_over_the_end(void *arg)
 
 static void writing_over_the_end_keeps_what_was_before(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(write_over_the_end), 0);
 	assert_int_equal(segments_count(), 1);
 }
 
 static int write_over_the_end_in_use(void *arg)
 {
-	(void)arg;
 	int id = make_segment();
 	const void *memory = shmat(id, NULL, SHM_RDONLY);
 	int fd = open(SEGMENT, O_RDWR);
@@ -111,13 +106,11 @@ static int write_over_the_end_in_use(void *arg)
 
 static void a_segment_in_use_takes_what_fits(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(write_over_the_end_in_use), 0);
 }
 
 static int append(void *arg)
 {
-	(void)arg;
 	child_must(system("echo one > " SEGMENT "; truncate -s 4096 " SEGMENT) == 0);
 	child_must(system("echo two >> " SEGMENT) == 0);
 	child_must(segment_is(PAGE + 4, "one\n", 5));
@@ -133,7 +126,6 @@ static int append(void *arg)
 
 static void appending_goes_to_the_end(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(append), 0);
 }
 
@@ -141,7 +133,6 @@ static void appending_goes_to_the_end(void **state)
 
 static int resize(void *arg)
 {
-	(void)arg;
 	static const char zeros[LONG];
 	struct shmid_ds before, after;
 	int id = make_segment();
@@ -166,14 +157,12 @@ static int resize(void *arg)
 
 static void truncating_gives_any_size(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(resize), 0);
 	assert_int_equal(segments_count(), 1);
 }
 
 static int clear(void *arg)
 {
-	(void)arg;
 	static const char zeros[SIZE];
 	int id = make_segment();
 	const char *memory = shmat(id, NULL, SHM_RDONLY);
@@ -190,7 +179,6 @@ static int clear(void *arg)
 
 static void clearing_keeps_the_segment(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(clear), 0);
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, SIZE);
 }
@@ -199,7 +187,6 @@ static void clearing_keeps_the_segment(void **state)
 
 static int punch(void *arg)
 {
-	(void)arg;
 	static const char zeros[SIZE];
 	int id = make_segment();
 	const char *memory = shmat(id, NULL, SHM_RDONLY);
@@ -224,13 +211,11 @@ static int punch(void *arg)
 
 static void holes_are_zero(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(punch), 0);
 }
 
 static int leave_hole(void *arg)
 {
-	(void)arg;
 	static const char zeros[LONG];
 	char *found = malloc(LONG);
 	int fd = open(SEGMENT, O_CREAT | O_RDWR, 0600);
@@ -247,7 +232,6 @@ static int leave_hole(void *arg)
 
 static void a_hole_in_what_is_written_is_zero(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(leave_hole), 0);
 }
 
@@ -255,7 +239,6 @@ static void a_hole_in_what_is_written_is_zero(void **state)
 
 static int write_without_rights(void *arg)
 {
-	(void)arg;
 	umask(0777);
 	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_WRONLY, 0666);
 	child_must(fd != -1);
@@ -268,7 +251,6 @@ static int write_without_rights(void *arg)
 
 static void a_file_without_rights_grows_under_its_maker(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(write_without_rights), 0);
 	int id = segment_find(KEY);
 	assert_int_equal(segment_stat(id).shm_segsz, LONG);
@@ -281,7 +263,6 @@ static void a_file_without_rights_grows_under_its_maker(void **state)
 
 static int use_unlinked(void *arg)
 {
-	(void)arg;
 	char byte;
 	struct stat data;
 	int id = make_segment();
@@ -307,7 +288,6 @@ static int use_unlinked(void *arg)
 
 static void an_unlinked_segment_stays_while_it_is_open(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(use_unlinked), 0);
 	assert_true(eventually(segments_pages() == 1));
 	assert_int_equal(segments_count(), 1);
@@ -318,7 +298,6 @@ static int resize_unlinked(void *arg)
 	static const off_t sizes[] = { SIZE + 1, PAGE + 1, 2 * PAGE, LONG };
 	char *read_back = calloc(1, LONG);
 	struct stat data;
-	(void)arg;
 	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_RDWR, 0600);
 	child_must(write(fd, bytes, SIZE + 1) == SIZE + 1);
 	child_must(fallocate(fd, FALLOC_FL_KEEP_SIZE, 4 * PAGE, PAGE) == 0);
@@ -341,7 +320,6 @@ static int resize_unlinked(void *arg)
 
 static void an_unlinked_segment_gets_any_size(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(resize_unlinked), 0);
 	assert_true(eventually(segments_count() == 0));
 }
@@ -349,7 +327,6 @@ static void an_unlinked_segment_gets_any_size(void **state)
 /* It is the other's as well, by its id. */
 static int resize_unlinked_in_use(void *arg)
 {
-	(void)arg;
 	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_RDWR, 0600);
 	child_must(write(fd, bytes, SIZE) == SIZE);
 	child_must(shmat(shmget(KEY, 0, 0), NULL, 0) != (void *)-1);
@@ -361,13 +338,11 @@ static int resize_unlinked_in_use(void *arg)
 
 static void an_unlinked_segment_in_use_keeps_its_size(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(resize_unlinked_in_use), 0);
 }
 
 static int count_links(void *arg)
 {
-	(void)arg;
 	struct stat data;
 	struct shmid_ds segment;
 	const void *memory[3];
@@ -388,13 +363,11 @@ static int count_links(void *arg)
 
 static void links_are_the_attachments_of_others(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(count_links), 0);
 }
 
 static int share(void *arg)
 {
-	(void)arg;
 	static const int modes[] = { O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_TRUNC };
 	char byte;
 	int fds[array_size(modes)];
@@ -416,14 +389,12 @@ static int share(void *arg)
 
 static void handles_of_all_sorts_see_each_others_bytes(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(share), 0);
 }
 
 /* Open for reading alone, then for writing: the attachment has to follow. */
 static int read_what_is_readable(void *arg)
 {
-	(void)arg;
 	char byte = 0;
 	int reader = open(SEGMENT, O_RDONLY);
 	child_must(reader != -1 && pread(reader, &byte, 1, 0) == 1 && byte == 'r');
@@ -436,7 +407,6 @@ static int read_what_is_readable(void *arg)
 
 static void what_is_only_readable_is_read(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, SIZE, 0644);
 	segment_put(id, 0, "r", 1);
 	assert_int_equal(is_nobody(read_what_is_readable), 0);
@@ -446,7 +416,6 @@ static void what_is_only_readable_is_read(void **state)
 /* The daemon's child that looks through /proc would detach it at its end. */
 static int look_for_users(void *arg)
 {
-	(void)arg;
 	char users[4096];
 	int id = make_segment();
 	int fd = open(SEGMENT, O_RDWR);
@@ -459,7 +428,6 @@ static int look_for_users(void *arg)
 
 static void looking_for_users_leaves_no_trace(void **state)
 {
-	(void)state;
 	assert_int_equal(is_nobody(look_for_users), 0);
 }
 

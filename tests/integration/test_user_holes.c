@@ -17,7 +17,6 @@ static unsigned long resident_pages(void)
 
 static int read_holes(void *arg)
 {
-	(void)arg;
 	static char found[BIG];
 	static const char zeros[BIG];
 	int id = shmget(KEY, BIG, IPC_CREAT | IPC_EXCL | 0600);
@@ -43,14 +42,12 @@ static int read_holes(void *arg)
 
 static void reading_holes_allocates_nothing(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, read_holes, NULL), 0);
 }
 
 /* The page that the end is in goes as well. */
 static int clear_to_the_last_page(void *arg)
 {
-	(void)arg;
 	char bytes[SIZE];
 	unsigned long pages = resident_pages();
 	int fd = open(SEGMENT, O_CREAT | O_RDWR, 0600);
@@ -64,13 +61,11 @@ static int clear_to_the_last_page(void *arg)
 
 static void clearing_gives_all_pages_back(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, clear_to_the_last_page, NULL), 0);
 }
 
 static int copy_much(void *arg)
 {
-	(void)arg;
 	enum { MUCH = 2 * BIG + PAGE };
 	static char found[MUCH];
 	int id = shmget(KEY, MUCH, IPC_CREAT | IPC_EXCL | 0600);
@@ -95,7 +90,6 @@ static int copy_much(void *arg)
 
 static void more_is_copied_than_is_read_at_once(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, copy_much, NULL), 0);
 }
 
@@ -107,7 +101,6 @@ static bool is_written(int fd, char *bytes, unsigned seed, const char *memory)
 
 static int write_again(void *arg)
 {
-	(void)arg;
 	static char bytes[BIG];
 	int id = shmget(KEY, BIG, IPC_CREAT | IPC_EXCL | 0600);
 	char *memory = shmat(id, NULL, 0);
@@ -127,7 +120,6 @@ static int write_again(void *arg)
 
 static void pages_that_were_given_back_are_written_again(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, write_again, NULL), 0);
 }
 

@@ -19,7 +19,6 @@ enum { KEY = 3148, PAGE = 4096 };
 
 static int use_own_segment(void *arg)
 {
-	(void)arg;
 	char text[8] = "";
 	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_RDWR, 0600);
 	child_must(fd != -1);
@@ -46,7 +45,6 @@ static int use_own_segment(void *arg)
 
 static void a_user_makes_uses_and_removes_segments(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, use_own_segment, NULL), 0);
 }
 
@@ -56,7 +54,6 @@ static int open_together(void *arg)
 	struct timespec begin, end;
 	char byte;
 	int opened[2];
-	(void)arg;
 	close(open(OBJECT, O_CREAT | O_EXCL | O_RDWR, 0600));
 	child_must(pipe(opened) == 0);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -79,13 +76,11 @@ static int open_together(void *arg)
 
 static void opens_of_one_object_wait_for_no_other(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, open_together, NULL), 0);
 }
 
 static int use_own_object(void *arg)
 {
-	(void)arg;
 	char text[8] = "";
 	int fd = open(OBJECT, O_CREAT | O_EXCL | O_RDWR, 0600);
 	child_must(fd != -1);
@@ -106,13 +101,11 @@ static int use_own_object(void *arg)
 
 static void a_user_makes_uses_and_removes_objects(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, use_own_object, NULL), 0);
 }
 
 static int resize_own_segment(void *arg)
 {
-	(void)arg;
 	child_must(system("head -c 300000 /dev/urandom > " TMP "/movie && cp " TMP "/movie " SEGMENT
 			  " && cmp " TMP "/movie " SEGMENT) == 0);
 	child_must(shmget(KEY, 300000, 0) != -1);
@@ -131,13 +124,11 @@ static int resize_own_segment(void *arg)
 
 static void a_user_resizes_his_segments(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, resize_own_segment, NULL), 0);
 }
 
 static int look_at_links(void *arg)
 {
-	(void)arg;
 	struct stat data;
 	char byte;
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
@@ -156,7 +147,6 @@ static int look_at_links(void *arg)
 
 static void the_filesystems_attachment_is_not_counted(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, look_at_links, NULL), 0);
 }
 
@@ -169,7 +159,6 @@ static unsigned long attachments(int id)
 
 static int close_again_and_again(void *arg)
 {
-	(void)arg;
 	char byte;
 	/* After a change of user nobody but root may look at a process: proc(5), dumpable. */
 	child_must(prctl(PR_SET_DUMPABLE, 1) == 0);
@@ -185,13 +174,11 @@ static int close_again_and_again(void *arg)
 /* Programs decide by nattch whether they are the last. */
 static void a_closed_segment_is_attached_no_more(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, close_again_and_again, NULL), 0);
 }
 
 static int close_one_of_two(void *arg)
 {
-	(void)arg;
 	char byte = 'x';
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
 	int fd = open(SEGMENT, O_RDWR);
@@ -214,14 +201,12 @@ static int close_one_of_two(void *arg)
 
 static void a_segment_is_attached_until_the_last_close(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, close_one_of_two, NULL), 0);
 }
 
 /* Out of sight of the opener: the descriptor is in a socket when that closes it. */
 static int send_it_to_itself(void *arg)
 {
-	(void)arg;
 	char byte = 'x', control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec data = { &byte, 1 };
 	struct msghdr message = { .msg_iov = &data,
@@ -252,13 +237,11 @@ static int send_it_to_itself(void *arg)
 
 static void a_file_that_is_used_after_its_close_is_attached_again(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, send_it_to_itself, NULL), 0);
 }
 
 static int use_others_segments(void *arg)
 {
-	(void)arg;
 	char byte = 0;
 	struct stat data;
 	child_must(stat(MNT "/1", &data) == 0 && data.st_mode == (S_IFREG | 0600));
@@ -282,7 +265,6 @@ static int use_others_segments(void *arg)
 
 static void others_segments_are_open_as_far_as_their_modes_say(void **state)
 {
-	(void)state;
 	segment_create(1, PAGE, 0600);
 	segment_put(segment_create(2, PAGE, 0644), 0, "2", 1);
 	int id = segment_create(3, PAGE, 0666);
@@ -293,7 +275,6 @@ static void others_segments_are_open_as_far_as_their_modes_say(void **state)
 
 static int use_others_objects(void *arg)
 {
-	(void)arg;
 	child_must(open(OBJECT, O_RDONLY) == -1 && errno == EACCES);
 	child_must(unlink(OBJECT) == -1 && (errno == EPERM || errno == EACCES));
 	child_must(rename(OBJECT, MNT "/x") == -1);
@@ -305,7 +286,6 @@ static int use_others_objects(void *arg)
 
 static void others_objects_are_open_as_far_as_their_modes_say(void **state)
 {
-	(void)state;
 	object_create("frames", 1);
 	must(chmod(NATIVE "/frames", 0600));
 	object_create("public", 1);
@@ -317,7 +297,6 @@ static void others_objects_are_open_as_far_as_their_modes_say(void **state)
 
 static int look_around(void *arg)
 {
-	(void)arg;
 	struct statfs fs;
 	child_must(directory_count(MNT) == 2);
 	child_must(directory_count(MNT "/.by-id") == 1);
@@ -328,7 +307,6 @@ static int look_around(void *arg)
 
 static void everything_is_listed(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	object_create("frames", 1);
 	assert_int_equal(run_as(&NOBODY, look_around, NULL), 0);
@@ -336,7 +314,6 @@ static void everything_is_listed(void **state)
 
 static void nobody_else_gets_in(void **state)
 {
-	(void)state;
 	must_fail(EACCES, open(MNT "/3148", O_RDONLY));
 	become(&ALICE);
 	must_fail(EACCES, access(MNT "/3148", F_OK));
@@ -344,7 +321,6 @@ static void nobody_else_gets_in(void **state)
 
 static int unmount(void *arg)
 {
-	(void)arg;
 	return system("fusermount3 -u " MNT);
 }
 

@@ -86,7 +86,6 @@ static void attributes_stay_as_long_as_the_segment(void **state)
 
 static void attributes_are_set_replaced_and_removed(void **state)
 {
-	(void)state;
 	char names[MOST];
 	segment_create(KEY, PAGE, 0600);
 	ssize_t listed = listxattr(SEGMENT, names, sizeof(names));
@@ -181,7 +180,6 @@ static void looking_leaves_no_trace(void **state)
 
 static void looking_after_a_resize_leaves_no_trace(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	must(note(SEGMENT, NOTE, "payroll"));
 	must(truncate(SEGMENT, 3 * PAGE));
@@ -193,7 +191,6 @@ static void looking_after_a_resize_leaves_no_trace(void **state)
 
 static void attributes_go_by_the_mode(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	int id = segment_create(KEY, PAGE, 0644);
 	must(note(SEGMENT, NOTE, "hers"));
@@ -215,7 +212,6 @@ static void attributes_go_by_the_mode(void **state)
 /* Not the one that the kernel has seen a moment ago, and goes by at a descriptor. */
 static void attributes_go_by_the_mode_at_that_moment(void **state)
 {
-	(void)state;
 	char path[32];
 	struct stat seen;
 	int id = segment_create(KEY, PAGE, 0666);
@@ -240,7 +236,6 @@ static void attributes_go_by_the_mode_at_that_moment(void **state)
 
 static void attributes_are_for_notes(void **state)
 {
-	(void)state;
 	char value[MOST + 1];
 	memset(value, 'v', sizeof(value));
 	segment_create(KEY, PAGE, 0600);
@@ -261,7 +256,6 @@ static void attributes_are_for_notes(void **state)
 
 static void a_promise_is_only_made_if_it_can_be_kept(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	must(mkdir(STORE, 0700));
 	must(mount("tmpfs", STORE, "tmpfs", MS_RDONLY, "mode=0700"));
@@ -294,7 +288,6 @@ static int make_other(int key)
 
 static void a_shmid_that_is_used_again_brings_no_attributes(void **state)
 {
-	(void)state;
 	char number[16];
 	int id = segment_create(KEY, PAGE, 0600);
 	must(note(SEGMENT, NOTE, "payroll"));
@@ -313,7 +306,6 @@ static void a_shmid_that_is_used_again_brings_no_attributes(void **state)
 
 static void attributes_outlive_the_key(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	must(note(SEGMENT, NOTE, "payroll"));
 	void *memory = segment_attach(id);
@@ -326,7 +318,6 @@ static void attributes_outlive_the_key(void **state)
 
 static void a_store_that_is_removed_is_made_again(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	must(note(SEGMENT, NOTE, "one"));
 	assert_int_equal(shell(NULL, 0, "rm -r " STORE), 0);
@@ -343,7 +334,6 @@ static void a_store_that_is_removed_is_made_again(void **state)
 
 static void attributes_that_stay_behind_do_not_stop_a_resize(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0600);
 	segment_put(id, 0, "content", 7);
 	must(note(SEGMENT, NOTE, "payroll"));
@@ -384,7 +374,6 @@ static void the_last_unmount_leaves_no_file_of_what_is_gone(void **state)
 
 static void two_mounts_see_the_same(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	must(mkdir(STAGE "/other", 0755));
 	assert_int_equal(shell(NULL, 0, BIN "/shmfs " STAGE "/other"), 0);
@@ -407,7 +396,6 @@ static void two_mounts_see_the_same(void **state)
 static int note_own(void *arg)
 {
 	char names[4096];
-	(void)arg;
 	child_must(shmget(KEY, PAGE, IPC_CREAT | 0600) != -1);
 	child_must(note(SEGMENT, NOTE, "his") == -1 && errno == EOPNOTSUPP);
 	child_must(getxattr(SEGMENT, NOTE, NULL, 0) == -1 && errno == EOPNOTSUPP);
@@ -417,14 +405,12 @@ static int note_own(void *arg)
 
 static void a_user_without_descriptors_has_none(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, note_own, NULL), 0);
 }
 
 /* Each case has the store for itself. */
 static int without_store(void **state)
 {
-	(void)state;
 	while (umount2(STORE, MNT_DETACH) == 0)
 		;
 	return shell(NULL, 0, "rm -rf " STORE);

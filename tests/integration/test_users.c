@@ -12,7 +12,6 @@ enum { KEY = 3148, PAGE = 4096 };
 
 static void a_new_segment_belongs_to_who_made_it(void **state)
 {
-	(void)state;
 	char lines[64];
 	become(&ALICE);
 	file_write(SEGMENT, O_CREAT | O_EXCL, "alice's", 7);
@@ -32,7 +31,6 @@ static void a_new_segment_belongs_to_who_made_it(void **state)
 
 static void a_segment_that_grew_still_belongs_to_who_made_it(void **state)
 {
-	(void)state;
 	static char bytes[100000];
 	become(&ALICE);
 	file_write(SEGMENT, O_CREAT, bytes, sizeof(bytes));
@@ -48,7 +46,6 @@ static void a_segment_that_grew_still_belongs_to_who_made_it(void **state)
 
 static void a_new_object_belongs_to_who_made_it(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	file_write(OBJECT, O_CREAT | O_EXCL, "alice's", 7);
 	become(&ROOT);
@@ -72,7 +69,6 @@ static int create_many(int number)
 
 static void users_at_the_same_time_are_not_mixed_up(void **state)
 {
-	(void)state;
 	enum { USERS = 4 };
 	pid_t children[USERS];
 	for (int i = 0; i < USERS; i++)
@@ -89,7 +85,6 @@ static void users_at_the_same_time_are_not_mixed_up(void **state)
 
 static void anybody_may_write_what_the_mode_lets_him(void **state)
 {
-	(void)state;
 	int id = segment_create(KEY, PAGE, 0666);
 	segment_put(id, 0, "a longer text", 14);
 	become(&ALICE);
@@ -107,7 +102,6 @@ static void anybody_may_write_what_the_mode_lets_him(void **state)
 
 static void dev_shm_is_sticky_for_the_mount_too(void **state)
 {
-	(void)state;
 	object_create("frames", 1);
 	must(chmod(NATIVE "/frames", 0666));
 	become(&ALICE);
@@ -128,7 +122,6 @@ static void dev_shm_is_sticky_for_the_mount_too(void **state)
 
 static void private_segments_are_private_to_their_users(void **state)
 {
-	(void)state;
 	char path[64];
 	int id = must(shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600));
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);

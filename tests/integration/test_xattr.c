@@ -96,7 +96,6 @@ static const char *by_id(int id)
 
 static void segments_tell_what_ipcs_tells(void **state)
 {
-	(void)state;
 	become(&ALICE);
 	int id = segment_create(KEY, 10 * PAGE, 0644);
 	become(&ROOT);
@@ -124,7 +123,6 @@ static void segments_tell_what_ipcs_tells(void **state)
 
 static void segments_without_a_key_tell_too(void **state)
 {
-	(void)state;
 	int id = must(shmget(IPC_PRIVATE, PAGE, 0600));
 	assert_all_values(by_id(id), id);
 	assert_value(by_id(id), "user.shm.key", "0x00000000");
@@ -141,7 +139,6 @@ static void segments_without_a_key_tell_too(void **state)
 
 static void an_open_file_tells_of_what_was_removed(void **state)
 {
-	(void)state;
 	char value[64];
 	int id = segment_create(KEY, PAGE, 0600);
 	int fd = must(open(SEGMENT, O_RDONLY));
@@ -157,7 +154,6 @@ static void an_open_file_tells_of_what_was_removed(void **state)
 
 static void all_are_listed_and_getfattr_prints_them(void **state)
 {
-	(void)state;
 	char output[4096];
 	static const char *const names[] = { "key",	"id",	  "nattch", "cpid",
 					     "lpid",	"cuid",	  "cgid",   "resident",
@@ -179,7 +175,6 @@ static void all_are_listed_and_getfattr_prints_them(void **state)
 
 static void what_is_told_cannot_be_written(void **state)
 {
-	(void)state;
 	static const char *const paths[] = { SEGMENT, OBJECT };
 	static const char *const names[] = { "user.shm.key",	   "user.shm.name",
 					     "user.shm.status",	   "user.shm.other",
@@ -208,7 +203,6 @@ static void what_is_told_cannot_be_written(void **state)
 
 static void who_may_not_read_is_told_nothing(void **state)
 {
-	(void)state;
 	segment_create(KEY, PAGE, 0600);
 	become(&ALICE);
 	must_fail(EACCES, getxattr(SEGMENT, "user.shm.key", NULL, 0));
@@ -218,7 +212,6 @@ static void who_may_not_read_is_told_nothing(void **state)
 
 static void objects_tell_their_name(void **state)
 {
-	(void)state;
 	char value[16];
 	object_create("frames", PAGE);
 	object_create("3148", PAGE);
@@ -234,7 +227,6 @@ static void objects_tell_their_name(void **state)
 
 static void attributes_of_an_object_are_on_both_sides(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	object_create("frames", PAGE);
 	must(setxattr(OBJECT, "user.note", "payroll", 7, XATTR_CREATE));
@@ -261,7 +253,6 @@ static void attributes_of_an_object_are_on_both_sides(void **state)
 
 static void a_name_of_ours_on_the_object_is_not_seen(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	object_create("frames", PAGE);
 	must(setxattr(NATIVE "/frames", "user.shm.name", "/fake", 5, 0));
@@ -273,7 +264,6 @@ static void a_name_of_ours_on_the_object_is_not_seen(void **state)
 
 static void attributes_of_an_object_are_for_who_may(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	become(&ALICE);
 	object_create("frames", PAGE);
@@ -312,7 +302,6 @@ static unsigned long long limit(const char *name)
 
 static void the_root_tells_limits_and_use(void **state)
 {
-	(void)state;
 	limit_set("shmmax", 1 << 20);
 	limit_set("shmall", 5000);
 	limit_set("shmmni", 100);
@@ -337,7 +326,6 @@ static void the_root_tells_limits_and_use(void **state)
 
 static void the_root_tells_the_engine(void **state)
 {
-	(void)state;
 	if (engine_is_passthrough())
 		assert_value(MNT, "user.shmfs.engine", "passthrough");
 	else
@@ -346,7 +334,6 @@ static void the_root_tells_the_engine(void **state)
 
 static void the_root_tells_why_the_daemon_serves(void **state)
 {
-	(void)state;
 	assert_value(MNT, "user.shmfs.engine", "daemon: nopassthrough was asked for");
 }
 
@@ -361,7 +348,6 @@ static bool has_value(const char *path, const char *name, const char *expected)
 
 static int use_own_mount(void *arg)
 {
-	(void)arg;
 	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
 	void *memory = shmat(id, NULL, 0);
 	child_must(has_value(SEGMENT, "user.shm.key", "0x00000c4c"));
@@ -387,7 +373,6 @@ static int use_own_mount(void *arg)
 
 static void a_user_has_them_on_his_own_mount(void **state)
 {
-	(void)state;
 	assert_int_equal(run_as(&NOBODY, use_own_mount, NULL), 0);
 }
 

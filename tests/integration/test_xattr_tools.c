@@ -33,7 +33,6 @@ static bool is_installed(const char *program)
 
 static void copies_go_out_and_back(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	file_write(SEGMENT, O_CREAT, "content", 7);
 	object_create("frames", 0);
@@ -60,7 +59,6 @@ static void copies_go_out_and_back(void **state)
 /* Python lists the attributes of a file that it has closed (shutil.copystat()). */
 static void a_copy_by_python_takes_none_along(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	char names[256];
 	file_write(SEGMENT, O_CREAT, "content", 7);
@@ -76,7 +74,6 @@ static void a_copy_by_python_takes_none_along(void **state)
 /* getfattr(1) asks for the length first, and reads as many bytes as the second call says. */
 static void what_changes_by_itself_has_room(void **state)
 {
-	(void)state;
 	static const char *const names[] = { "user.shm.attached", "user.shm.users",
 					     "user.shm.nattch",	  "user.shm.lpid",
 					     "user.shm.status",	  "user.shm.resident",
@@ -97,7 +94,6 @@ static void what_changes_by_itself_has_room(void **state)
 
 static void rsync_copies_out_and_back(void **state)
 {
-	(void)state;
 	needs(objects_take_user_xattrs(), USER_XATTRS);
 	if (!is_installed("rsync")) {
 		print_message("skipped: rsync is not installed\n");

@@ -229,8 +229,6 @@ struct stat object_stat(const char *name)
 
 static int remove_entry(const char *path, const struct stat *data, int type, struct FTW *where)
 {
-	(void)data;
-	(void)type;
 	if (where->level > 0)
 		remove(path);
 	return 0;

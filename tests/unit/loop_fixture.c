@@ -18,7 +18,6 @@ static void wait_at_gate(struct memory_backend *be, enum memory_slot slot, void 
 {
 	struct fixture *f = arg;
 
-	(void)be;
 	if (slot != f->slot && slot != MEMORY_GETATTR)
 		return;
 	sem_post(&f->arrived);

@@ -126,7 +126,6 @@ static int memory_list(const struct shmfs_view *view, enum shmfs_space space, ui
 	struct memory_backend *be = backend(view->backend);
 	int err = memory_enter(be, MEMORY_LIST);
 
-	(void)dir, (void)caller;
 	for (struct memory_file *file = be->files; file && !err; file = file->next) {
 		struct shmfs_name name = { .space = space, .text = file->name };
 
@@ -229,7 +228,6 @@ static int memory_stat_names(struct shmfs_backend *base, struct stat *st)
 
 static int memory_watch_names(struct shmfs_backend *base, int inotify)
 {
-	(void)base, (void)inotify;
 	return -EOPNOTSUPP;
 }
 
@@ -240,7 +238,6 @@ struct shmfs_object *memory_object_make(struct shmfs_backend *base, uint64_t ide
 	struct memory_backend *be = backend(base);
 	struct shmfs_object *obj = calloc(1, sizeof(*obj));
 
-	(void)identity;
 	if (obj) {
 		be->objects++;
 		be->made++;
@@ -436,7 +433,6 @@ static int get_flavour(void *context, int field, FILE *out, const struct shmfs_c
 {
 	const struct memory_backend *be = context;
 
-	(void)caller;
 	fprintf(out, "%d", (int)be->flavour * 10 + field);
 	return 0;
 }

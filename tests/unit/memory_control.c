@@ -20,14 +20,12 @@ ino_t memory_ino(struct memory_backend *be, const struct memory_file *file)
 /* One process, which uses all. */
 static int find_process(void *context, uint32_t number, const struct shmfs_caller *caller)
 {
-	(void)context, (void)caller;
 	return number == MEMORY_PID ? 0 : -ENOENT;
 }
 
 static int list_processes(void *context, const struct shmfs_caller *caller,
 			  int (*fn)(uint32_t number, void *arg), void *arg)
 {
-	(void)context, (void)caller;
 	return fn(MEMORY_PID, arg);
 }
 

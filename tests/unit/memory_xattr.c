@@ -16,7 +16,6 @@ static int get_identity(void *context, int field, FILE *out, const struct shmfs_
 {
 	const struct shmfs_object *obj = context;
 
-	(void)field;
 	memory_see_caller(backend_of(obj), caller);
 	fprintf(out, "%llu", (unsigned long long)obj->identity);
 	return 0;
@@ -27,7 +26,6 @@ static int set_mode(void *context, int field, const char *value, size_t size,
 {
 	const struct shmfs_object *obj = context;
 
-	(void)field;
 	memory_see_caller(backend_of(obj), caller);
 	if (size != 1)
 		return -EINVAL;

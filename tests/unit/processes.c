@@ -111,7 +111,6 @@ int processes_begin(void **state)
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
 {
-	(void)st, (void)type, (void)where;
 	return remove(path);
 }
 

@@ -46,7 +46,6 @@ static void the_first_that_may_comes_first(void **state)
 {
 	struct shmfs_aside *list = NULL;
 
-	(void)state;
 	assert_int_equal(put(&list, 1, FUSE_GETATTR, 11, 100), 0);
 	assert_int_equal(put(&list, 2, FUSE_GETATTR, 21, 100), 0);
 	assert_int_equal(put(&list, 1, FUSE_GETATTR, 12, 100), 0);
@@ -63,7 +62,6 @@ static void a_user_has_a_limit(void **state)
 {
 	struct shmfs_aside *list = NULL;
 
-	(void)state;
 	for (int i = 0; i < MANY; i++)
 		assert_int_equal(put(&list, 1, FUSE_WRITE, 1, BIG), 0);
 	assert_int_equal(put(&list, 1, FUSE_WRITE, 1, BIG), -EBUSY);
@@ -78,7 +76,6 @@ static void what_the_kernel_sends_by_itself_is_nobodys(void **state)
 {
 	struct shmfs_aside *list = NULL;
 
-	(void)state;
 	for (int i = 0; i < MANY + 1; i++)
 		assert_int_equal(put(&list, 0, FUSE_RELEASE, 1, BIG), 0);
 	assert_int_equal(put(&list, 0, FUSE_GETATTR, 2, 100), 0);

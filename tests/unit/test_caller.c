@@ -23,7 +23,6 @@ static size_t lists; /* how often they were asked for */
 
 static int give_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
-	(void)caller;
 	lists++;
 	*list = supplementary;
 	return (int)COUNT(supplementary);
@@ -76,7 +75,6 @@ static const struct {
 
 static void the_class_of_the_caller_decides(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		if (may(rows[i].uid, rows[i].gid, rows[i].in_groups, rows[i].mode, rows[i].want) !=
 		    rows[i].may)
@@ -86,7 +84,6 @@ static void the_class_of_the_caller_decides(void **state)
 
 static void groups_are_asked_for_only_where_it_depends_on_them(void **state)
 {
-	(void)state;
 	lists = 0;
 	assert_true(may(NOBODY, NOBODY, true, 0644, READ));
 	assert_false(may(NOBODY, NOBODY, true, 0620, READ));
@@ -101,7 +98,6 @@ static int give_creators_group(const struct shmfs_caller *caller, const gid_t **
 {
 	static const gid_t groups[] = { 5, CREATORS_GROUP };
 
-	(void)caller;
 	*list = groups;
 	return (int)COUNT(groups);
 }
@@ -121,14 +117,12 @@ static void the_creators_group_counts_among_all(void **state)
 		.mode = 0040,
 	};
 
-	(void)state;
 	assert_true(shmfs_caller_may(&caller, &rights, READ));
 	assert_false(shmfs_caller_may(&caller, &rights, BOTH));
 }
 
 static int fail_to_give_groups(const struct shmfs_caller *caller, const gid_t **list)
 {
-	(void)caller, (void)list;
 	return -EMFILE;
 }
 
@@ -142,7 +136,6 @@ static void unknown_groups_open_nothing(void **state)
 	};
 	struct shmfs_rights rights = { .owner = OWNER, .creator = OWNER, .group = GROUP };
 
-	(void)state;
 	rights.mode = 0604;
 	assert_false(shmfs_caller_may(&caller, &rights, READ));
 	rights.mode = 0640;
@@ -161,7 +154,6 @@ static void root_may_have_another_group(void **state)
 	const struct shmfs_caller same = { .uid = 0, .gid = getgid() };
 	const struct shmfs_caller other = { .uid = 0, .gid = GROUP };
 
-	(void)state;
 	if (getuid() != 0)
 		skip();
 	assert_true(shmfs_caller_is_self(&same));
@@ -185,7 +177,6 @@ static void a_callers_umask_goes_with_the_caller(void **state)
 {
 	const struct shmfs_caller caller = { .uid = getuid(), .gid = getgid(), .umask = 027 };
 
-	(void)state;
 	assert_int_equal(shmfs_caller_mask(&caller), 0);
 	assert_int_equal(mask_now(), 027);
 	shmfs_caller_drop();

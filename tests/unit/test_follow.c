@@ -23,7 +23,6 @@ static void one_that_asks_again_and_again_is_alone(void **state)
 	struct loop loop = { 0 };
 	uint64_t now = 1000 * MS;
 
-	(void)state;
 	for (int i = 1; i <= 100; i++) {
 		assert_true(shmfs_worker_note(&loop, 7, now += 50 * US));
 		assert_int_equal(loop.in_a_row, i);
@@ -39,7 +38,6 @@ static void several_at_once_are_not(void **state)
 	uint64_t now = 1000 * MS;
 	int alone = 0;
 
-	(void)state;
 	assert_true(shmfs_worker_note(&loop, 7, now));
 	for (int i = 0; i < 100; i++)
 		assert_false(shmfs_worker_note(&loop, i % 2 ? 7 : 8, now += 50 * US));
@@ -57,7 +55,6 @@ static void a_caller_that_cannot_be_seen_changes_nothing(void **state)
 	struct loop loop = { 0 };
 	uint64_t now = 1000 * MS;
 
-	(void)state;
 	assert_true(shmfs_worker_note(&loop, 7, now));
 	assert_true(shmfs_worker_note(&loop, 0, now += 50 * US));
 	assert_true(shmfs_worker_note(&loop, 7, now += 50 * US));
@@ -73,7 +70,6 @@ static void finds_where_a_thread_is(void **state)
 	int cpu = sched_getcpu();
 	bool computes = false;
 
-	(void)state;
 	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
 	CPU_ZERO(&one);
 	CPU_SET((size_t)cpu, &one);
@@ -150,7 +146,6 @@ static void the_reader_is_put_beside_its_caller_and_back(void **state)
 	struct shmfs_follow follow;
 	struct loop loop;
 
-	(void)state;
 	place_reader(&loop, &follow);
 	assert_int_equal(processors_of(loop.reader->tid), 1);
 	loop.in_a_row = 1;
@@ -194,14 +189,12 @@ static bool stays_away(bool caller_computes)
 
 static void a_reader_that_gets_no_processor_stays_away_for_a_while(void **state)
 {
-	(void)state;
 	assert_true(stays_away(false));
 }
 
 /* Only then does it want the processor for itself. */
 static void a_caller_that_computes_after_its_answer_is_followed_again(void **state)
 {
-	(void)state;
 	assert_false(stays_away(true));
 }
 
@@ -220,7 +213,6 @@ static void a_reader_that_sleeps_in_a_request_is_beside_its_caller_again(void **
 	struct shmfs_follow follow;
 	struct loop loop;
 
-	(void)state;
 	place_reader(&loop, &follow);
 	sem_init(&loop.turn, 0, 0);
 	await_sleep(loop.workers[0].tid);

@@ -241,7 +241,6 @@ static void each_allocation_may_fail(void **state)
 {
 	unsigned total = 0;
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(operations); i++) {
 		for (unsigned n = 1; n == 1 || failed; n++, total++) {
 			struct game g;

@@ -54,7 +54,6 @@ static void asks_for_passthrough_where_offered_and_wanted(void **state)
 		{ 0, 0, false, false },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const struct init_case *c = &cases[i];
 		struct kernel *k = kernel_start(c->wanted);
@@ -75,7 +74,6 @@ static void the_rest_of_init_is_as_it_should_be(void **state)
 	struct kernel *k = kernel_start(true);
 	struct fuse_init_out out;
 
-	(void)state;
 	assert_int_equal(kernel_init(k, FUSE_INIT_EXT, KERNEL_INIT2_PASSTHROUGH, &out), 0);
 	assert_int_equal(out.major, FUSE_KERNEL_VERSION);
 	/* O_TRUNC comes with the open, as clearing is no resizing. */
@@ -97,7 +95,6 @@ static void takes_over_dropping_setid_bits_where_offered(void **state)
 {
 	const size_t lengths[] = { sizeof(struct fuse_init_in), SHORT_INIT };
 
-	(void)state;
 	for (int i = 0; i < 4; i++) {
 		const bool offered = i % 2;
 		const struct fuse_init_in in = {
@@ -125,7 +122,6 @@ static void a_kernel_without_a_second_word_of_flags_has_no_passthrough(void **st
 	struct kernel *k = kernel_start(true);
 	struct fuse_init_out out;
 
-	(void)state;
 	assert_int_equal(kernel_ask_init(k, &in, SHORT_INIT, &out), 0);
 	assert_int_equal(out.flags2, 0);
 	assert_int_equal(stack_depth(&out), 0);
@@ -143,7 +139,6 @@ static void a_refused_init_grants_nothing(void **state)
 	};
 	struct fuse_init_out out;
 
-	(void)state;
 	assert_int_equal(kernel_ask_init(k, &in, sizeof(in), &out), -EPROTO);
 	assert_false(k->fs.passthrough.on);
 	kernel_stop(k);

@@ -294,7 +294,6 @@ static void the_kernel_checks_by_lists_and_leaves_the_umask_to_us(void **state)
 	static const uint32_t offers[] = { 0, FUSE_POSIX_ACL, FUSE_DONT_MASK,
 					   FUSE_POSIX_ACL | FUSE_DONT_MASK };
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(offers); i++) {
 		struct kernel *k = kernel_start(false);
 		struct fuse_init_out out;
@@ -361,7 +360,6 @@ static void the_engine_is_what_the_kernel_grants(void **state)
 {
 	struct kernel *k = start(true, KERNEL_INIT2_PASSTHROUGH);
 
-	(void)state;
 	kernel_backing = (struct kernel_backing){ .next_id = 5 };
 	expect(k, ROOT, "user.shmfs.engine", "passthrough");
 	/* Tried twice, and taken back. */

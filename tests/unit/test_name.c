@@ -191,28 +191,24 @@ static const char *const zero_spellings[] = {
 
 static void root_reads_keys(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(key_cases); i++)
 		expect(shmfs_name_parse_root, key_cases[i].text, SHMFS_SPACE_KEY, key_cases[i].key);
 }
 
 static void root_takes_the_rest_as_posix_names(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(posix_names); i++)
 		expect(shmfs_name_parse_root, posix_names[i], SHMFS_SPACE_POSIX, 0);
 }
 
 static void root_refuses_key_zero(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(zero_spellings); i++)
 		expect_error(shmfs_name_parse_root, zero_spellings[i], -EINVAL);
 }
 
 static void by_name_takes_keys_as_posix_names(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(key_cases); i++)
 		expect(shmfs_name_parse_posix, key_cases[i].text, SHMFS_SPACE_POSIX, 0);
 	for (size_t i = 0; i < COUNT(zero_spellings); i++)
@@ -225,7 +221,6 @@ static void semaphores_are_refused(void **state)
 {
 	static const char *const texts[] = { "sem.", "sem.x", "sem.3148", "sem..", "sem.sem.x" };
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++) {
 		expect_error(shmfs_name_parse_root, texts[i], -EPERM);
 		expect_error(shmfs_name_parse_posix, texts[i], -EPERM);
@@ -239,7 +234,6 @@ static void no_names_at_all(void **state)
 					     "a/b", "//",	 "./a",	  "../a",   "1/", "/1",
 					     "0/",  "3148/3148", "sem./", "sem.x/y" };
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++)
 		for (size_t p = 0; p < COUNT(parsers); p++)
 			expect_error(parsers[p], texts[i], -ENOENT);
@@ -258,7 +252,6 @@ static void names_have_up_to_255_bytes(void **state)
 {
 	char buf[600];
 
-	(void)state;
 	for (size_t p = 0; p < 2; p++) {
 		expect(parsers[p], long_name(buf, "", 'x', 254), SHMFS_SPACE_POSIX, 0);
 		expect(parsers[p], long_name(buf, "", 'x', 255), SHMFS_SPACE_POSIX, 0);
@@ -287,7 +280,6 @@ static void by_id_reads_shmids(void **state)
 		{ "2147483647", INT32_MAX },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(ids); i++)
 		expect(shmfs_name_parse_shmid, ids[i].text, SHMFS_SPACE_SHMID, ids[i].key);
 }
@@ -325,7 +317,6 @@ static void by_id_has_nothing_else(void **state)
 		"x",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(texts); i++)
 		expect_error(shmfs_name_parse_shmid, texts[i], -ENOENT);
 	for (size_t i = 1; i < COUNT(zero_spellings); i++)
@@ -352,7 +343,6 @@ static void expect_format(uint32_t key, enum shmfs_key_format format, const char
 
 static void keys_are_written_in_both_formats(void **state)
 {
-	(void)state;
 	expect_format(1, SHMFS_KEYS_DEC, "1");
 	expect_format(1, SHMFS_KEYS_HEX, "0x00000001");
 	expect_format(3148, SHMFS_KEYS_DEC, "3148");
@@ -381,7 +371,6 @@ static void all_spellings_lead_back(void **state)
 	/* A stride that is coprime to 2^32 and meets all magnitudes. */
 	uint32_t key = 1;
 
-	(void)state;
 	for (int i = 0; i < 100000; i++, key += 1640531527U) {
 		char text[NAME_MAX + 1];
 

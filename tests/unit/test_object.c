@@ -381,7 +381,6 @@ static void backends_and_variants_have_numbers_of_their_own(void **state)
 
 static struct shmfs_object *no_object(struct shmfs_backend *backend, uint64_t identity)
 {
-	(void)backend, (void)identity;
 	return NULL;
 }
 
@@ -401,7 +400,6 @@ static void no_table_without_memory(void **state)
 {
 	struct shmfs_object_table table;
 
-	(void)state;
 	no_memory = true;
 	assert_int_equal(shmfs_object_table_init(&table), -ENOMEM);
 	no_memory = false;

@@ -58,7 +58,6 @@ static void threads_count_together(void **state)
 	struct walker *walkers = calloc(THREADS, sizeof(*walkers));
 	pthread_t ids[THREADS];
 
-	(void)state;
 	assert_non_null(walkers);
 	for (uint32_t i = 0; i < THREADS; i++) {
 		walkers[i].backend = &memory->base;

@@ -96,7 +96,6 @@ static void a_mount_point_is_enough(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "/"), 0);
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_int_equal(run.options.min_size, sysconf(_SC_PAGESIZE));
@@ -118,7 +117,6 @@ static void our_options_are_taken_out(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "-o", "ro,min_size=64K,keys=hex", "/",
 			       "-onopassthrough,noatime,allow_other,target=2147483647"),
 			 0);
@@ -137,7 +135,6 @@ static void allow_root_is_left_to_who_mounts(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "-oallow_root", "/"), 0);
 	assert_true(run.options.allow_root);
 	assert_string_equal(rest(&run), "-o subtype=shmfs");
@@ -148,7 +145,6 @@ static void the_last_of_an_option_counts(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "-omin_size=1M,keys=hex", "/", "-omin_size=2M", "-okeys=dec"),
 			 0);
 	assert_int_equal(run.options.min_size, 2 << 20);
@@ -160,7 +156,6 @@ static void flags_are_those_of_every_filesystem(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "-f", "-s", "/"), 0);
 	assert_true(run.options.cmdline.foreground);
 	assert_true(run.options.cmdline.singlethread);
@@ -177,7 +172,6 @@ static void a_mount_point_becomes_absolute(void **state)
 	struct run run;
 	char *here = getcwd(NULL, 0);
 
-	(void)state;
 	assert_non_null(here);
 	assert_int_equal(PARSE(&run, "."), 0);
 	assert_string_equal(run.options.mountpoint, here);
@@ -189,7 +183,6 @@ static void of_two_words_the_first_is_the_source(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "host,1", "/", "-o", "ro"), 0);
 	assert_string_equal(run.options.mountpoint, "/");
 	assert_string_equal(rest(&run), "-o fsname=host\\,1 -o subtype=shmfs,ro");
@@ -207,7 +200,6 @@ static void help_and_version_need_no_mount_point(void **state)
 {
 	struct run run;
 
-	(void)state;
 	assert_int_equal(PARSE(&run, "-h"), 0);
 	assert_true(run.options.cmdline.show_help);
 	assert_string_equal(run.said, "");
@@ -242,7 +234,6 @@ static void the_help_has_every_option(void **state)
 	int fd = memfd_create("help", MFD_CLOEXEC);
 	FILE *out = fdopen(dup(fd), "w");
 
-	(void)state;
 	assert_non_null(out);
 	shmfs_options_help(out, "program");
 	fclose(out);
@@ -300,7 +291,6 @@ static const struct mistake mistakes[] = {
 
 static void each_mistake_is_one_line(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < COUNT(mistakes); i++) {
 		const struct mistake *m = &mistakes[i];
 		struct run run;

@@ -64,7 +64,6 @@ static void accepts_numbers_and_suffixes(void **state)
 		{ "8589934591G", INT64_MAX - ((INT64_C(1) << 30) - 1) },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++)
 		expect(cases[i].text, 0, cases[i].bytes);
 }
@@ -80,7 +79,6 @@ static void refuses_what_is_no_size(void **state)
 		"1\x7f", "/",	 ":",	"5H",	"5L",	"5J",	    "5N",    "5F",   "5\x0b",
 	};
 
-	(void)state;
 	refuse_all(texts, COUNT(texts), -EINVAL);
 }
 
@@ -106,7 +104,6 @@ static void refuses_what_is_out_of_range(void **state)
 		"100000000000000000000000000000000000000000000000000000000000000000000000000000",
 	};
 
-	(void)state;
 	refuse_all(texts, COUNT(texts), -ERANGE);
 }
 
@@ -120,13 +117,11 @@ static void no_size_comes_before_out_of_range(void **state)
 		"18446744073709551616-",
 	};
 
-	(void)state;
 	refuse_all(texts, COUNT(texts), -EINVAL);
 }
 
 static void every_single_character(void **state)
 {
-	(void)state;
 	for (int c = 1; c < 256; c++) {
 		char text[] = { (char)c, '\0' };
 
@@ -157,7 +152,6 @@ static uint64_t seven_and(int c)
 
 static void every_character_as_suffix(void **state)
 {
-	(void)state;
 	for (int c = 1; c < 256; c++) {
 		char text[] = { '7', (char)c, '\0' };
 		uint64_t bytes = seven_and(c);

@@ -36,7 +36,6 @@ static void a_process_of_an_idle_thread_has_the_usual_priority(void **state)
 	int policy = -1;
 	pthread_t thread;
 
-	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, run_idly, &policy), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	if (policy == -1)

@@ -57,7 +57,6 @@ static void rows_are_found_by_id(void **state)
 	struct sysv_usage usage;
 	struct sysv_usage_row row;
 
-	(void)state;
 	start(&usage, HEADING ROW_NEGATIVE "\n" ROW_3148 "\n");
 	assert_int_equal(sysv_usage_find(&usage, 65538, &row), 0);
 	assert_int_equal(row.resident, 8192);
@@ -75,7 +74,6 @@ static void a_size_is_known_by_its_lower_half(void **state)
 {
 	struct sysv_usage usage;
 
-	(void)state;
 	start(&usage, HEADING ROW_3148 "\n");
 	assert_int_equal(sysv_usage_size(&usage, 65538, 4096), 4096);
 	/* What the last table lacks, or has otherwise, is read. */
@@ -96,7 +94,6 @@ static void what_is_no_row_is_left_out(void **state)
 	struct sysv_usage usage;
 	struct sysv_usage_row row;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		start(&usage, texts[i]);
 		assert_int_equal(sysv_usage_find(&usage, 65539, &row), -ENODATA);
@@ -114,7 +111,6 @@ static void a_table_that_cannot_be_read_is_an_error(void **state)
 	struct sysv_usage usage;
 	struct sysv_usage_row row;
 
-	(void)state;
 	start(&usage, ROW_3148);
 	assert_int_equal(sysv_usage_find(&usage, 65538, &row), -EIO);
 	sysv_usage_destroy(&usage);
@@ -155,7 +151,6 @@ static void pages_count_as_soon_as_they_are_touched(void **state)
 	struct sysv_usage usage;
 	struct sysv_usage_row row;
 
-	(void)state;
 	if (unshare(CLONE_NEWIPC) != 0)
 		skip();
 	for (size_t i = 0; i < SEGMENTS; i++)
@@ -214,7 +209,6 @@ static void threads_that_ask_at_once_are_told_the_same(void **state)
 	struct asker askers[ASKERS];
 	pthread_t threads[ASKERS];
 
-	(void)state;
 	if (unshare(CLONE_NEWIPC) != 0)
 		skip();
 	for (size_t i = 0; i < SEGMENTS; i++) {

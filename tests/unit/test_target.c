@@ -27,7 +27,6 @@ static int setns_errno;
 
 int __wrap_setns(int fd, int type)
 {
-	(void)fd, (void)type;
 	joined++;
 	errno = setns_errno;
 	return setns_errno ? -1 : 0;
@@ -37,7 +36,6 @@ void __wrap_shmfs_log(int priority, const char *format, ...)
 {
 	va_list args;
 
-	(void)priority;
 	assert_string_equal(said, "");
 	va_start(args, format);
 	vsnprintf(said, sizeof(said), format, args);
@@ -102,7 +100,6 @@ static void what_is_opened_is_dev_shm(void **state)
 	struct stat there;
 	int fd = shmfs_target_enter(".", PROCESS);
 
-	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(fstat(fd, &opened) | stat("/dev/shm", &there), 0);
 	assert_int_equal(opened.st_dev, there.st_dev);
@@ -116,7 +113,6 @@ static void our_own_namespace_is_not_joined(void **state)
 {
 	int fd;
 
-	(void)state;
 	assert_int_equal(unlink("7/ns/ipc") | link("self/ns/ipc", "7/ns/ipc"), 0);
 	fd = shmfs_target_enter(".", PROCESS);
 	assert_true(fd >= 0);
@@ -126,21 +122,18 @@ static void our_own_namespace_is_not_joined(void **state)
 
 static void a_kernel_without_namespaces(void **state)
 {
-	(void)state;
 	assert_int_equal(unlink("7/ns/ipc") | unlink("self/ns/ipc"), 0);
 	assert_refused(-EOPNOTSUPP, "no IPC namespaces");
 }
 
 static void a_process_that_ends_on_the_way(void **state)
 {
-	(void)state;
 	assert_int_equal(unlink("7/ns/ipc"), 0);
 	assert_refused(-ENOENT, "no such process");
 }
 
 static void a_process_with_nothing_in_its_root(void **state)
 {
-	(void)state;
 	assert_int_equal(unlink("7/root") | symlink("7/ns", "7/root"), 0);
 	assert_refused(-ENOENT, "no such process");
 	said[0] = '\0';
@@ -151,7 +144,6 @@ static void a_process_with_nothing_in_its_root(void **state)
 
 static void joining_is_for_root(void **state)
 {
-	(void)state;
 	setns_errno = EPERM;
 	assert_refused(-EPERM, "nsenter -t 7 ");
 	/* Which would lead nowhere else. */

@@ -195,7 +195,6 @@ static void expect_nul(struct memory_backend *memory, enum memory_slot slot, voi
 {
 	struct view *v = arg;
 
-	(void)memory, (void)slot;
 	assert_non_null(memchr(v->file->bytes, '\0', (size_t)v->file->size));
 }
 
@@ -222,7 +221,6 @@ static void see_string(struct memory_backend *memory, enum memory_slot slot, voi
 {
 	struct view *v = arg;
 
-	(void)memory, (void)slot;
 	if (strcmp(v->file->bytes, "hello") != 0)
 		assert_string_equal(v->file->bytes, "hello, world");
 }
@@ -269,7 +267,6 @@ static void a_write_that_fails_leaves_the_text(void **state)
 /* Others have the time to come in between. */
 static void dawdle(struct memory_backend *memory, enum memory_slot slot, void *arg)
 {
-	(void)memory, (void)arg;
 	if (slot == MEMORY_WRITE_BEGIN)
 		usleep(10);
 }

@@ -24,7 +24,6 @@ static void a_segment_is_known_by_its_id_and_device(void **state)
 {
 	dev_t dev = device_of_segments();
 
-	(void)state;
 	add_process(10, "by-key", OURS);
 	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
 	add_process(11, "private", OURS);
@@ -42,7 +41,6 @@ static void a_segment_is_known_by_its_id_and_device(void **state)
 
 static void nobody_is_no_text(void **state)
 {
-	(void)state;
 	add_process(10, "cat", OURS);
 	assert_says(&of_segment, "");
 }
@@ -51,7 +49,6 @@ static void shmfs_itself_is_left_out(void **state)
 {
 	dev_t dev = device_of_segments();
 
-	(void)state;
 	add_mapping(4, dev, SHMID, "/SYSV00000c4c (deleted)");
 	add_process(10, "shmfs", OURS);
 	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
@@ -67,7 +64,6 @@ static void files_of_the_mount_count(void **state)
 {
 	struct shmfs_users_query query = { .files = { { SHMFS_SEGMENT_FILES, 7 } } };
 
-	(void)state;
 	mount_dev = makedev(0, 300);
 	/* Whatever the namespace: it is this file. */
 	add_process(10, "segment", THEIRS);
@@ -90,7 +86,6 @@ static void other_mounts_of_the_same_memory_count(void **state)
 {
 	const struct shmfs_users_query query = { .files = { { SHMFS_SEGMENT_FILES, 7 } } };
 
-	(void)state;
 	mount_dev = makedev(0, 300);
 	write_file("4/mountinfo",
 		   "23 1 0:300 / /mnt/shm rw,nosuid - fuse.shmfs shmfs rw,user_id=0,group_id=0\n"
@@ -111,7 +106,6 @@ static void every_file_is_looked_for(void **state)
 {
 	struct shmfs_users_query query = { .files = { { SHMFS_OBJECTS, 7 } } };
 
-	(void)state;
 	config.objects = makedev(0, 0x30);
 	mount_dev = makedev(0, 0x35);
 	query.files[1] = (struct shmfs_file_id){ SHMFS_OBJECT_FILES, 7 };
@@ -133,7 +127,6 @@ static void who_has_it_open_counts_if_asked_for(void **state)
 {
 	struct shmfs_users_query query = of_object();
 
-	(void)state;
 	write_file("other", "bytes");
 	add_process(10, "open", OURS);
 	add_descriptor(10, 0, "/dev/null");
@@ -152,7 +145,6 @@ static void fdinfo_is_not_read(void **state)
 {
 	struct shmfs_users_query query = of_object();
 
-	(void)state;
 	add_process(10, "open", OURS);
 	add_descriptor(10, 3, "object");
 	assert_int_equal(mkfifo("10/fdinfo/3", 0600), 0);
@@ -164,7 +156,6 @@ static void every_kind_of_use_has_a_line(void **state)
 	struct shmfs_users_query query = of_object();
 	char line[256];
 
-	(void)state;
 	query.format = SHMFS_USERS_FULL;
 	query.files[1] = (struct shmfs_file_id){ SHMFS_SEGMENTS, SHMID };
 	add_process(10, "much", OURS);
@@ -191,7 +182,6 @@ static void uses_are_counted_however_many_files_there_are(void **state)
 	const int files = within_budget(5000);
 	FILE *maps;
 
-	(void)state;
 	config.objects = makedev(0, 0x30);
 	add_process(10, "broker", OURS);
 	maps = fopen("10/maps", "w");
@@ -210,7 +200,6 @@ static void one_line_for_a_process(void **state)
 {
 	struct shmfs_users_query query = of_object();
 
-	(void)state;
 	add_process(10, "much", OURS);
 	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
 	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
@@ -224,7 +213,6 @@ static void lines_are_in_the_order_of_numbers(void **state)
 	static const int pids[] = { 100, 20, 3, 4194304, 1 };
 	dev_t dev = device_of_segments();
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(pids) / sizeof(*pids); i++) {
 		add_process(pids[i], "p", OURS);
 		add_mapping(pids[i], dev, SHMID, "/SYSV00000c4c (deleted)");
@@ -236,7 +224,6 @@ static void a_command_stays_in_its_line(void **state)
 {
 	dev_t dev = device_of_segments();
 
-	(void)state;
 	add_process(10, "a b\nc\td\033[m", OURS);
 	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
 	add_process(11, "", OURS);
@@ -256,7 +243,6 @@ static void too_many_are_cut_at_a_line(void **state)
 	char *text;
 	size_t len;
 
-	(void)state;
 	assert_int_equal(sizeof(command) - 1, LINE - strlen("1000 \n"));
 	add_process(FIRST, command, OURS);
 	add_mapping(FIRST, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");

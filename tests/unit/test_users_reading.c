@@ -31,7 +31,6 @@ static void a_process_that_lets_its_reader_wait_is_passed_over(void **state)
 	time_t began = time(NULL);
 	const int hung = within_budget(8);
 
-	(void)state;
 	add_process(10, "before", OURS);
 	add_mapping(10, dev, SHMID, "/SYSV00000c4c (deleted)");
 	for (int pid = 11; pid < 11 + hung; pid++) {
@@ -74,7 +73,6 @@ static void a_process_that_never_ends_is_cut(void **state)
 {
 	pid_t writer = add_endless(10);
 
-	(void)state;
 	add_process(11, "behind", OURS);
 	add_mapping(11, device_of_segments(), SHMID, "/SYSV00000c4c (deleted)");
 	assert_says(&of_segment, "10 endless\n11 behind\n");
@@ -87,7 +85,6 @@ static void a_snapshot_serves_a_moment(void **state)
 	const struct shmfs_users_snapshot *second;
 	struct shmfs_users *users;
 
-	(void)state;
 	/* Now it takes a second. */
 	add_process(11, "hung", OURS);
 	assert_int_equal(unlink("11/maps") | mkfifo("11/maps", 0600), 0);
@@ -154,7 +151,6 @@ static void the_reader_has_the_usual_priority(void **state)
 	bool usual = false;
 	pthread_t thread;
 
-	(void)state;
 	add_process(10, "hung", OURS);
 	assert_int_equal(unlink("10/maps") | mkfifo("10/maps", 0600), 0);
 	assert_int_equal(pthread_create(&thread, NULL, ask_idly, &asker), 0);
@@ -172,7 +168,6 @@ static void what_is_no_process_of_a_user_is_skipped(void **state)
 {
 	struct shmfs_users_query query = of_object();
 
-	(void)state;
 	/* A kernel thread has no mappings, a process that ends no files. */
 	add_process(10, "kthreadd", OURS);
 	write_file("10/maps", "%s", "");
@@ -197,7 +192,6 @@ static void a_line_may_come_in_two_pieces(void **state)
 	char filler[CHUNK / LINES];
 	dev_t dev = device_of_segments();
 
-	(void)state;
 	memset(filler, 'x', sizeof(filler));
 	add_process(10, "p", OURS);
 	for (int place = 0; place < PLACES; place++) {
@@ -216,7 +210,6 @@ static void what_does_not_read_as_a_mapping_matches_nothing(void **state)
 {
 	char *line = malloc(100000);
 
-	(void)state;
 	assert_non_null(line);
 	memset(line, 'x', 99999);
 	line[99999] = '\0';
@@ -259,7 +252,6 @@ static void a_shortage_of_ours_is_no_answer(void **state)
 {
 	struct shmfs_users_query query = of_object();
 
-	(void)state;
 	add_process(10, "open", OURS);
 	add_descriptor(10, 7, "object");
 	assert_in_range(count_shortages(&query, "10 open\n"), 1, 10);
@@ -269,7 +261,6 @@ static void without_proc_there_is_no_answer(void **state)
 {
 	char *text;
 
-	(void)state;
 	config.proc_dir = "nowhere";
 	assert_int_equal(ask(&of_segment, &text), -ENOENT);
 	free(text);

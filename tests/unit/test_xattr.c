@@ -45,7 +45,6 @@ static int get_line(void *context, int field, FILE *out, const struct shmfs_call
 {
 	const struct context *s = context;
 
-	(void)field, (void)who;
 	fprintf(out, "%s\n", s->text);
 	return 0;
 }
@@ -54,7 +53,6 @@ static int get_long(void *context, int field, FILE *out, const struct shmfs_call
 {
 	const struct context *s = context;
 
-	(void)field, (void)who;
 	for (size_t i = 0; i < s->long_len; i++)
 		fputc('x', out);
 	return 0;
@@ -62,14 +60,12 @@ static int get_long(void *context, int field, FILE *out, const struct shmfs_call
 
 static int get_none(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	(void)context, (void)field, (void)who;
 	fputs("half a val", out);
 	return -ENODATA;
 }
 
 static int get_empty(void *context, int field, FILE *out, const struct shmfs_caller *who)
 {
-	(void)context, (void)field, (void)out, (void)who;
 	return 0;
 }
 
@@ -125,7 +121,6 @@ static void own_names_are_those_of_two_namespaces(void **state)
 		"user.note", "User.shm.key", "shm.key",	 "trusted.user.shm.key"
 	};
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(own); i++) {
 		if (!shmfs_xattr_is_own(own[i]))
 			fail_msg("%s is not taken for our own", own[i]);
@@ -138,7 +133,6 @@ static void own_names_are_those_of_two_namespaces(void **state)
 
 static void rows_are_found_by_their_whole_name(void **state)
 {
-	(void)state;
 	assert_ptr_equal(row("user.shm.text"), &table[0]);
 	assert_ptr_equal(row("user.shm.empty"), &table[3]);
 	assert_null(row("user.shm.tex"));
@@ -155,7 +149,6 @@ static void values_come_with_their_size(void **state)
 	struct context context = { .text = "abc" };
 	char value[8] = "-------";
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, NULL, 0, &caller), 4);
 	assert_int_equal(context.uid, 1000);
 	assert_int_equal(shmfs_xattr_get(row("user.shm.text"), &context, value, 3, &caller),
@@ -172,7 +165,6 @@ static void a_value_that_changes_has_room_to_spare(void **state)
 	struct context context = { .text = "abc" };
 	char value[8] = "";
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_get(row("user.shm.busy"), &context, NULL, 0, &caller), 100);
 	assert_int_equal(context.gets, 0);
 	assert_int_equal(shmfs_xattr_get(row("user.shm.busy"), &context, value, 8, &caller), 4);
@@ -184,7 +176,6 @@ static void a_value_ends_without_a_newline(void **state)
 	struct context context = { .text = "a\nb" };
 	char value[8] = "";
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_get(row("user.shm.line"), &context, value, 8, &caller), 3);
 	assert_string_equal(value, "a\nb");
 }
@@ -193,7 +184,6 @@ static void an_empty_value_is_a_value(void **state)
 {
 	char value = '-';
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_get(row("user.shm.empty"), NULL, NULL, 0, &caller), 0);
 	assert_int_equal(shmfs_xattr_get(row("user.shm.empty"), NULL, &value, 1, &caller), 0);
 	assert_int_equal(value, '-');
@@ -204,7 +194,6 @@ static void values_may_be_as_long_as_the_kernel_takes_them(void **state)
 	struct context context = { .long_len = XATTR_SIZE_MAX };
 	char *value = malloc(XATTR_SIZE_MAX);
 
-	(void)state;
 	assert_non_null(value);
 	assert_int_equal(
 		shmfs_xattr_get(row("user.shm.long"), &context, value, XATTR_SIZE_MAX, &caller),
@@ -220,7 +209,6 @@ static void what_fails_gives_nothing(void **state)
 	struct context context = { .text = "abc" };
 	char value[16] = "-";
 
-	(void)state;
 	assert_int_equal(
 		shmfs_xattr_get(row("user.shm.none"), &context, value, sizeof(value), &caller),
 		-ENODATA);
@@ -238,7 +226,6 @@ static void what_can_be_set_is_set(void **state)
 {
 	struct context context = { 0 };
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_set(row("user.shm.text"), &context, "new", 3, 0, &caller), 0);
 	assert_int_equal(context.set_len, 3);
 	assert_memory_equal(context.set, "new", 3);
@@ -260,7 +247,6 @@ static void the_rest_is_for_reading_only(void **state)
 {
 	static const int flags[] = { 0, XATTR_CREATE, XATTR_REPLACE };
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(flags); i++)
 		assert_int_equal(
 			shmfs_xattr_set(row("user.shm.long"), NULL, "1", 1, flags[i], &caller),
@@ -293,7 +279,6 @@ static void lists_are_the_table_and_what_others_have(void **state)
 {
 	char names[64];
 
-	(void)state;
 	assert_int_equal(list(NULL, 0), sizeof(two));
 	assert_int_equal(list(names, sizeof(names)), sizeof(two));
 	assert_memory_equal(names, two, sizeof(two));
@@ -302,7 +287,6 @@ static void lists_are_the_table_and_what_others_have(void **state)
 
 static void lists_stay_within_their_room(void **state)
 {
-	(void)state;
 	for (size_t size = 1; size < sizeof(two); size++) {
 		char names[2 * sizeof(two)];
 
@@ -317,7 +301,6 @@ static void an_empty_list_is_a_list(void **state)
 {
 	struct shmfs_xattr_list none = { .size = 10 };
 
-	(void)state;
 	shmfs_xattr_list_others(&none, "", 0);
 	assert_int_equal(shmfs_xattr_list_end(&none), 0);
 }
@@ -330,7 +313,6 @@ static void listing_computes_no_value(void **state)
 							   { .name = "user.shm.b" },
 							   { 0 } };
 
-	(void)state;
 	shmfs_xattr_list_table(&to, no_functions);
 	assert_int_equal(shmfs_xattr_list_end(&to), 22);
 }
@@ -349,7 +331,6 @@ static void switches_are_0_or_1(void **state)
 	};
 	bool on = false;
 
-	(void)state;
 	assert_int_equal(shmfs_xattr_parse_switch("1", 1, &on), 0);
 	assert_true(on);
 	assert_int_equal(shmfs_xattr_parse_switch("0\n", 2, &on), 0);
