@@ -9,6 +9,19 @@
 
 enum { NAMESPACES = CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWPID };
 
+static struct {
+	pid_t init; /* 0: none runs */
+	int ipc;    /* descriptors of its namespaces and of ours */
+	int mounts;
+	int own_ipc;
+	int own_mounts;
+} container;
+
+pid_t container_pid(void)
+{
+	return container.init;
+}
+
 /* What the parent and the child tell each other. */
 struct channel {
 	int mapped[2]; /* to the child: its ids mean something now */
@@ -61,7 +74,7 @@ static int open_namespace(pid_t process, const char *name)
 	return must(open(path, O_RDONLY | O_CLOEXEC));
 }
 
-void container_start(struct container *container, const char *root, const struct user *owner)
+void container_start(const char *root, const struct user *owner)
 {
 	struct channel channel;
 	char byte;
@@ -72,14 +85,14 @@ void container_start(struct container *container, const char *root, const struct
 	if (owner)
 		become(owner);
 	/* As fork(2), and only this process's own thread goes on there. */
-	container->init =
+	container.init =
 		(pid_t)must(syscall(SYS_clone, NAMESPACES | (owner ? CLONE_NEWUSER : 0) | SIGCHLD,
 				    NULL, NULL, NULL, NULL));
-	if (container->init == 0)
+	if (container.init == 0)
 		live_inside(&channel, root, owner);
 	if (owner) {
 		become(&ROOT);
-		map_ids(container->init, owner);
+		map_ids(container.init, owner);
 	}
 	must((int)write(channel.mapped[1], "", 1));
 	close(channel.ready[1]);
@@ -87,46 +100,52 @@ void container_start(struct container *container, const char *root, const struct
 	close(channel.ready[0]);
 	close(channel.mapped[0]);
 	close(channel.mapped[1]);
-	container->ipc = open_namespace(container->init, "ipc");
-	container->mounts = open_namespace(container->init, "mnt");
-	container->own_ipc = open_namespace(getpid(), "ipc");
-	container->own_mounts = open_namespace(getpid(), "mnt");
+	container.ipc = open_namespace(container.init, "ipc");
+	container.mounts = open_namespace(container.init, "mnt");
+	container.own_ipc = open_namespace(getpid(), "ipc");
+	container.own_mounts = open_namespace(getpid(), "mnt");
 }
 
-void container_stop(struct container *container)
+void container_stop(void)
 {
-	if (container->init == 0)
+	if (container.init == 0)
 		return;
-	container_leave(container);
-	kill(container->init, SIGKILL);
-	waitpid(container->init, NULL, 0);
-	container->init = 0;
-	close(container->ipc);
-	close(container->mounts);
-	close(container->own_ipc);
-	close(container->own_mounts);
+	container_leave();
+	kill(container.init, SIGKILL);
+	waitpid(container.init, NULL, 0);
+	container.init = 0;
+	close(container.ipc);
+	close(container.mounts);
+	close(container.own_ipc);
+	close(container.own_mounts);
 }
 
-void container_enter(const struct container *container)
+void container_enter(void)
 {
 	/* A sanitizer has a thread of its own, and who shares a root cannot have other mounts. */
 	must(unshare(CLONE_FS));
-	must(setns(container->ipc, CLONE_NEWIPC));
-	must(setns(container->mounts, CLONE_NEWNS));
+	must(setns(container.ipc, CLONE_NEWIPC));
+	must(setns(container.mounts, CLONE_NEWNS));
 }
 
-void container_leave(const struct container *container)
+void container_leave(void)
 {
 	must(unshare(CLONE_FS));
-	must(setns(container->own_mounts, CLONE_NEWNS));
-	must(setns(container->own_ipc, CLONE_NEWIPC));
+	must(setns(container.own_mounts, CLONE_NEWNS));
+	must(setns(container.own_ipc, CLONE_NEWIPC));
 }
 
-void container_mount(const struct container *container, struct fixture *fixture)
+void container_mount(struct fixture *fixture)
 {
 	char options[64];
 
-	snprintf(options, sizeof(options), "target=%d", container->init);
+	snprintf(options, sizeof(options), "target=%d", container.init);
 	daemon_start(fixture, options);
 	daemon_is_idle(fixture);
+}
+
+int container_end(void **state)
+{
+	container_stop();
+	return fixture_end(state);
 }

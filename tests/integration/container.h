@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A process with IPC, mount and PID namespaces of its own, as in a container. */
+/* A process with IPC, mount and PID namespaces of its own, as in a container: one in a case. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,14 +7,6 @@
 
 #include "command.h"
 #include "daemon.h"
-
-struct container {
-	pid_t init; /* its process 1, as seen from here; 0: none runs */
-	int ipc;    /* descriptors of its namespaces and of ours; see container_enter() */
-	int mounts;
-	int own_ipc;
-	int own_mounts;
-};
 
 /* The size of the tmpfs on its /dev/shm, in bytes. */
 #define CONTAINER_SHM (8 << 20)
@@ -25,24 +17,29 @@ struct container {
  * `owner` it has a user namespace as well, that user's own, in which he is
  * user 0.  Either may be NULL.
  */
-void container_start(struct container *, const char *root, const struct user *owner);
+void container_start(const char *root, const struct user *owner);
 
 /* Leave it.  The process ends, and all that nobody else holds.  Twice does no harm. */
-void container_stop(struct container *);
+void container_stop(void);
+/* The same at the end of a case, and fixture_end(). */
+int container_end(void **state);
+
+/* Its process 1, as seen from here. */
+pid_t container_pid(void);
 
 /* Mount with it as the target. */
-void container_mount(const struct container *, struct fixture *);
+void container_mount(struct fixture *);
 
 /*
  * What the case does from here on it does inside, with the rights of root
  * outside: files and segments are the container's.  Leaving twice does no harm.
  */
-void container_enter(const struct container *);
-void container_leave(const struct container *);
+void container_enter(void);
+void container_leave(void);
 
-#define inside(container, statement) \
+#define inside(statement) \
 	do { \
-		container_enter(container); \
+		container_enter(); \
 		statement; \
-		container_leave(container); \
+		container_leave(); \
 	} while (0)

@@ -15,8 +15,6 @@
 #define NEXT_ID "shm_next_id" /* in kernels for checkpoint and restore */
 #define ATTACHED "user.shm.attached"
 
-static struct container box;
-
 static void create_object_for_all(void)
 {
 	object_create("frames", PAGE);
@@ -87,8 +85,7 @@ static int end_case(void **state)
 	become(&ROOT);
 	hung_stop();
 	let_go();
-	container_stop(&box);
-	return fixture_end(state);
+	return container_end(state);
 }
 
 static void mount_with(struct fixture *fixture, const char *options)
@@ -332,10 +329,10 @@ static void a_program_that_never_starts_holds_nobody_up(void **state)
 
 static void a_targets_processes_have_their_numbers_here(void **state)
 {
-	container_start(&box, NULL, NULL);
+	container_start(NULL, NULL);
 	int id = segment_create(KEY, PAGE, 0600);
 	object_create("frames", PAGE);
-	inside(&box, {
+	inside({
 		/* Key, id and name are the same then, and the memory is not. */
 		if (access("/proc/sys/kernel/" NEXT_ID, W_OK) == 0)
 			limit_set(NEXT_ID, (unsigned long long)id);
@@ -344,12 +341,12 @@ static void a_targets_processes_have_their_numbers_here(void **state)
 	});
 	hold(attach, &ROOT);
 	hold(open_object, &ROOT);
-	inside(&box, {
+	inside({
 		hold(attach, &ROOT);
 		hold(open_object, &ROOT);
 	});
 	char options[64];
-	snprintf(options, sizeof(options), "target=%d", box.init);
+	snprintf(options, sizeof(options), "target=%d", container_pid());
 	mount_with(*state, options);
 	assert_attached(SEGMENT, holders + 2, 1);
 	assert_attached(OBJECT, holders + 3, 1);

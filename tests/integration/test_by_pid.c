@@ -11,13 +11,10 @@
 
 #define BY_PID MNT "/.by-pid"
 
-static struct container box;
-
 static int make_both(void **state)
 {
 	int result = fixture_mount(state);
-	segment_create(KEY, PAGE, 0666);
-	object_create("frames", PAGE);
+	both_create(KEY, "frames", PAGE);
 	object_put("frames", 0, "bytes", 5);
 	must(chmod(NATIVE "/frames", 0666));
 	return result;
@@ -27,8 +24,7 @@ static int end_case(void **state)
 {
 	become(&ROOT);
 	let_go();
-	container_stop(&box);
-	return fixture_end(state);
+	return container_end(state);
 }
 
 #define with_both(test) cmocka_unit_test_setup_teardown(test, make_both, end_case)
@@ -258,17 +254,17 @@ static void a_proc_that_hides_processes_changes_nothing(void **state)
 
 static void a_targets_processes_use_what_is_the_targets(void **state)
 {
-	container_start(&box, NULL, NULL);
+	container_start(NULL, NULL);
 	segment_create(KEY, PAGE, 0600);
 	object_create("frames", PAGE);
-	inside(&box, {
+	inside({
 		segment_create(KEY, PAGE, 0600);
 		object_create("frames", PAGE);
 	});
 	pid_t outside = hold(open_object, &ROOT);
 	pid_t inside_pid = 0;
-	inside(&box, { inside_pid = hold(open_object, &ROOT); });
-	container_mount(&box, *state);
+	inside({ inside_pid = hold(open_object, &ROOT); });
+	container_mount(*state);
 	assert_true(eventually(file_exists(path_of(inside_pid, "/posix/frames"))));
 	assert_int_equal(directory_count(BY_PID), 1);
 	assert_false(file_exists(path_of(outside, "")));

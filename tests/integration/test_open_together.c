@@ -15,12 +15,6 @@ enum { KEY = 3148, PAGE = 4096, SIZE = 2 * PAGE };
 #define SEGMENT MNT "/3148"
 #define OBJECT MNT "/frames"
 
-static int make_both(void)
-{
-	object_create("frames", SIZE);
-	return segment_create(KEY, SIZE, 0666);
-}
-
 static time_t deadline(void)
 {
 	return time(NULL) + 1;
@@ -53,7 +47,8 @@ static int open_at_random(int number)
 static void opens_at_a_time_never_fail(void **state)
 {
 	pid_t children[4];
-	snprintf(segment_by_id, sizeof(segment_by_id), MNT "/.by-id/%d", make_both());
+	snprintf(segment_by_id, sizeof(segment_by_id), MNT "/.by-id/%d",
+		 both_create(KEY, "frames", SIZE));
 	for (int i = 0; i < 4; i++)
 		children[i] = child_start(open_at_random, i);
 	assert_int_equal(children_join(children, 4), 0);
@@ -113,7 +108,7 @@ static void a_writer_that_waits_holds_up_no_other(void **state)
 		print_message("skipped: needs Linux 6.2, which writes a file in parallel\n");
 		skip();
 	}
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	hung_start();
 	pid_t waiting = child_start(write_what_never_comes, 0);
 	assert_true(eventually(is_waiting_in(SYS_write, waiting)));
@@ -148,7 +143,7 @@ static void an_opener_that_never_gets_on_holds_up_no_other(void **state)
 {
 	int ready[2];
 	char byte;
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	hung_start();
 	must(pipe2(ready, O_CLOEXEC));
 	int writer = must(open(SEGMENT, O_WRONLY));
@@ -209,7 +204,7 @@ static int resize_over_and_over(int number)
 static void what_is_mapped_is_what_has_the_key(void **state)
 {
 	int mapped = 0;
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	pid_t child = child_start(resize_over_and_over, 0);
 	for (time_t end = deadline(); time(NULL) <= end;) {
 		int fd = must(open(SEGMENT, O_RDWR));

@@ -19,20 +19,16 @@ static int make_both(void **state)
 {
 	int result = fixture_mount(state);
 	snprintf(orphan_segment, sizeof(orphan_segment), ORPHANS "/sysv/%d",
-		 segment_create(KEY, PAGE, 0666));
-	object_create("frames", PAGE);
+		 both_create(KEY, "frames", PAGE));
 	must(chmod(NATIVE "/frames", 0666));
 	return result;
 }
-
-static struct container box;
 
 static int end_case(void **state)
 {
 	become(&ROOT);
 	let_go();
-	container_stop(&box);
-	return fixture_end(state);
+	return container_end(state);
 }
 
 #define with_both(test) cmocka_unit_test_setup_teardown(test, make_both, end_case)
@@ -123,12 +119,12 @@ static void what_another_mount_serves_is_not_listed(void **state)
 /* What is in use here can have the name of what nobody uses there. */
 static void a_targets_orphans_are_the_targets(void **state)
 {
-	container_start(&box, NULL, NULL);
+	container_start(NULL, NULL);
 	object_create("here", PAGE);
 	object_create("there", PAGE);
 	hold(open_object_there, &ROOT);
 	segment_create(KEY, PAGE, 0600);
-	inside(&box, {
+	inside({
 		object_create("there", PAGE);
 		object_create("frames", PAGE);
 		hold(open_object, &ROOT);
@@ -136,7 +132,7 @@ static void a_targets_orphans_are_the_targets(void **state)
 		segment_create(KEY + 1, PAGE, 0600);
 		hold(attach, &ROOT);
 	});
-	container_mount(&box, *state);
+	container_mount(*state);
 	assert_int_equal(directory_count(ORPHANS "/posix"), 1);
 	assert_true(directory_lists(ORPHANS "/posix", "there"));
 	assert_int_equal(directory_count(ORPHANS "/sysv"), 1);

@@ -17,12 +17,6 @@ enum { KEY = 3148, PAGE = 4096, SIZE = 2 * PAGE };
 #define SEGMENT MNT "/3148"
 #define OBJECT MNT "/frames"
 
-static int make_both(void)
-{
-	object_create("frames", SIZE);
-	return segment_create(KEY, SIZE, 0666);
-}
-
 /* The first write of a mount may ask the daemon whether files have capabilities. */
 static bool kernel_goes_on_writing(const struct fixture *fixture, int fd)
 {
@@ -53,7 +47,7 @@ static void check_binding(const struct fixture *fixture, const char *path, int f
 static void every_open_object_is_bound(void **state)
 {
 	static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR };
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	for (size_t i = 0; i < array_size(flags); i++) {
 		check_binding(*state, OBJECT, flags[i], true);
 		check_binding(*state, MNT "/.by-name/frames", flags[i], true);
@@ -66,7 +60,7 @@ static void every_open_object_is_bound(void **state)
 /* O_APPEND may be taken away, and the kernel would go on appending. */
 static void an_object_opened_for_appending_is_served(void **state)
 {
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	check_binding(*state, OBJECT, O_WRONLY | O_APPEND, false);
 	check_binding(*state, OBJECT, O_RDWR | O_APPEND, false);
 }
@@ -74,7 +68,7 @@ static void an_object_opened_for_appending_is_served(void **state)
 static void a_segment_opened_for_reading_is_bound(void **state)
 {
 	char path[64];
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	snprintf(path, sizeof(path), MNT "/.by-id/%d", id);
 	check_binding(*state, SEGMENT, O_RDONLY, true);
 	check_binding(*state, path, O_RDONLY, true);
@@ -90,7 +84,7 @@ static bool touch(void *arg)
 
 static void a_segment_opened_for_both_is_mapped_and_served(void **state)
 {
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	int fd = must(open(SEGMENT, O_RDWR));
 	assert_false(kernel_reads(*state, fd));
 	assert_false(kernel_goes_on_writing(*state, fd));
@@ -109,7 +103,7 @@ static void a_segment_opened_for_both_is_mapped_and_served(void **state)
 
 static void a_segment_that_may_grow_is_served(void **state)
 {
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	check_binding(*state, SEGMENT, O_WRONLY, false);
 	check_binding(*state, SEGMENT, O_WRONLY | O_APPEND | O_TRUNC, false);
 	check_binding(*state, SEGMENT, O_RDWR | O_TRUNC, false);
@@ -156,7 +150,7 @@ static void check_in_order(const char *path, const int *flags, int count, int id
 static void handles_of_all_sorts_see_each_others_bytes(void **state)
 {
 	static const int sorts[] = { O_RDONLY, O_RDWR, O_WRONLY, O_RDWR | O_TRUNC };
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	/* Every order of the four: the digits of a number to base 4, all different. */
 	for (int order = 0; order < 256; order++) {
 		int flags[4], used = 0;
@@ -175,7 +169,7 @@ static void handles_of_all_sorts_see_each_others_bytes(void **state)
 
 static void other_users_read_and_write_bound_files(void **state)
 {
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	must(chmod(NATIVE "/frames", 0666));
 	become(&ALICE);
 	int object = must(open(OBJECT, O_RDWR)), segment = must(open(SEGMENT, O_RDONLY));
@@ -246,7 +240,7 @@ static void check_sending(int fd, bool bound, int id)
 
 static void what_is_sent_is_never_stale(void **state)
 {
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	bool bound = engine_is_passthrough();
 	check_sending(must(open(SEGMENT, O_RDONLY)), bound, id);
 	check_sending(must(open(SEGMENT, O_RDWR)), false, id);
@@ -275,7 +269,7 @@ static int peek(int number)
 /* It shows what is there, or nothing: SIGBUS, as for a page that cannot be had. */
 static void a_private_mapping_is_never_stale(void **state)
 {
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	for (int number = 0; number < 2; number++) {
 		peek(number); /* a page that could stay */
 		segment_put(id, 0, "p", 1);
@@ -288,7 +282,7 @@ static void a_private_mapping_is_never_stale(void **state)
 static void without_passthrough_nothing_is_mapped_shared(void **state)
 {
 	static const int sorts[] = { O_RDONLY, O_RDWR };
-	int id = make_both();
+	int id = both_create(KEY, "frames", SIZE);
 	for (size_t i = 0; i < 2 * array_size(sorts); i++) {
 		int fd = must(open(i % 2 ? SEGMENT : OBJECT, sorts[i / 2]));
 		assert_ptr_equal(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
@@ -317,7 +311,7 @@ static void check_asynchronous(const char *path, int flags)
 
 static void asynchronous_calls_do_as_the_others(void **state)
 {
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	check_asynchronous(SEGMENT, O_RDWR);
 	check_asynchronous(SEGMENT, O_RDWR | O_TRUNC);
 	check_asynchronous(OBJECT, O_RDWR);
@@ -328,7 +322,7 @@ static void reading_at_the_end_gives_nothing(void **state)
 {
 	static const int sorts[] = { O_RDONLY, O_RDWR, O_RDWR | O_TRUNC };
 	char byte;
-	make_both();
+	both_create(KEY, "frames", SIZE);
 	for (size_t i = 0; i < 2 * array_size(sorts); i++) {
 		int fd = must(open(i % 2 ? SEGMENT : OBJECT, sorts[i / 2]));
 		assert_int_equal(pread(fd, &byte, 1, SIZE), 0);

@@ -15,24 +15,15 @@
 
 enum { KEY = 3148, PAGE = 4096 };
 
-/* The container of the case that runs. */
-static struct container box;
-
-static int end_case(void **state)
-{
-	container_stop(&box);
-	return fixture_end(state);
-}
-
 /* Key and name are the same inside and outside; all else differs. */
 static int begin_with_container(void **state)
 {
 	fixture_begin(state);
-	container_start(&box, NULL, NULL);
+	container_start(NULL, NULL);
 	segment_put(segment_create(KEY, 2 * PAGE, 0600), 0, "outside", 8);
 	object_create("frames", 20);
 	object_put("frames", 0, "outside", 8);
-	inside(&box, {
+	inside({
 		segment_put(segment_create(KEY, PAGE, 0640), 0, "inside", 7);
 		object_create("frames", 10);
 		object_put("frames", 0, "inside", 7);
@@ -43,13 +34,13 @@ static int begin_with_container(void **state)
 static int begin_mounted(void **state)
 {
 	begin_with_container(state);
-	container_mount(&box, *state);
+	container_mount(*state);
 	return 0;
 }
 
 static void the_targets_memory_is_shown_and_no_other(void **state)
 {
-	inside(&box, object_create("only", 0));
+	inside(object_create("only", 0));
 	object_create("elsewhere", 0);
 	assert_int_equal(directory_count(MNT), 3);
 	assert_true(directory_lists(MNT, "3148") && directory_lists(MNT, "frames"));
@@ -66,8 +57,7 @@ static void resident_memory_is_the_targets(void **state)
 {
 	char bytes[16 * PAGE];
 	pattern_fill(bytes, sizeof(bytes), 1);
-	inside(&box,
-	       segment_put(segment_create(7000, sizeof(bytes), 0600), 0, bytes, sizeof(bytes)));
+	inside(segment_put(segment_create(7000, sizeof(bytes), 0600), 0, bytes, sizeof(bytes)));
 	assert_true(eventually(file_stat(MNT "/7000").st_blocks == sizeof(bytes) / 512));
 }
 
@@ -79,20 +69,20 @@ static void what_is_done_there_is_done_to_the_target(void **state)
 	file_write(MNT "/new", O_CREAT | O_EXCL, "new", 4);
 	must(chmod(SEGMENT, 0606));
 	must(truncate(MNT "/7000", 3 * PAGE));
-	container_enter(&box);
+	container_enter();
 	assert_true(segment_has(segment_find(KEY), 0, "through", 8));
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0606);
 	assert_true(object_has("frames", 0, "through", 8));
 	assert_true(segment_has(segment_find(7000), 0, "new", 4));
 	assert_int_equal(segment_stat(segment_find(7000)).shm_segsz, 3 * PAGE);
 	assert_true(object_has("new", 0, "new", 4));
-	container_leave(&box);
+	container_leave();
 	must(unlink(SEGMENT));
 	must(unlink(OBJECT));
-	container_enter(&box);
+	container_enter();
 	assert_int_equal(segment_find(KEY), -1);
 	assert_false(object_exists("frames"));
-	container_leave(&box);
+	container_leave();
 	assert_true(segment_has(segment_find(KEY), 0, "outside", 8));
 	assert_true(object_has("frames", 0, "outside", 8));
 	assert_int_equal(segment_find(7000), -1);
@@ -119,11 +109,11 @@ static void assert_coherent(const char *path, char *within)
 
 static void mappings_are_the_targets_pages(void **state)
 {
-	container_enter(&box);
+	container_enter();
 	char *segment = segment_attach(segment_find(KEY));
 	int fd = must(open(NATIVE "/frames", O_RDWR));
 	char *object = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	container_leave(&box);
+	container_leave();
 	close(fd);
 	assert_ptr_not_equal(object, MAP_FAILED);
 	assert_coherent(SEGMENT, segment);
@@ -135,7 +125,7 @@ static void mappings_are_the_targets_pages(void **state)
 static void room_is_the_targets(void **state)
 {
 	struct statvfs fs;
-	inside(&box, limit_set("shmmni", 17));
+	inside(limit_set("shmmni", 17));
 	must(statvfs(MNT, &fs));
 	assert_int_equal(fs.f_blocks * fs.f_frsize, CONTAINER_SHM);
 	assert_int_equal(fs.f_files, 17);
@@ -149,9 +139,9 @@ static void the_mount_tells_its_target(void **state)
 	ssize_t length;
 	assert_int_equal(shell(NULL, 0,
 			       "grep -q ' - fuse.shmfs shmfs:target=%d ' /proc/self/mountinfo",
-			       box.init),
+			       container_pid()),
 			 0);
-	snprintf(target, sizeof(target), "%d", box.init);
+	snprintf(target, sizeof(target), "%d", container_pid());
 	length = must(getxattr(MNT, "user.shmfs.target", value, sizeof(value) - 1));
 	value[length] = '\0';
 	assert_string_equal(value, target);
@@ -165,7 +155,7 @@ static void without_a_target_there_is_none_to_tell(void **state)
 static void the_mount_outlives_the_target(void **state)
 {
 	int segment = must(open(SEGMENT, O_RDWR));
-	container_stop(&box);
+	container_stop();
 	assert_int_equal(pwrite(segment, "still", 6, 0), 6);
 	close(segment);
 	assert_true(file_has(SEGMENT, 0, "still", 6));
@@ -187,14 +177,14 @@ static int watch_memory(void)
 {
 	int watch = must(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
 	char path[64];
-	container_enter(&box);
+	container_enter();
 	char *memory = segment_attach(segment_find(KEY));
 	snprintf(path, sizeof(path), "/proc/self/map_files/%zx-%zx", (size_t)memory,
 		 (size_t)memory + PAGE);
 	must(inotify_add_watch(watch, path, IN_DELETE_SELF));
 	segment_detach(memory);
 	must(inotify_add_watch(watch, NATIVE "/frames", IN_DELETE_SELF));
-	container_leave(&box);
+	container_leave();
 	return watch;
 }
 
@@ -212,7 +202,7 @@ static void an_unmount_leaves_nothing_of_an_ended_target(void **state)
 {
 	unsigned gone = 0;
 	int watch = watch_memory();
-	container_stop(&box);
+	container_stop();
 	file_write(SEGMENT, 0, "still", 6);
 	assert_int_equal(has_gone(watch, &gone), 0);
 	daemon_stop(*state);
@@ -226,13 +216,13 @@ static void in_the_background_as_well(void **state)
 	assert_int_equal(shell(output, sizeof(output),
 			       BIN "/shmfs -o target=%d " MNT " && head -c 6 " SEGMENT
 				   " && umount " MNT,
-			       box.init),
+			       container_pid()),
 			 0);
 	assert_string_equal(output, "inside");
 }
 
-#define contained(test) cmocka_unit_test_setup_teardown(test, begin_with_container, end_case)
-#define mounted_target(test) cmocka_unit_test_setup_teardown(test, begin_mounted, end_case)
+#define contained(test) cmocka_unit_test_setup_teardown(test, begin_with_container, container_end)
+#define mounted_target(test) cmocka_unit_test_setup_teardown(test, begin_mounted, container_end)
 
 int main(void)
 {

@@ -15,15 +15,6 @@
 
 enum { KEY = 3148, PAGE = 4096 };
 
-/* The container of the case that runs. */
-static struct container box;
-
-static int end_case(void **state)
-{
-	container_stop(&box);
-	return fixture_end(state);
-}
-
 /* --- a user namespace around it --- */
 
 static int make_own_memory(void *arg)
@@ -38,14 +29,14 @@ static int make_own_memory(void *arg)
 /* The owner of the container, or what he is inside: 0. */
 static void start_container_of(const struct user *owner)
 {
-	container_start(&box, NULL, owner);
-	inside(&box, assert_int_equal(run_as(owner, make_own_memory, NULL), 0));
+	container_start(NULL, owner);
+	inside(assert_int_equal(run_as(owner, make_own_memory, NULL), 0));
 }
 
 static void owners_are_those_outside_a_user_namespace(void **state)
 {
 	start_container_of(&ALICE);
-	container_mount(&box, *state);
+	container_mount(*state);
 	assert_int_equal(file_stat(SEGMENT).st_uid, ALICE.uid);
 	assert_int_equal(file_stat(OBJECT).st_uid, ALICE.uid);
 	assert_true(file_has(OBJECT, 0, "inside", 7));
@@ -118,7 +109,7 @@ static void a_user_is_told_the_way_into_his_own_container(void **state)
 {
 	char target[16];
 	start_container_of(&NOBODY);
-	snprintf(target, sizeof(target), "%d", box.init);
+	snprintf(target, sizeof(target), "%d", container_pid());
 	assert_refused(&NOBODY, target, "nsenter -t");
 }
 
@@ -130,7 +121,7 @@ static int go_that_way(void *arg)
 		 "nsenter -t %d -U --preserve-credentials unshare -m sh -e -c '" BIN
 		 "/shmfs -o target=%d " MNT "; head -c 6 " OBJECT "; echo hi > " SEGMENT
 		 "; head -c 2 " SEGMENT "; echo hi > " MNT "/new; umount " MNT "'",
-		 box.init, box.init);
+		 container_pid(), container_pid());
 	FILE *shell_there = popen(command, "r");
 	char output[64] = "";
 	child_must(shell_there);
@@ -144,7 +135,7 @@ static void that_way_leads_there(void **state)
 {
 	start_container_of(&NOBODY);
 	assert_int_equal(run_as(&NOBODY, go_that_way, NULL), 0);
-	inside(&box, assert_true(object_has("new", 0, "hi\n", 3)));
+	inside(assert_true(object_has("new", 0, "hi\n", 3)));
 }
 
 static int wait_as_user(int number)
@@ -192,7 +183,7 @@ static void make_rootfs(void)
 static void assert_rootfs_refused(const char *word)
 {
 	char target[16];
-	snprintf(target, sizeof(target), "%d", box.init);
+	snprintf(target, sizeof(target), "%d", container_pid());
 	assert_refused(&ROOT, target, word);
 }
 
@@ -203,7 +194,7 @@ static void links_do_not_lead_out_of_the_container(void **state)
 	make_rootfs();
 	must(mkdir(ROOTFS "/proc", 0755));
 	must(mount("/proc", ROOTFS "/proc", NULL, MS_BIND, NULL));
-	container_start(&box, ROOTFS, NULL);
+	container_start(ROOTFS, NULL);
 	for (size_t i = 0; i < array_size(links); i++) {
 		must(symlink(links[i], ROOTFS "/dev/shm"));
 		assert_rootfs_refused("/dev/shm");
@@ -217,8 +208,8 @@ static void links_inside_the_container_are_followed(void **state)
 {
 	make_rootfs();
 	must(symlink("/run/shm", ROOTFS "/dev/shm"));
-	container_start(&box, ROOTFS, NULL);
-	container_mount(&box, *state);
+	container_start(ROOTFS, NULL);
+	container_mount(*state);
 	assert_true(file_has(OBJECT, 0, "inside", 7));
 }
 
@@ -227,12 +218,12 @@ static void only_a_tmpfs_will_do(void **state)
 	make_rootfs();
 	must(mkdir(ROOTFS "/dev/shm", 0755));
 	must(mount("/proc/sys", ROOTFS "/dev/shm", NULL, MS_BIND, NULL));
-	container_start(&box, ROOTFS, NULL);
+	container_start(ROOTFS, NULL);
 	assert_rootfs_refused("not a tmpfs");
 	must(umount(ROOTFS "/dev/shm"));
 }
 
-#define alone(test) cmocka_unit_test_setup_teardown(test, fixture_begin, end_case)
+#define alone(test) cmocka_unit_test_setup_teardown(test, fixture_begin, container_end)
 
 int main(void)
 {

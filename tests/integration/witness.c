@@ -306,6 +306,12 @@ bool objects_take_user_xattrs(void)
 	return getxattr(NATIVE, "user.none", NULL, 0) != -1 || errno == ENODATA;
 }
 
+int both_create(key_t key, const char *name, size_t size)
+{
+	object_create(name, (off_t)size);
+	return segment_create(key, size, 0666);
+}
+
 void pattern_fill(void *bytes, size_t count, unsigned seed)
 {
 	unsigned char *out = bytes;

@@ -42,6 +42,9 @@ void objects_remove_all(void);
 /* Does the tmpfs there take user.* (Linux 6.6)? */
 bool objects_take_user_xattrs(void);
 
+/* Make one of each.  Returns the shmid. */
+int both_create(key_t key, const char *name, size_t size);
+
 /* Files, those of the mount among them. */
 void file_write(const char *path, int flags, const void *bytes, size_t count);
 bool file_has(const char *path, off_t offset, const void *bytes, size_t count);
