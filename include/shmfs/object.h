@@ -55,6 +55,7 @@ void shmfs_object_put(struct shmfs_object *);
  * them.  The later one then gets a number from 2^27 on while it is in use.
  */
 #define SHMFS_INO_VARIANT ((ino_t)1 << 28)
+enum { SHMFS_SYSV_NUMBER = 1, SHMFS_POSIX_NUMBER };
 
 /* st_ino of an object in the views of a variant. */
 ino_t shmfs_object_ino(const struct shmfs_object *, unsigned variant);

@@ -63,17 +63,13 @@ struct shmfs_users_snapshot {
 	const char *proc_dir;
 };
 
-struct shmfs_users_config {
-	const char *proc_dir;	 /* where procfs is mounted, "/proc"; borrowed */
-	dev_t objects;		 /* st_dev of the directory of the POSIX objects */
-	unsigned segment_number; /* struct shmfs_backend.number of segments */
-	unsigned object_number;	 /* struct shmfs_backend.number of POSIX objects */
-};
-
 struct shmfs_users;
 
-/* Returns 0 and *out (free with shmfs_users_free()), -ENOMEM, -EMFILE or -ENFILE. */
-int shmfs_users_new(const struct shmfs_users_config *, struct shmfs_users **out);
+/*
+ * `proc_dir` is where procfs is mounted, "/proc"; it is borrowed.  `objects` is the st_dev of the
+ * POSIX objects.  Returns 0 and *out (free with shmfs_users_free()), -ENOMEM, -EMFILE or -ENFILE.
+ */
+int shmfs_users_new(const char *proc_dir, dev_t objects, struct shmfs_users **out);
 void shmfs_users_free(struct shmfs_users *);
 /* Set the st_dev of our mount, before requests are served. */
 void shmfs_users_set_mount(struct shmfs_users *, dev_t);

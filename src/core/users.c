@@ -71,17 +71,14 @@ static int find_devices(struct users_scope *scope)
 	return 0;
 }
 
-int shmfs_users_new(const struct shmfs_users_config *config, struct shmfs_users **out)
+int shmfs_users_new(const char *proc_dir, dev_t objects, struct shmfs_users **out)
 {
 	struct shmfs_users *users = calloc(1, sizeof(*users));
 	int err;
 
 	if (!users)
 		return -ENOMEM;
-	users->scope = (struct users_scope){ .proc_dir = config->proc_dir,
-					     .objects = config->objects,
-					     .segment_number = config->segment_number,
-					     .object_number = config->object_number };
+	users->scope = (struct users_scope){ .proc_dir = proc_dir, .objects = objects };
 	err = find_devices(&users->scope);
 	if (err) {
 		free(users);

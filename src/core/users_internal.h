@@ -27,8 +27,6 @@ struct users_scope {
 	dev_t mount;		    /* ours; 0: not known yet */
 	dev_t mounts[USERS_MOUNTS]; /* of shmfs that show the same memory, ours included */
 	size_t nmounts;
-	unsigned segment_number;
-	unsigned object_number;
 	dev_t segments[SEGMENT_DEVICES];
 	size_t nsegments;
 	struct dirent **processes; /* owned; sorted by number */

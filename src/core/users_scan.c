@@ -186,13 +186,13 @@ static bool contains(const dev_t *devices, size_t count, dev_t dev)
 }
 
 /* A file of a mount of shmfs has the number of its object (object.h). */
-static bool take_number(const struct users_scope *scope, struct shmfs_file_id *file)
+static bool take_number(struct shmfs_file_id *file)
 {
 	unsigned backend = (unsigned)(file->ino >> 29) & 7;
 
 	file->ino = SHMFS_FILE_NUMBER(file->ino);
-	file->dev = backend == scope->segment_number ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
-	return backend == scope->segment_number || backend == scope->object_number;
+	file->dev = backend == SHMFS_SYSV_NUMBER ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
+	return backend == SHMFS_SYSV_NUMBER || backend == SHMFS_POSIX_NUMBER;
 }
 
 /* Named semaphores are files of the same directory. */
@@ -211,7 +211,7 @@ static bool classify(struct reader *reader, const char *path, struct shmfs_use *
 
 	use->kind = SHMFS_USE_MAPPED;
 	if (contains(scope->mounts, scope->nmounts, dev))
-		return take_number(scope, &use->file);
+		return take_number(&use->file);
 	if (dev && dev == scope->objects) {
 		use->file.dev = SHMFS_OBJECTS;
 		return !is_semaphore(path);

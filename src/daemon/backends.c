@@ -9,9 +9,6 @@
 #define PROC_DIR "/proc"
 #define USER_XATTR_DIR "/run/shmfs"
 
-/* struct shmfs_backend.number */
-enum { SYSV_NUMBER = 1, POSIX_NUMBER };
-
 /* Joining the namespace of a target comes first: the backends open files in it. */
 static int open_shm_dir(pid_t target)
 {
@@ -30,23 +27,12 @@ static int open_shm_dir(pid_t target)
 
 static int posix_init(struct shmfs_backends *backends, int dir)
 {
-	struct shmfs_users_config users = {
-		.proc_dir = PROC_DIR,
-		.segment_number = SYSV_NUMBER,
-		.object_number = POSIX_NUMBER,
-	};
-	struct shmfs_posix_config posix = { .dir = dir, .proc_dir = PROC_DIR };
 	struct stat st;
-	int err;
+	int err = fstat(dir, &st) == 0 ? 0 : -errno;
 
-	if (fstat(dir, &st) != 0)
-		return -errno;
-	users.objects = st.st_dev;
-	err = shmfs_users_new(&users, &backends->users);
-	if (err)
-		return err;
-	posix.users = backends->users;
-	return shmfs_posix_new(&posix, &backends->posix);
+	if (!err)
+		err = shmfs_users_new(PROC_DIR, st.st_dev, &backends->users);
+	return err ? err : shmfs_posix_new(dir, PROC_DIR, backends->users, &backends->posix);
 }
 
 static int sysv_init(struct shmfs_backends *backends, uint64_t min_size)
@@ -99,8 +85,6 @@ int shmfs_backends_init(struct shmfs_backends *backends, const struct shmfs_opti
 	err = sysv_init(backends, options->min_size);
 	if (err)
 		return err;
-	backends->sysv->number = SYSV_NUMBER;
-	backends->posix->number = POSIX_NUMBER;
 	views_init(backends, tree->views);
 	tree->keys = options->keys;
 	tree->uid = getuid();

@@ -18,7 +18,7 @@ int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 {
 	struct statvfs fs;
 
-	if (fstatvfs(backend(base)->config.dir, &fs) != 0)
+	if (fstatvfs(backend(base)->dir, &fs) != 0)
 		return -errno;
 	st->f_bsize = fs.f_bsize;
 	st->f_frsize = fs.f_frsize;
@@ -35,7 +35,7 @@ int posix_stat_names(struct shmfs_backend *base, struct stat *st)
 {
 	struct stat dir;
 
-	if (fstat(backend(base)->config.dir, &dir) != 0)
+	if (fstat(backend(base)->dir, &dir) != 0)
 		return -errno;
 	st->st_atim = dir.st_mtim;
 	st->st_mtim = dir.st_mtim;
@@ -49,7 +49,7 @@ int posix_watch_names(struct shmfs_backend *base, int inotify)
 		IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_ONLYDIR | IN_ONESHOT;
 	char path[POSIX_PROC_PATH];
 
-	posix_proc_path(backend(base)->config.dir, path);
+	posix_proc_path(backend(base)->dir, path);
 	return inotify_add_watch(inotify, path, events) < 0 ? -errno : 0;
 }
 
@@ -62,12 +62,13 @@ static const struct shmfs_backend_ops posix_ops = {
 	.has_acls = true,
 };
 
-int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backend **out)
+int shmfs_posix_new(int dir, const char *proc_dir, struct shmfs_users *users,
+		    struct shmfs_backend **out)
 {
 	struct posix_backend *be;
-	struct stat dir;
+	struct stat st;
 
-	if (fstat(config->dir, &dir) != 0)
+	if (fstat(dir, &st) != 0)
 		return -errno;
 	be = calloc(1, sizeof(*be));
 	if (!be || shmfs_object_table_init(&be->base.objects) != 0) {
@@ -75,9 +76,11 @@ int shmfs_posix_new(const struct shmfs_posix_config *config, struct shmfs_backen
 		return -ENOMEM;
 	}
 	be->base.ops = &posix_ops;
-	be->config = *config;
-	be->dev = dir.st_dev;
-	posix_dir_find_mounts(be);
+	be->base.number = SHMFS_POSIX_NUMBER;
+	be->dir = dir;
+	be->users = users;
+	be->dev = st.st_dev;
+	posix_dir_find_mounts(be, proc_dir);
 	pthread_mutex_init(&be->base.lock, NULL);
 	*out = &be->base;
 	return 0;
@@ -88,7 +91,7 @@ void shmfs_posix_free(struct shmfs_backend *base)
 	if (backend(base)->mounts)
 		fclose(backend(base)->mounts);
 	pthread_mutex_destroy(&base->lock);
-	close(backend(base)->config.dir);
+	close(backend(base)->dir);
 	shmfs_object_table_destroy(&base->objects);
 	free(base);
 }

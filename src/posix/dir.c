@@ -51,7 +51,7 @@ int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat
 	struct statx stx;
 	struct stat now;
 
-	if (statx(be->config.dir, name, flags, STATX_BASIC_STATS, &stx) != 0)
+	if (statx(be->dir, name, flags, STATX_BASIC_STATS, &stx) != 0)
 		return -errno;
 	now = stat_of(&stx);
 	if (!S_ISREG(now.st_mode) || now.st_dev != be->dev ||
@@ -68,7 +68,7 @@ int posix_dir_open(const struct posix_backend *be, const char *name, int flags, 
 	const int more = O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK) | (is_path ? 0 : O_NOFOLLOW);
 	const struct open_how how = { .flags = (unsigned)(flags | more),
 				      .resolve = is_path ? 0 : RESOLVE_NO_XDEV };
-	SHMFS_AUTO_FD int fd = (int)syscall(SYS_openat2, be->config.dir, name, &how, sizeof(how));
+	SHMFS_AUTO_FD int fd = (int)syscall(SYS_openat2, be->dir, name, &how, sizeof(how));
 	struct stat st;
 
 	if (fd < 0)
@@ -101,14 +101,14 @@ static bool read_mounts(FILE *table, uint64_t dir_mount)
 	return !is_listed;
 }
 
-void posix_dir_find_mounts(struct posix_backend *be)
+void posix_dir_find_mounts(struct posix_backend *be, const char *proc_dir)
 {
 	char path[PATH_MAX];
 	struct statx stx;
 
-	snprintf(path, sizeof(path), "%s/self/mountinfo", be->config.proc_dir);
+	snprintf(path, sizeof(path), "%s/self/mountinfo", proc_dir);
 	be->mounts = fopen(path, "re");
-	if (statx(be->config.dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) == 0)
+	if (statx(be->dir, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) == 0)
 		be->dir_mount = stx.stx_mnt_id;
 	be->has_mounts = !be->mounts || read_mounts(be->mounts, be->dir_mount);
 }
@@ -150,7 +150,7 @@ int posix_dir_list(struct posix_backend *be, shmfs_list_fn *fn, void *arg)
 	int err = 0;
 	DIR *dir;
 
-	posix_proc_path(be->config.dir, path);
+	posix_proc_path(be->dir, path);
 	dir = opendir(path);
 	if (!dir)
 		return -errno;
@@ -167,9 +167,9 @@ bool posix_dir_is_closed(const struct posix_backend *be)
 	char path[POSIX_PROC_PATH];
 	struct stat dir;
 
-	if (fstat(be->config.dir, &dir) != 0 || (dir.st_mode & 0111) != 0111)
+	if (fstat(be->dir, &dir) != 0 || (dir.st_mode & 0111) != 0111)
 		return true;
-	posix_proc_path(be->config.dir, path);
+	posix_proc_path(be->dir, path);
 	return getxattr(path, XATTR_NAME_POSIX_ACL_ACCESS, NULL, 0) > 0;
 }
 
@@ -181,7 +181,7 @@ int posix_dir_check_search(const struct posix_backend *be, const struct shmfs_ca
 
 	if (err)
 		return err;
-	return faccessat(be->config.dir, ".", X_OK, AT_EACCESS) == 0 ? 0 : -errno;
+	return faccessat(be->dir, ".", X_OK, AT_EACCESS) == 0 ? 0 : -errno;
 }
 
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])

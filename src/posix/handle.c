@@ -90,7 +90,7 @@ static int make_object(const struct posix_backend *be, const struct shmfs_name *
 	if (err)
 		return err;
 	/* O_APPEND comes with each write, because fcntl(2) can change it. */
-	*fd = openat(be->config.dir, name->text,
+	*fd = openat(be->dir, name->text,
 		     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 07777);
 	return *fd < 0 ? -errno : 0;
 }

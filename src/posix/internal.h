@@ -9,10 +9,11 @@
 
 struct posix_backend {
 	struct shmfs_backend base;
-	struct shmfs_posix_config config; /* the directory is owned */
-	dev_t dev;			  /* of the directory's filesystem */
-	atomic_uint nkept;		  /* objects with a kept descriptor */
-	uint64_t dir_mount;		  /* the mount that the directory is in */
+	int dir;		   /* owned */
+	struct shmfs_users *users; /* borrowed */
+	dev_t dev;		   /* of the directory's filesystem */
+	atomic_uint nkept;	   /* objects with a kept descriptor */
+	uint64_t dir_mount;	   /* the mount that the directory is in */
 	/* base.lock guards these two, and is held to try a lease. */
 	FILE *mounts;	 /* owned: the table of mounts; NULL: it cannot be read */
 	bool has_mounts; /* something is mounted in the directory, or it is not known */
@@ -55,7 +56,7 @@ extern const struct shmfs_xattr posix_xattrs[];
 /* --- dir.c --- */
 
 /* Open and read the table of mounts. */
-void posix_dir_find_mounts(struct posix_backend *);
+void posix_dir_find_mounts(struct posix_backend *, const char *proc_dir);
 /*
  * Attributes of the object that has the name.  -ENOENT if it is no regular file, or something is
  * mounted on it.  A name that begins with a slash is a path of /proc to an object in use.

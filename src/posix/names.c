@@ -59,7 +59,7 @@ static void put_record(struct posix_object *const *obj)
 static int take_name_as(const struct posix_backend *be, const char *name, const char *from,
 			unsigned flags, const struct shmfs_caller *caller)
 {
-	const int dir = be->config.dir;
+	const int dir = be->dir;
 	SHMFS_AS_CALLER(refused, caller);
 	int err;
 

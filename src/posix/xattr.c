@@ -35,7 +35,7 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 		.format = (enum shmfs_users_format)field,
 	};
 
-	return shmfs_users_write(be->config.users, &query, caller, out);
+	return shmfs_users_write(be->users, &query, caller, out);
 }
 
 const struct shmfs_xattr posix_xattrs[] = {

@@ -366,6 +366,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 		return -ENOMEM;
 	}
 	be->base.ops = &sysv_ops;
+	be->base.number = SHMFS_SYSV_NUMBER;
 	be->config = *config;
 	be->proc = open(config->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	be->rmid_forced = openat(be->proc, "sys/kernel/shm_rmid_forced", O_RDONLY | O_CLOEXEC);

@@ -18,7 +18,8 @@
 
 #include <linux/limits.h>
 
-struct shmfs_users_config config;
+const char *proc_dir;
+dev_t objects_dev;
 dev_t mount_dev;
 
 void write_file(const char *path, const char *format, ...)
@@ -99,9 +100,8 @@ int processes_begin(void **state)
 
 	assert_non_null(mkdtemp(directory));
 	*state = strdup(directory);
-	config = (struct shmfs_users_config){ .proc_dir = ".",
-					      .segment_number = 1,
-					      .object_number = 2 };
+	proc_dir = ".";
+	objects_dev = 0;
 	mount_dev = 0;
 	assert_int_equal(chdir(directory), 0);
 	assert_int_equal(symlink("4", "self"), 0);
@@ -141,7 +141,7 @@ int ask(const struct shmfs_users_query *query, char **text)
 	int err;
 
 	assert_non_null(out);
-	err = shmfs_users_new(&config, &users);
+	err = shmfs_users_new(proc_dir, objects_dev, &users);
 	if (!err) {
 		shmfs_users_set_mount(users, mount_dev);
 		err = shmfs_users_write(users, query, &root, out);
@@ -181,7 +181,7 @@ struct shmfs_users_query of_object(void)
 
 	write_file("object", "bytes");
 	assert_int_equal(stat("object", &st), 0);
-	config.objects = st.st_dev;
+	objects_dev = st.st_dev;
 	query.files[0] = (struct shmfs_file_id){ SHMFS_OBJECTS, st.st_ino };
 	return query;
 }

@@ -15,7 +15,8 @@
 #define THEIRS "ipc:[4026532000]"
 
 /* Of each question. */
-extern struct shmfs_users_config config;
+extern const char *proc_dir;
+extern dev_t objects_dev;
 extern dev_t mount_dev;
 
 /* We are process 4. */

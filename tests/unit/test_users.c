@@ -106,7 +106,7 @@ static void every_file_is_looked_for(void **state)
 {
 	struct shmfs_users_query query = { .files = { { SHMFS_OBJECTS, 7 } } };
 
-	config.objects = makedev(0, 0x30);
+	objects_dev = makedev(0, 0x30);
 	mount_dev = makedev(0, 0x35);
 	query.files[1] = (struct shmfs_file_id){ SHMFS_OBJECT_FILES, 7 };
 	add_process(10, "native", OURS);
@@ -160,15 +160,14 @@ static void every_kind_of_use_has_a_line(void **state)
 	query.files[1] = (struct shmfs_file_id){ SHMFS_SEGMENTS, SHMID };
 	add_process(10, "much", OURS);
 	for (int i = 0; i < 3; i++)
-		add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
+		add_mapping(10, objects_dev, query.files[0].ino, "/dev/shm/object");
 	add_descriptor(10, 5, "object");
 	add_process(11, "reader", OURS);
 	write_file("11/maps", "7f00-7f01 r--s 0 %x:%x %d /SYSV00000c4c (deleted)\n",
 		   major(device_of_segments()), minor(device_of_segments()), SHMID);
 	add_process(12, "copy", OURS);
-	write_file("12/maps", "7f00-7f01 rw-p 0 %x:%x %llu /dev/shm/object\n",
-		   major(config.objects), minor(config.objects),
-		   (unsigned long long)query.files[0].ino);
+	write_file("12/maps", "7f00-7f01 rw-p 0 %x:%x %llu /dev/shm/object\n", major(objects_dev),
+		   minor(objects_dev), (unsigned long long)query.files[0].ino);
 	snprintf(line, sizeof(line), "%s",
 		 "10 1010 mapped rw 3 much\n10 1010 open rw 1 much\n"
 		 "11 1011 attached r 1 reader\n12 1012 mapped r 1 copy\n");
@@ -182,7 +181,7 @@ static void uses_are_counted_however_many_files_there_are(void **state)
 	const int files = within_budget(5000);
 	FILE *maps;
 
-	config.objects = makedev(0, 0x30);
+	objects_dev = makedev(0, 0x30);
 	add_process(10, "broker", OURS);
 	maps = fopen("10/maps", "w");
 	assert_non_null(maps);
@@ -201,8 +200,8 @@ static void one_line_for_a_process(void **state)
 	struct shmfs_users_query query = of_object();
 
 	add_process(10, "much", OURS);
-	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
-	add_mapping(10, config.objects, query.files[0].ino, "/dev/shm/object");
+	add_mapping(10, objects_dev, query.files[0].ino, "/dev/shm/object");
+	add_mapping(10, objects_dev, query.files[0].ino, "/dev/shm/object");
 	add_descriptor(10, 0, "object");
 	add_descriptor(10, 1, "object");
 	assert_says(&query, "10 much\n");

@@ -88,7 +88,7 @@ static void a_snapshot_serves_a_moment(void **state)
 	/* Now it takes a second. */
 	add_process(11, "hung", OURS);
 	assert_int_equal(unlink("11/maps") | mkfifo("11/maps", 0600), 0);
-	assert_int_equal(shmfs_users_new(&config, &users), 0);
+	assert_int_equal(shmfs_users_new(proc_dir, objects_dev, &users), 0);
 	assert_int_equal(shmfs_users_get(users, &first), 0);
 	assert_int_equal(shmfs_users_get(users, &second), 0);
 	assert_ptr_equal(first, second);
@@ -261,7 +261,7 @@ static void without_proc_there_is_no_answer(void **state)
 {
 	char *text;
 
-	config.proc_dir = "nowhere";
+	proc_dir = "nowhere";
 	assert_int_equal(ask(&of_segment, &text), -ENOENT);
 	free(text);
 }
