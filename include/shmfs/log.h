@@ -4,10 +4,7 @@
 
 #include <syslog.h>
 
-/* Connect to syslog(3).  Messages still go to standard error. */
-void shmfs_log_open_syslog(void);
-
-/* Send all further messages to syslog instead of standard error. */
+/* Send all further messages to syslog(3) instead of standard error. */
 void shmfs_log_to_syslog(void);
 
 /* Log one line, without a newline at its end.  `priority` is LOG_ERR or another of syslog(3). */

@@ -9,13 +9,9 @@
 /* Set once, before there are threads. */
 static atomic_bool to_syslog;
 
-void shmfs_log_open_syslog(void)
-{
-	openlog("shmfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-}
-
 void shmfs_log_to_syslog(void)
 {
+	openlog("shmfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
 	atomic_store(&to_syslog, true);
 }
 

@@ -109,9 +109,6 @@ static int serve(struct shmfs_fs *fs, const struct shmfs_options *options, int s
 	if (err)
 		return err;
 	greet(fs, options->mountpoint);
-	/* Before privileges go: afterwards the daemon may open no more sockets. */
-	if (!options->cmdline.foreground)
-		shmfs_log_open_syslog();
 	err = shmfs_privilege_reduce();
 	if (err)
 		return err;
