@@ -52,13 +52,11 @@ ssize_t shmfs_xattr_get(const struct shmfs_xattr *row, void *context, void *valu
 			const struct shmfs_caller *);
 
 /*
- * setxattr(2) and removexattr(2) of a name of our own.  `row` is NULL for an unknown one: none can
- * be made.  -EPERM: read-only, unknown, or to be removed.  -ENODATA: to be removed or replaced, and
- * unknown.
+ * setxattr(2) of a name of our own.  `row` is NULL for an unknown one: none can be made.  -EPERM:
+ * read-only or unknown.  -ENODATA: unknown, and to be replaced.
  */
 int shmfs_xattr_set(const struct shmfs_xattr *row, void *context, const char *value, size_t size,
 		    int flags, const struct shmfs_caller *);
-int shmfs_xattr_remove(const struct shmfs_xattr *row);
 
 /* The result of listxattr(2) while it is written. */
 struct shmfs_xattr_list {

@@ -75,11 +75,6 @@ int shmfs_xattr_set(const struct shmfs_xattr *row, void *context, const char *va
 	return row->set(context, row->field, value, size, caller);
 }
 
-int shmfs_xattr_remove(const struct shmfs_xattr *row)
-{
-	return row ? -EPERM : -ENODATA;
-}
-
 /* --- lists --- */
 
 void shmfs_xattr_list_name(struct shmfs_xattr_list *list, const char *name)

@@ -235,7 +235,7 @@ void shmfs_fuse_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	void *context;
 
 	if (is_in_table(ino, name))
-		reply_error(req, shmfs_xattr_remove(find_row(fs_of(req), ino, name, &context)));
+		reply_error(req, find_row(fs_of(req), ino, name, &context) ? -EPERM : -ENODATA);
 	else
 		reply_error(req, ops_of(inode)->removexattr(inode->object, name, &who.caller));
 }

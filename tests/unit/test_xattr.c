@@ -254,9 +254,6 @@ static void the_rest_is_for_reading_only(void **state)
 	assert_int_equal(shmfs_xattr_set(NULL, NULL, "1", 1, 0, &caller), -EPERM);
 	assert_int_equal(shmfs_xattr_set(NULL, NULL, "1", 1, XATTR_CREATE, &caller), -EPERM);
 	assert_int_equal(shmfs_xattr_set(NULL, NULL, "1", 1, XATTR_REPLACE, &caller), -ENODATA);
-	assert_int_equal(shmfs_xattr_remove(row("user.shm.text")), -EPERM);
-	assert_int_equal(shmfs_xattr_remove(row("user.shm.long")), -EPERM);
-	assert_int_equal(shmfs_xattr_remove(NULL), -ENODATA);
 }
 
 /* --- lists --- */
