@@ -28,7 +28,7 @@ struct snapshot {
 	shmfs_dir dir;
 	uid_t uid; /* of the caller: what is listed can depend on it */
 	gid_t gid;
-	uint64_t moment; /* it is not older */
+	uint64_t moment; /* it is not older; CLOCK_MONOTONIC, ns */
 	struct shmfs_listing listing;
 };
 
@@ -85,12 +85,6 @@ static int compare(const void *a, const void *b)
 	return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-static uint64_t next_moment(struct shmfs_fs *fs)
-{
-	SHMFS_LOCKED(&fs->lock);
-	return ++fs->dirs.moment;
-}
-
 static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct shmfs_caller *caller)
 {
 	return snapshot && snapshot->dir == dir && snapshot->uid == caller->uid &&
@@ -141,7 +135,7 @@ static int take(struct shmfs_fs *fs, shmfs_dir dir, const struct shmfs_caller *c
 	snapshot->dir = dir;
 	snapshot->uid = caller->uid;
 	snapshot->gid = caller->gid;
-	snapshot->moment = next_moment(fs);
+	snapshot->moment = shmfs_now_ns();
 	err = shmfs_tree_list(&fs->tree, dir, caller, listing);
 	if (err)
 		return err;
@@ -179,7 +173,7 @@ void shmfs_fuse_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 {
 	struct shmfs_fs *fs = fs_of(req);
 
-	fi->fh = next_moment(fs);
+	fi->fh = shmfs_now_ns();
 	atomic_fetch_add(&fs->dirs.nopen, 1);
 	if (fuse_reply_open(req, fi) != 0)
 		atomic_fetch_sub(&fs->dirs.nopen, 1);

@@ -27,7 +27,6 @@
 struct shmfs_dirs {
 	atomic_uint nopen; /* open directories */
 	uint64_t seed;	   /* of hashes of names */
-	uint64_t moment;   /* counts up */
 	struct snapshot *kept[SHMFS_DIRS_KEPT];
 };
 
