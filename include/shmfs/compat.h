@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Functions and constants that musl lacks: statx() and pwritev2() before 1.2.5, renameat2() before
- * 1.2.6, closefrom(), close_range() and strerrorname_np() in any version.  CMakeLists.txt checks
- * for them, and has the compiler include this header before each file.
+ * 1.2.6, closefrom() and strerrorname_np() in any version.  CMakeLists.txt checks for them, and has
+ * the compiler include this header before each file.
  */
 #pragma once
 
@@ -54,13 +54,6 @@ static inline int renameat2(int from_dir, const char *from, int to_dir, const ch
 static inline void closefrom(int first)
 {
 	syscall(SYS_close_range, (unsigned)first, ~0U, 0);
-}
-#endif
-
-#ifdef SHMFS_WITHOUT_CLOSE_RANGE
-static inline int close_range(unsigned first, unsigned last, int flags)
-{
-	return (int)syscall(SYS_close_range, first, last, flags);
 }
 #endif
 

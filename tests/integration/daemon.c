@@ -27,7 +27,7 @@ static void __attribute__((noreturn)) exec_daemon(const struct user *user, const
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0U, 0);
+	closefrom(STDERR_FILENO + 1);
 	if (setgroups(1, &user->group) == -1 || setresgid(user->gid, user->gid, user->gid) == -1 ||
 	    setresuid(user->uid, user->uid, user->uid) == -1)
 		_exit(126);
@@ -322,7 +322,7 @@ int fixture_end(void **state)
 	struct fixture *fixture = *state;
 
 	become(&ROOT);
-	close_range((unsigned)fixture->first_fd, ~0U, 0);
+	closefrom(fixture->first_fd);
 	restore_limits(fixture);
 	bool clean = !fixture->daemon || end_daemon(fixture);
 	clear();
