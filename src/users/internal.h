@@ -5,8 +5,6 @@
 #include "shmfs/cleanup.h"
 #include "shmfs/user_views.h"
 
-/* --- uses.c --- */
-
 /* What a directory of a view shows to a caller. */
 struct uses {
 	const struct shmfs_user_view *view;
@@ -14,17 +12,6 @@ struct uses {
 	pid_t pid; /* what this process uses; 0: what none does */
 	const struct shmfs_caller *caller;
 };
-
-/* Returns 0 or an error of shmfs_users_get(). */
-int uses_begin(struct uses *, const struct shmfs_view *, uint32_t pid, const struct shmfs_caller *);
-void uses_end(struct uses *);
-#define AUTO_USES __attribute__((cleanup(uses_end))) struct uses
-
-/* Look up a name in .by-id or .by-name.  -ENOENT if its object is not shown. */
-int uses_look_up(const struct uses *, const struct shmfs_name *, struct shmfs_object **,
-		 struct stat *);
-/* List the objects that are shown and have a name there. */
-int uses_list(const struct uses *, shmfs_list_fn *, void *arg);
 
 /* --- deleted.c --- */
 
