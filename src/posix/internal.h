@@ -80,9 +80,6 @@ int posix_object_get(struct shmfs_backend *, uint64_t identity, const char *name
 		     struct shmfs_object **);
 /* 0 or -ENOMEM */
 int posix_object_set_name(struct posix_object *, const char *name);
-uint64_t posix_object_identity(struct posix_object *);
-/* Does the object still have obj->name?  The object's lock is held. */
-bool posix_object_is_named(struct posix_object *);
 
 /*
  * Keep a descriptor of an object that is about to lose `name`, until the kernel forgets it.

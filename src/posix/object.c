@@ -80,12 +80,6 @@ int posix_object_get(struct shmfs_backend *base, uint64_t identity, const char *
 	return err;
 }
 
-uint64_t posix_object_identity(struct posix_object *obj)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-	return obj->base.identity;
-}
-
 bool posix_object_keep(struct posix_object *obj, const char *name)
 {
 	struct posix_backend *be = posix_backend(obj);
@@ -272,14 +266,6 @@ int posix_getattr(struct shmfs_object *base, const struct shmfs_caller *caller, 
 	if (!err)
 		*st = now;
 	return err;
-}
-
-bool posix_object_is_named(struct posix_object *obj)
-{
-	struct stat st;
-
-	return *obj->name != '/' && posix_dir_stat(posix_backend(obj), obj->name, &st) == 0 &&
-	       st.st_ino == obj->base.identity;
 }
 
 struct posix_path posix_path_begin(struct posix_object *obj, const struct shmfs_caller *caller)

@@ -14,12 +14,20 @@
 static int get_name(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct posix_object *obj = context;
+	struct stat st;
 	SHMFS_LOCKED(&obj->base.lock);
 
-	if (!posix_object_is_named(obj))
+	if (*obj->name == '/' || posix_dir_stat(posix_backend(obj), obj->name, &st) != 0 ||
+	    st.st_ino != obj->base.identity)
 		return -ENODATA;
 	fprintf(out, "/%s", obj->name);
 	return 0;
+}
+
+static uint64_t identity_of(struct posix_object *obj)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+	return obj->base.identity;
 }
 
 /* Mapped or open: by its own name, or as a file of the mount.  `field`: the format. */
@@ -28,7 +36,7 @@ static int get_users(void *context, int field, FILE *out, const struct shmfs_cal
 	struct posix_object *obj = context;
 	const struct posix_backend *be = posix_backend(obj);
 	const struct shmfs_users_query query = {
-		.files = { { SHMFS_OBJECTS, posix_object_identity(obj) },
+		.files = { { SHMFS_OBJECTS, identity_of(obj) },
 			   { SHMFS_OBJECT_FILES,
 			     SHMFS_FILE_NUMBER(shmfs_object_ino(&obj->base, 0)) } },
 		.open = true,
