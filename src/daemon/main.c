@@ -130,10 +130,8 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 {
 	bool has_ended;
 	dev_t dev = 0;
-	int err = shmfs_mount_check(options->mountpoint);
+	int err = shmfs_mount_prepare(args, options, backends->posix);
 
-	if (!err)
-		err = shmfs_mount_add_options(args, options, backends->posix);
 	if (err)
 		return err;
 	/* libfuse itself logs what is wrong with the options. */

@@ -11,7 +11,7 @@
 #define PROFILE "/etc/apparmor.d/fusermount3"
 #define APPARMOR "/sys/kernel/security/apparmor"
 
-int shmfs_mount_check(const char *mountpoint)
+static int check_mountpoint(const char *mountpoint)
 {
 	struct stat st;
 
@@ -64,13 +64,15 @@ static int check_access(const struct shmfs_options *options)
 	return 0;
 }
 
-int shmfs_mount_add_options(struct fuse_args *args, const struct shmfs_options *options,
-			    struct shmfs_backend *posix)
+int shmfs_mount_prepare(struct fuse_args *args, const struct shmfs_options *options,
+			struct shmfs_backend *posix)
 {
 	char source[32] = "shmfs";
 	char first[128];
-	int err = check_access(options);
+	int err = check_mountpoint(options->mountpoint);
 
+	if (!err)
+		err = check_access(options);
 	if (err)
 		return err;
 	/* df(1) and findmnt(8) tell mounts apart by the source. */
