@@ -134,7 +134,8 @@ int sysv_write_begin(struct shmfs_handle *base, off_t off, size_t len, bool appe
 	if (len > (uint64_t)INT64_MAX - pos)
 		return -EFBIG;
 	err = begin_write(obj, sysv_handle(base), len, append, caller, &pos);
-	segment = obj->segment;
+	/* One that a reader has attached cannot be written.  Then `err` says why there is no other. */
+	segment = obj->segment && obj->segment->writable ? obj->segment : NULL;
 	if (!segment || (pos >= segment->size && len > 0)) {
 		pthread_rwlock_unlock(&obj->io);
 		return segment ? room_error(err) : err;

@@ -205,7 +205,7 @@ static void a_segment_is_attached_until_the_last_close(void **state)
 }
 
 /* Out of sight of the opener: the descriptor is in a socket when that closes it. */
-static int send_it_to_itself(void *arg)
+static int put_into_socket(int fd)
 {
 	char byte = 'x', control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec data = { &byte, 1 };
@@ -214,20 +214,42 @@ static int send_it_to_itself(void *arg)
 				  .msg_control = control,
 				  .msg_controllen = sizeof(control) };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	int ends[2], id = shmget(KEY, PAGE, IPC_CREAT | 0600);
-	int fd = open(SEGMENT, O_RDWR);
-	struct stat st;
-
-	child_must(prctl(PR_SET_DUMPABLE, 1) == 0);
+	int ends[2];
 
 	*header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
 	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-	child_must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-	child_must(sendmsg(ends[0], &message, 0) == 1);
-	child_must(close(fd) == 0 && attachments(id) == 0);
+	if (prctl(PR_SET_DUMPABLE, 1) == -1 || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == -1 ||
+	    sendmsg(ends[0], &message, 0) != 1 || close(fd) == -1)
+		return -1;
+	return ends[1];
+}
+
+static int take_from_socket(int end)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	int fd = -1;
+
+	if (recvmsg(end, &message, 0) == 1)
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return fd;
+}
+
+static int send_it_to_itself(void *arg)
+{
+	(void)arg;
+	char byte;
+	struct stat st;
+	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
+	int end = put_into_socket(open(SEGMENT, O_RDWR));
+
+	child_must(end != -1 && attachments(id) == 0);
 	child_must(unlink(SEGMENT) == 0);
-	child_must(recvmsg(ends[1], &message, 0) == 1);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	int fd = take_from_socket(end);
 	child_must(pwrite(fd, "z", 1, PAGE - 1) == 1);
 	child_must(pread(fd, &byte, 1, PAGE - 1) == 1 && byte == 'z');
 	child_must(fstat(fd, &st) == 0 && st.st_size == PAGE);
@@ -238,6 +260,31 @@ static int send_it_to_itself(void *arg)
 static void a_file_that_is_used_after_its_close_is_attached_again(void **state)
 {
 	assert_int_equal(run_as(&NOBODY, send_it_to_itself, NULL), 0);
+}
+
+/* A reader has attached it meanwhile, and its mode forbids to attach it for writing. */
+static int write_what_may_only_be_read(void *arg)
+{
+	(void)arg;
+	char byte;
+	int id = shmget(KEY, PAGE, IPC_CREAT | 0600);
+	int end = put_into_socket(open(SEGMENT, O_RDWR));
+
+	child_must(end != -1 && attachments(id) == 0);
+	int reader = open(SEGMENT, O_RDONLY);
+	child_must(reader != -1 && read(reader, &byte, 1) == 1);
+	child_must(chmod(SEGMENT, 0400) == 0);
+	int fd = take_from_socket(end);
+	child_must(pwrite(fd, "z", 1, 0) == -1 && errno == EACCES);
+	child_must(chmod(SEGMENT, 0600) == 0 && pwrite(fd, "z", 1, 0) == 1);
+	child_must(pread(reader, &byte, 1, 0) == 1 && byte == 'z');
+	return 0;
+}
+
+static void what_may_only_be_read_by_now_is_not_written(void **state)
+{
+	(void)state;
+	assert_int_equal(run_as(&NOBODY, write_what_may_only_be_read, NULL), 0);
 }
 
 static int use_others_segments(void *arg)
@@ -365,6 +412,7 @@ int main(void)
 		mounted_by_user(a_closed_segment_is_attached_no_more),
 		mounted_by_user(a_segment_is_attached_until_the_last_close),
 		mounted_by_user(a_file_that_is_used_after_its_close_is_attached_again),
+		mounted_by_user(what_may_only_be_read_by_now_is_not_written),
 		mounted_by_user(others_segments_are_open_as_far_as_their_modes_say),
 		mounted_by_user(others_objects_are_open_as_far_as_their_modes_say),
 		mounted_by_user(everything_is_listed),
