@@ -61,16 +61,43 @@ int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat
 	return 0;
 }
 
+/*
+ * A path of /proc leads to what its process has there now, which can be any file, a device or a
+ * file of a server that never answers.  So the file is looked at before it is opened.
+ */
+static int open_path(const struct posix_backend *be, const char *path, int flags, ino_t *ino)
+{
+	SHMFS_AUTO_FD int found = open(path, O_PATH | O_CLOEXEC);
+	char found_path[POSIX_PROC_PATH];
+	struct stat st;
+	int err, fd;
+
+	if (found < 0)
+		return -errno;
+	posix_proc_path(found, found_path);
+	err = posix_dir_stat(be, found_path, &st);
+	if (err)
+		return err;
+	fd = flags & O_PATH ? shmfs_steal_fd(&found) :
+			      open(found_path, flags | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ino = st.st_ino;
+	return fd;
+}
+
 int posix_dir_open(const struct posix_backend *be, const char *name, int flags, ino_t *ino)
 {
-	const bool is_path = *name == '/';
 	/* If the name is a FIFO's now, do not wait for a writer. */
-	const int more = O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK) | (is_path ? 0 : O_NOFOLLOW);
+	const int more = O_CLOEXEC | O_NOFOLLOW | (flags & O_PATH ? 0 : O_NONBLOCK);
 	const struct open_how how = { .flags = (unsigned)(flags | more),
-				      .resolve = is_path ? 0 : RESOLVE_NO_XDEV };
-	SHMFS_AUTO_FD int fd = (int)syscall(SYS_openat2, be->dir, name, &how, sizeof(how));
+				      .resolve = RESOLVE_NO_XDEV };
+	SHMFS_AUTO_FD int fd = -1;
 	struct stat st;
 
+	if (*name == '/')
+		return open_path(be, name, flags, ino);
+	fd = (int)syscall(SYS_openat2, be->dir, name, &how, sizeof(how));
 	if (fd < 0)
 		return errno == ELOOP || errno == EXDEV ? -ENOENT : -errno;
 	if (fstat(fd, &st) != 0)

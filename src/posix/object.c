@@ -146,6 +146,11 @@ static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t
 	int fd = posix_dir_open(be, obj->name, flags, named);
 
 	*wanted = obj->base.identity;
+	/* The process has another object there, or is another process.  Its name leads to none. */
+	if (fd >= 0 && *obj->name == '/' && *named != *wanted) {
+		close(fd);
+		return -ENOENT;
+	}
 	if (fd != -EAGAIN)
 		return fd;
 	/* Another thread has a lease on it, to see whether it is used. */

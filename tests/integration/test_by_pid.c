@@ -2,6 +2,7 @@
 /* .by-pid: what each process uses, for those who may look into it. */
 #include "harness.h"
 
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/xattr.h>
 
@@ -214,6 +215,78 @@ static void objects_that_have_lost_their_name_are_marked(void **state)
 	assert_false(file_exists(path_of(pid, "/posix/frames (deleted)")));
 }
 
+#define SECRET TMP "/secret"
+
+enum { VICTIM = 100 }; /* the holder's descriptor of an object without a name */
+
+static void put_a_secret_there(int number)
+{
+	(void)number;
+	dup2(open(SECRET, O_PATH), VICTIM);
+}
+
+static void put_another_object_there(int number)
+{
+	(void)number;
+	int fd = open(NATIVE "/frames", O_RDWR | O_CREAT | O_EXCL, 0666);
+	unlink(NATIVE "/frames");
+	dup2(fd, VICTIM);
+}
+
+static bool open_what_changes(void)
+{
+	signal(SIGUSR1, put_a_secret_there);
+	signal(SIGUSR2, put_another_object_there);
+	int fd = open(NATIVE "/gone", O_RDWR | O_CREAT, 0666);
+	return dup2(fd, VICTIM) == VICTIM && close(fd) == 0 && unlink(NATIVE "/gone") == 0;
+}
+
+static ino_t file_behind(pid_t pid)
+{
+	struct stat st;
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, VICTIM);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Open an object of a process after `number` has let it put something else there. */
+static void assert_not_opened_after(int number)
+{
+	char again[64];
+	must(unlink(NATIVE "/frames"));
+	pid_t pid = hold(open_what_changes, &ALICE);
+	assert_true(eventually(file_exists(path_of(pid, "/posix/gone (deleted)"))));
+	/* The kernel asks nothing before OPEN: the opener owns it, and attributes are kept a moment. */
+	become(&ALICE);
+	ino_t before = file_behind(pid);
+	int fd = must(open(path_of(pid, "/posix/gone (deleted)"), O_PATH));
+	kill(pid, number);
+	for (int tries = 0; tries < 1000000 && file_behind(pid) == before; tries++)
+		continue;
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+	must_fail(ENOENT, open(again, O_RDWR));
+	close(fd);
+}
+
+static void another_file_that_a_process_puts_there_is_not_opened(void **state)
+{
+	(void)state;
+	char event[128];
+	int watch = must(inotify_init1(IN_NONBLOCK));
+	close(must(open(SECRET, O_CREAT | O_RDWR | O_EXCL, 0600)));
+	must(inotify_add_watch(watch, SECRET, IN_OPEN));
+	assert_not_opened_after(SIGUSR1);
+	must_fail(EAGAIN, read(watch, event, sizeof(event)));
+	close(watch);
+}
+
+/* A process with the same number can be another user's. */
+static void another_object_that_a_process_has_there_is_not_opened(void **state)
+{
+	(void)state;
+	assert_not_opened_after(SIGUSR2);
+}
+
 static void nothing_disturbs(void **state)
 {
 	pid_t pid = hold(attach, &ROOT);
@@ -282,6 +355,8 @@ int main(void)
 		with_both(rm_removes),
 		with_both(a_segment_that_is_to_go_is_marked),
 		with_both(objects_that_have_lost_their_name_are_marked),
+		with_both(another_file_that_a_process_puts_there_is_not_opened),
+		with_both(another_object_that_a_process_has_there_is_not_opened),
 		with_both(nothing_disturbs),
 		with_both(only_what_the_asker_may_look_into_is_told),
 		with_both(a_proc_that_hides_processes_changes_nothing),
