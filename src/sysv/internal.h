@@ -210,6 +210,8 @@ int sysv_segment_open(struct sysv_backend *, int id, const struct shmid_ds *seen
 		      const struct shmfs_caller *caller, struct sysv_segment **);
 /* Can `now` be the segment that was seen as `before`? */
 bool sysv_is_same(const struct shmid_ds *now, const struct shmid_ds *before);
+/* Is it closed to others for a replacement, since a moment ago? */
+bool sysv_is_closed(const struct shmid_ds *);
 /* Does a segment that nobody has attached go when it is detached? */
 bool sysv_detaching_removes(const struct sysv_backend *);
 /*
@@ -401,8 +403,6 @@ int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 int sysv_keep_segment(struct sysv_object *);
 /* A writable segment of the object, to be put back. */
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
-/* Is it closed to others for a replacement, since a moment ago? */
-bool sysv_is_closed(const struct shmid_ds *);
 /*
  * Wait a moment while another mount is replacing the segment.  No lock is held.  False: its mode
  * stays closed, so a user may have set that.

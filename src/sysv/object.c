@@ -14,8 +14,6 @@
 /* How long to wait for another mount: an owner could keep others waiting. */
 #define OWNER_WAITS_NS 1200000000u
 #define OTHERS_WAIT_NS 20000000u
-/* A replacer that was killed leaves its segment closed. */
-#define CLOSED_SECONDS 10
 #define PAUSE_NS 1000000
 
 struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
@@ -188,14 +186,6 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 		err = take_snapshot(obj, snapshot);
 	} while (sysv_follows_key(obj, &tries, &err));
 	return err;
-}
-
-bool sysv_is_closed(const struct shmid_ds *ds)
-{
-	unsigned mode = ds->shm_perm.mode & 0777;
-
-	return (mode == SYSV_MODE_CLOSED || mode == SYSV_MODE_CLOSING) &&
-	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
 }
 
 /*

@@ -24,6 +24,9 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
+/* A replacer that was killed leaves its segment closed. */
+#define CLOSED_SECONDS 10
+
 static size_t round_up(size_t size, size_t unit)
 {
 	return (size + unit - 1) / unit * unit;
@@ -277,6 +280,14 @@ bool sysv_is_same(const struct shmid_ds *a, const struct shmid_ds *b)
 	       a->shm_segsz == b->shm_segsz;
 }
 
+bool sysv_is_closed(const struct shmid_ds *ds)
+{
+	unsigned mode = ds->shm_perm.mode & 0777;
+
+	return (mode == SYSV_MODE_CLOSED || mode == SYSV_MODE_CLOSING) &&
+	       time(NULL) - ds->shm_ctime <= CLOSED_SECONDS;
+}
+
 /*
  * Attached, a segment keeps its id.  So the kernel's answer for the id is about the segment that
  * was attached, which may be another one than was seen.
@@ -291,6 +302,9 @@ static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds
 		return err;
 	if (!sysv_is_same(now, seen))
 		return -ESTALE;
+	/* Another mount is about to replace it, and looks no more who has it open. */
+	if (sysv_is_closed(now) && !sysv_is_closed(seen))
+		return -EACCES;
 	/* As shmat(2): writing requires permission to read. */
 	return !caller || sysv_may(now, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }

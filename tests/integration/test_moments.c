@@ -2,6 +2,7 @@
 /* What others do between two steps of the daemon. */
 #include "moment.h"
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -74,6 +75,28 @@ static void whoever_attaches_before_that_keeps_the_segment(void **state)
 	assert_true(segment_has(id, 0, bytes, SIZE));
 	assert_int_equal(segments_count(), 1);
 	segment_detach(memory);
+}
+
+static int open_segment(int number)
+{
+	(void)number;
+	return open(SEGMENT, O_RDWR) == -1 ? errno : 0;
+}
+
+/* As by another mount.  What it is about to replace is not opened. */
+static void a_segment_that_is_closed_before_it_is_attached_is_waited_for(void **state)
+{
+	(void)state;
+	int id = full_segment(0600);
+	plan("attach");
+	pid_t child = child_start(open_segment, 0);
+	plan_await();
+	segment_chmod(id, 0111);
+	plan_go_on();
+	usleep(100000);
+	assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+	segment_chmod(id, 0600);
+	assert_int_equal(children_join(&child, 1), 0);
 }
 
 static void a_key_between_two_segments_is_not_free(void **state)
@@ -231,11 +254,39 @@ static void a_name_that_becomes_a_fifo_is_not_waited_for(void **state)
 	assert_int_equal(file_stat(NATIVE "/frames").st_mode & S_IFMT, S_IFIFO);
 }
 
+/* It has no attachment to be seen by then, but the file. */
+static void whoever_maps_it_through_another_mount_keeps_it(void **state)
+{
+	(void)state;
+	int status;
+	int id = full_segment(0600);
+	must(mkdir(STAGE "/other", 0755));
+	assert_int_equal(shell(NULL, 0, BIN "/shmfs " STAGE "/other"), 0);
+	pid_t child = enlarge_up_to("close");
+	int fd = must(open(STAGE "/other/3148", O_RDWR));
+	char *map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	plan_go_on();
+	must(waitpid(child, &status, 0));
+	assert_int_equal(exit_status(status), EBUSY);
+	map[0] ^= 1;
+	bytes[0] ^= 1;
+	assert_int_equal(segment_find(KEY), id);
+	assert_int_equal(segment_stat(id).shm_perm.mode, 0600);
+	assert_true(segment_has(segment_find(KEY), 0, bytes, SIZE));
+	munmap(map, SIZE);
+	close(fd);
+	assert_true(eventually(umount2(STAGE "/other", 0) == 0));
+	must(rmdir(STAGE "/other"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		racing(nobody_attaches_to_what_is_about_to_be_removed),
 		racing(whoever_attaches_before_that_keeps_the_segment),
+		racing(whoever_maps_it_through_another_mount_keeps_it),
+		racing(a_segment_that_is_closed_before_it_is_attached_is_waited_for),
 		racing(a_key_between_two_segments_is_not_free),
 		racing(what_is_set_while_it_is_filled_stays),
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),

@@ -193,7 +193,10 @@ static int close_off(struct replacement *r)
 	if (err)
 		return err;
 	/* All were ours when it was checked.  With descriptors the anchor has come since. */
-	return ds.shm_nattch > r->ds.shm_nattch + r->backend->by_descriptor ? -EBUSY : 0;
+	if (ds.shm_nattch > r->ds.shm_nattch + r->backend->by_descriptor)
+		return -EBUSY;
+	/* Another mount may have opened its file since then. */
+	return r->anchor->writable && sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
 }
 
 /*

@@ -99,6 +99,18 @@ static void end(struct sysv_object *obj, struct replacement *r)
 	*link = obj->next_replacing;
 }
 
+/* A read-only attachment would count as a reader of the file (sysv_segment_is_shared()). */
+static int attach_anchor(struct sysv_segment *anchor)
+{
+	int err = sysv_attach(anchor, 0);
+
+	anchor->writable = !err;
+	/* Without CAP_IPC_OWNER. */
+	if (err == -EACCES)
+		err = sysv_attach(anchor, SHM_RDONLY);
+	return sysv_gone(err);
+}
+
 /* All is allocated: do it. */
 static int commit(struct sysv_object *obj, struct replacement *r)
 {
@@ -112,7 +124,7 @@ static int commit(struct sysv_object *obj, struct replacement *r)
 	if (r->backend->by_descriptor) {
 		r->anchor->id = r->old->id;
 		r->anchor->size = r->old->size;
-		err = sysv_gone(sysv_attach(r->anchor, SHM_RDONLY));
+		err = attach_anchor(r->anchor);
 	}
 	if (!err)
 		err = sysv_replacement_run(r);
