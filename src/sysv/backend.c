@@ -71,17 +71,39 @@ static int find(struct sysv_backend *be, const struct shmfs_name *name, struct s
 	return 0;
 }
 
+/* The keys whose segments are being replaced.  The backend's lock is held. */
+static int list_replacing(struct sysv_backend *be, shmfs_list_fn *fn, void *arg)
+{
+	int err = 0;
+
+	for (struct sysv_object *obj = be->replacing; !err && obj; obj = obj->next_replacing) {
+		struct shmfs_name name = { .space = SHMFS_SPACE_KEY,
+					   .text = "",
+					   .number = obj->replacing_key };
+
+		err = fn(&name, (uint64_t)obj->replaced_id, arg);
+	}
+	return err;
+}
+
 /*
  * The kernel also finds a segment by its index in the table of all, the first of them 0.  The text
  * of that table, /proc/sysvipc/shm, takes six times as long.
+ *
+ * A new segment can get an index that was passed already.  The lock keeps every replacement from
+ * beginning or ending meanwhile, so that no key is missed.
  */
 int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
 	      const struct shmfs_caller *caller, shmfs_list_fn *fn, void *arg)
 {
+	struct sysv_backend *be = backend(view->backend);
+	SHMFS_LOCKED(&be->base.lock);
 	struct shminfo limits;
 	int last = shmctl(0, IPC_INFO, (struct shmid_ds *)&limits);
 	int err = last < 0 ? -errno : 0;
 
+	if (!err && space == SHMFS_SPACE_KEY)
+		err = list_replacing(be, fn, arg);
 	for (int i = 0; !err && i <= last; i++) {
 		struct shmfs_name name = { .space = space, .text = "" };
 		struct shmid_ds ds;
@@ -91,13 +113,14 @@ int sysv_list(const struct shmfs_view *view, enum shmfs_space space, uint32_t di
 			continue;
 		if (space == SHMFS_SPACE_KEY) {
 			name.number = (uint32_t)ds.shm_perm.__key;
+			/* A segment that was removed has no key. */
+			if (name.number == 0 || sysv_find_replacing(be, name.number))
+				continue;
 		} else {
 			name.number = (uint32_t)id;
 			name.deleted = ds.shm_perm.mode & SYSV_MODE_DEST;
 		}
-		/* A segment that was removed has no key. */
-		if (space != SHMFS_SPACE_KEY || name.number != 0)
-			err = fn(&name, (uint64_t)id, arg);
+		err = fn(&name, (uint64_t)id, arg);
 	}
 	return err;
 }

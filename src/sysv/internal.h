@@ -114,6 +114,7 @@ struct sysv_object {
 	/* Of the backend's lists, guarded by its lock. */
 	struct sysv_object *next_replacing;
 	uint32_t replacing_key;
+	int replaced_id; /* the shmid that it had before */
 	struct sysv_object *next_untrimmed;
 	bool is_untrimmed; /* in that list */
 

@@ -70,6 +70,23 @@ static void readers_see_whole_content_while_it_is_resized(void **state)
 	assert_true(segment_has(segment_find(KEY), 0, bytes, sizeof(bytes)));
 }
 
+static int list_all_the_time(int number)
+{
+	for (time_t end = deadline(); time(NULL) <= end;)
+		child_must(directory_count(MNT) == 2);
+	return 0;
+}
+
+/* Its new segment may have an index in the kernel's table that was passed already. */
+static void a_key_is_listed_once_while_it_is_resized(void **state)
+{
+	work *const functions[] = { resize_all_the_time, list_all_the_time, list_all_the_time };
+	segment_create(KEY + 1, PAGE, 0600);
+	segment_create(KEY, sizeof(bytes), 0600);
+	run_at_a_time(functions, 3);
+	assert_int_equal(segments_count(), 2);
+}
+
 /* Each has a key of its own, and writes, resizes, reads and removes. */
 static int work_on_own_key(int number)
 {
@@ -187,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		mounted(readers_see_whole_content_while_it_is_resized),
+		mounted(a_key_is_listed_once_while_it_is_resized),
 		mounted(work_on_different_keys_does_not_mix),
 		mounted(work_on_different_objects_does_not_mix),
 		mounted(a_fight_for_one_key_has_no_victims),

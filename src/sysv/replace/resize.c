@@ -65,6 +65,7 @@ static void begin(struct sysv_object *obj, struct replacement *r)
 	obj->replacing = true;
 	obj->last = r->ds;
 	obj->replacing_key = (uint32_t)r->ds.shm_perm.__key;
+	obj->replaced_id = obj->id;
 	obj->next_replacing = r->backend->replacing;
 	r->backend->replacing = obj;
 }
