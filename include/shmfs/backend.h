@@ -63,6 +63,7 @@ struct shmfs_object {
 enum shmfs_io_mode {
 	SHMFS_IO_DAEMON,      /* the daemon */
 	SHMFS_IO_MOVABLE,     /* the daemon; the kernel must hold no reference to the memory */
+	SHMFS_IO_APART,	      /* the same, and the kernel has other memory of the inode */
 	SHMFS_IO_PASSTHROUGH, /* the kernel, from a descriptor */
 	SHMFS_IO_MMAP_ONLY,   /* the kernel maps a descriptor; the daemon reads and writes */
 };

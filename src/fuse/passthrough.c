@@ -82,20 +82,21 @@ struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file
 	struct shmfs_inode *inode = file->inode;
 	struct backing_map map = { .fd = -1 };
 	struct shmfs_bound bound = { .binding = ops_of(inode)->binding(file->handle, &map.fd) };
-	bool movable;
+	bool movable, apart;
 	int id;
 	SHMFS_LOCKED(&inode->backing_lock);
 
-	if (bound.binding != SHMFS_IO_DAEMON && bound.binding != SHMFS_IO_MOVABLE &&
-	    inode->nunbound_writers == 0) {
+	if (bound.binding >= SHMFS_IO_PASSTHROUGH && inode->nunbound_writers == 0) {
 		shmfs_open_order_settle(fs, inode, file->opener);
 		/* That may have taken long enough for others to open it. */
 		bound.binding = ops_of(inode)->binding(file->handle, &map.fd);
 	}
-	movable = bound.binding == SHMFS_IO_MOVABLE;
+	apart = bound.binding == SHMFS_IO_APART;
+	movable = bound.binding == SHMFS_IO_MOVABLE || apart;
 	if (movable && inode->backing_id != 0 &&
-	    shmfs_walk_again(fs, file->opener, inode->object)) {
+	    (shmfs_walk_again(fs, file->opener, inode->object) || apart)) {
 		shmfs_inode_supersede(fs, inode);
+		bound.binding = SHMFS_IO_MOVABLE;
 		return bound;
 	}
 	if (shmfs_walk_is_awaited(fs, inode->object, file->opener) || movable ||

@@ -70,8 +70,8 @@ void sysv_read_end(struct shmfs_handle *base, struct shmfs_extent *extent)
 }
 
 /*
- * Take `io` for reading, or for writing to append or to make room.  Appending takes turns: where
- * one write ends the next begins.
+ * Take `io` for reading, or for writing to append, to make room, or to write to the mirror as well.
+ * Appending takes turns: where one write ends the next begins.
  */
 static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t len, bool append,
 		       const struct shmfs_caller *caller, uint64_t *pos)
@@ -82,7 +82,7 @@ static int begin_write(struct sysv_object *obj, struct sysv_handle *h, size_t le
 	if (!append) {
 		pthread_rwlock_rdlock(&obj->io);
 		err = sysv_use(obj, h, true);
-		if (err || *pos + len <= obj->segment->size)
+		if (err || (*pos + len <= obj->segment->size && !obj->mirror))
 			return err;
 		pthread_rwlock_unlock(&obj->io);
 	}
@@ -159,6 +159,7 @@ ssize_t sysv_write_end(struct shmfs_handle *base, struct shmfs_extent *extent, s
 			obj->content_end = end;
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	}
+	sysv_mirror_write(obj, (uint64_t)extent->pos, written);
 	sysv_segment_put(extent->owner);
 	pthread_rwlock_unlock(&obj->io);
 	atomic_store(&sysv_handle(base)->wrote, true);
@@ -203,6 +204,7 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	if (!err) {
 		err = punch ? sysv_segment_punch(obj->segment, (uint64_t)off, (uint64_t)len) :
 			      sysv_segment_populate(obj->segment, (uint64_t)off, (uint64_t)len);
+		sysv_mirror_punch(obj, (uint64_t)off, punch ? (uint64_t)len : 0);
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 		atomic_store(&sysv_handle(base)->wrote, true);
 	}

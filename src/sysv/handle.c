@@ -24,9 +24,20 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
  */
 static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 {
-	if (h->lent != lent)
-		obj->nlent += lent ? 1 : -1u;
-	h->lent = lent;
+	if (lent == (h->lent_link != NULL))
+		return;
+	if (lent) {
+		h->next_lent = obj->lent;
+		h->lent_link = &obj->lent;
+		if (h->next_lent)
+			h->next_lent->lent_link = &h->next_lent;
+		obj->lent = h;
+	} else {
+		*h->lent_link = h->next_lent;
+		if (h->next_lent)
+			h->next_lent->lent_link = h->lent_link;
+		h->lent_link = NULL;
+	}
 }
 
 /* One handle more.  The object's lock is held. */
@@ -223,6 +234,7 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 	if (err)
 		return err;
 	h->fixed = fixed;
+	h->opener = caller->pid;
 	err = open_segment(obj, h, waited, caller);
 	for (int i = 0; err == -EACCES && !waited && i < SYSV_CLOSED_TRIES; i++) {
 		waited = !sysv_wait_while_closed(obj, true, caller);
@@ -281,6 +293,10 @@ void sysv_release(struct shmfs_handle *base)
 
 	pthread_mutex_lock(&obj->base.lock);
 	set_lent(obj, h, false);
+	if (!obj->lent) {
+		sysv_segment_put(obj->mirror);
+		obj->mirror = NULL;
+	}
 	if (h->created) {
 		obj->creator_is_open = false;
 		obj->is_new = obj->is_new && obj->growth != SYSV_SETTLED;
@@ -296,8 +312,9 @@ void sysv_release(struct shmfs_handle *base)
 /*
  * The kernel would write past the end of a file that it serves, and so grow the segment's inode but
  * not the segment.  So it may serve a reader whole, the mappings of a reader and writer, and
- * nothing that may yet grow.  A file that it serves keeps the segment from being replaced: while
- * somebody may outgrow the segment, or it is still to be cut, the daemon serves every open file.
+ * nothing that may yet grow.  A file that it serves keeps the segment from being replaced by others
+ * (mirror.c): while somebody may outgrow the segment, or it is still to be cut, the daemon serves
+ * every open file.
  *
  * The segment stays until lent() or release() says that the kernel does not refer to it.  A lease
  * would not tell: the kernel keeps the file of an inode, and binds the next open to it, until the
@@ -312,11 +329,13 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 	SHMFS_LOCKED(&obj->base.lock);
 	bool may = sysv_backend_of(obj)->by_descriptor && !h->created && !(base->flags & O_TRUNC) &&
 		   sysv_access(h) != O_WRONLY && obj->growth == SYSV_SETTLED &&
-		   obj->ngrowers == (h->grows ? 1 : 0);
+		   obj->ngrowers == (h->grows ? 1 : 0) && !obj->mirror;
 
 	set_lent(obj, h, may);
+	/* What is stored in a mapping of the mirror would be lost. */
 	if (!may)
-		return SHMFS_IO_MOVABLE;
+		return obj->mirror && sysv_access(h) == O_RDWR ? SHMFS_IO_APART : SHMFS_IO_MOVABLE;
+	sysv_note_lent(obj->segment);
 	*fd = obj->segment->fd;
 	return sysv_access(h) == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
 }

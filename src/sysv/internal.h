@@ -123,8 +123,9 @@ struct sysv_object {
 	 * open the segment besides the handles.
 	 */
 	pthread_rwlock_t io;
-	uint64_t impatient_until; /* see sysv_wait_for_users(); guarded by `io` */
-	uint64_t grown_at;	  /* CLOCK_MONOTONIC, ns; guarded by `io` */
+	uint64_t impatient_until;    /* see sysv_wait_for_users(); guarded by `io` */
+	uint64_t grown_at;	     /* CLOCK_MONOTONIC, ns; guarded by `io` */
+	struct sysv_segment *mirror; /* owned reference, or NULL; see mirror.c; guarded by `io` */
 
 	/* base.lock guards all below. */
 	int id;
@@ -133,7 +134,7 @@ struct sysv_object {
 	unsigned nhandles;	      /* open handles */
 	unsigned nbusy;		      /* of them, those that were not closed, or used since */
 	unsigned nreaders;	      /* of them, those that may read */
-	unsigned nlent;		      /* of them, those whose memory the kernel was lent */
+	struct sysv_handle *lent;     /* of them, those whose memory the kernel was lent */
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
 	uint64_t size;	      /* of the segment: all bits of it */
@@ -163,7 +164,8 @@ struct sysv_handle {
 	struct shmfs_handle base;
 	bool fixed; /* opened by its shmid: it gets no other size */
 	bool created;
-	bool lent;  /* the kernel may have mapped it */
+	pid_t opener;				    /* a thread */
+	struct sysv_handle *next_lent, **lent_link; /* in object->lent; NULL: not lent */
 	bool grows; /* counted in object->ngrowers; guarded by the object's lock */
 	bool busy;  /* counted in object->nbusy, likewise */
 	atomic_bool wrote;
@@ -232,7 +234,7 @@ int sysv_segment_populate(struct sysv_segment *, uint64_t off, uint64_t len);
 /* Map a segment that has a descriptor.  Neither allocates nor locks. */
 int sysv_segment_map(struct sysv_segment *);
 /* Does anything but us have the inode open or mapped?  False if it cannot be told. */
-bool sysv_segment_is_shared(struct sysv_segment *);
+bool sysv_segment_is_shared(const struct sysv_segment *);
 /* Attributes of segment `id`, and its attachments besides ours.  -ESTALE: there is none. */
 int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
 /* IPC_SET: owner and group as in `like`, and a mode. */
@@ -341,6 +343,20 @@ int sysv_trim(struct sysv_object *);
 bool sysv_is_open_in(const struct sysv_object *, pid_t opener);
 /* `opener` has closed the handle: detach if nothing else uses it.  `io` is held for writing. */
 void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
+
+/* --- mirror.c --- */
+
+/* The kernel is going to be lent the segment. */
+void sysv_note_lent(const struct sysv_segment *);
+/*
+ * Is the object's segment lent to anybody but readers of the process of `thread`, or has another
+ * mount its file open?  If not, it may be replaced, and becomes their mirror.  0: unknown.
+ */
+bool sysv_is_held(struct sysv_object *, const struct sysv_segment *, pid_t thread);
+/* Bytes were written, or with length 0 the file was resized.  `io` is held for writing. */
+void sysv_mirror_write(struct sysv_object *, uint64_t off, uint64_t len);
+/* Bytes were zeroed.  `io` is held. */
+void sysv_mirror_punch(struct sysv_object *, uint64_t off, uint64_t len);
 
 /* --- holes.c --- */
 

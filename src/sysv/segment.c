@@ -469,7 +469,7 @@ int sysv_segment_populate(struct sysv_segment *segment, uint64_t off, uint64_t l
  * (fcntl(2), fs/locks.c check_conflicting_open()).  That also covers files of this or another mount
  * that the kernel serves, and their mappings, which outlive them.  nattch does not.
  */
-bool sysv_segment_is_shared(struct sysv_segment *segment)
+bool sysv_segment_is_shared(const struct sysv_segment *segment)
 {
 	if (segment->fd < 0)
 		return false;

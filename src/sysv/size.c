@@ -46,12 +46,16 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 		return err;
 	err = sysv_segment_punch(segment, 0, segment->size);
 	sysv_usage_touched(segment);
+	{
+		SHMFS_LOCKED(&obj->base.lock);
+
+		if (obj->growth != SYSV_GROWING || !obj->is_new)
+			obj->keep_size = shmfs_max(obj->keep_size, obj->content_end);
+		obj->content_end = 0;
+		sysv_times_wrote(sysv_backend_of(obj), obj->id);
+	}
+	sysv_mirror_punch(obj, 0, segment->size);
 	sysv_segment_put(segment);
-	SHMFS_LOCKED(&obj->base.lock);
-	if (obj->growth != SYSV_GROWING || !obj->is_new)
-		obj->keep_size = shmfs_max(obj->keep_size, obj->content_end);
-	obj->content_end = 0;
-	sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	return err;
 }
 
@@ -125,7 +129,7 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	if (h && h->fixed)
 		return -EPERM;
 	/* The kernel may have mapped it through this handle, which does not go while it waits. */
-	if (h && h->lent)
+	if (h && h->lent_link)
 		return -EDEADLK;
 	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */
@@ -214,6 +218,7 @@ int sysv_truncate(struct shmfs_object *base, struct shmfs_handle *handle, off_t 
 				err = size == 0 ? sysv_clear(obj, caller) :
 						  sysv_set_size(obj, h, (uint64_t)size, caller);
 		} while (err && sysv_wait_for_users(obj, &patience, err));
+		sysv_mirror_write(obj, 0, 0);
 		pthread_rwlock_unlock(&obj->io);
 	} while (sysv_follows_key(obj, &tries, &err));
 	return sysv_error(SYSV_RESIZE, err);

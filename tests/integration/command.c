@@ -2,7 +2,9 @@
 #include "harness.h"
 
 #include <grp.h>
+#include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 const struct user ROOT = { 0, 0, 0 };
 const struct user ALICE = { 1001, 1001, 2000 };
@@ -110,6 +112,16 @@ int children_join(const pid_t *children, int count)
 		failed += exit_status(status) != 0;
 	}
 	return failed;
+}
+
+int open_as_other(const char *path, int flags)
+{
+	int status;
+	pid_t child = (pid_t)must(syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0));
+	if (child == 0)
+		_exit(open(path, flags));
+	must(waitpid(child, &status, 0));
+	return (signed char)exit_status(status);
 }
 
 int child_failed(const char *condition, const char *file, int line)

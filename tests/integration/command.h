@@ -46,6 +46,9 @@ int run_as(const struct user *user, int (*function)(void *arg), void *arg);
 pid_t child_start(int (*function)(int number), int number);
 int children_join(const pid_t *children, int count);
 
+/* A descriptor of ours that a process which has ended by now has opened, or -1. */
+int open_as_other(const char *path, int flags);
+
 /* In such a function: return 1, with a word why, unless `condition` holds. */
 #define child_must(condition) \
 	do { \

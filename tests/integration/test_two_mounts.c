@@ -206,6 +206,24 @@ static void ordinary_users_mounts_show_whole_segments(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+/* Its reader would go on with the old bytes, unlike one of the writer itself. */
+static void a_reader_of_another_mount_keeps_its_segment(void **state)
+{
+	int id = segment_create(KEY, 100, 0600);
+	mount_other(state);
+	int own = must(open(SEGMENT, O_RDONLY));
+	int other = must(open(OTHER "/3148", O_RDONLY));
+	int fd = must(open(SEGMENT, O_WRONLY));
+	must_fail(ENOSPC, pwrite(fd, "x", 1, 100));
+	close(other);
+	assert_true(eventually(pwrite(fd, "x", 1, 100) == 1));
+	assert_int_equal(pread(own, &(char){ 0 }, 1, 100), 1);
+	close(own);
+	close(fd);
+	unmount_other();
+	assert_int_not_equal(segment_find(KEY), id);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +235,7 @@ int main(void)
 		mounted_with(a_resize_waits_for_a_reader_of_another_mount, "nopassthrough"),
 		mounted(a_resize_waits_for_a_reader_who_attaches_too),
 		mounted_with(a_resize_waits_for_a_reader_who_attaches_too, "nopassthrough"),
+		mounted(a_reader_of_another_mount_keeps_its_segment),
 		mounted_by_user(ordinary_users_mounts_wait_for_each_other),
 		mounted_by_user(ordinary_users_mounts_show_whole_segments),
 	};

@@ -23,8 +23,8 @@ struct sysv_object *sysv_find_replacing(struct sysv_backend *be, uint32_t key)
 
 /*
  * May the segment be replaced?  Handles of the object move along.  Attachments of other processes
- * forbid it (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN).  Fills in
- * r->ds and r->locker.
+ * forbid it (-EBUSY), and files that the kernel serves, with their mappings (-EAGAIN), but not those
+ * of readers that get a mirror.  Fills in r->ds and r->locker.
  */
 static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 			   const struct shmfs_caller *caller)
@@ -45,7 +45,7 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 	/* Perhaps another mount of an ordinary user: wait as for a reader. */
 	if (others)
 		return r->backend->by_descriptor ? -EBUSY : -EAGAIN;
-	if (obj->nlent > 0 || sysv_segment_is_shared(r->old))
+	if (sysv_is_held(obj, r->old, caller->pid))
 		return -EAGAIN;
 	/* Huge pages take CAP_IPC_LOCK: the daemon itself makes those. */
 	if (!r->old->huge)
@@ -78,7 +78,10 @@ static void adopt(struct sysv_object *obj, struct replacement *r)
 	obj->id = r->made->id;
 	obj->known = false;
 	if (obj->segment) {
-		sysv_segment_put(obj->segment);
+		if (obj->lent && !obj->mirror)
+			obj->mirror = obj->segment;
+		else
+			sysv_segment_put(obj->segment);
 		obj->segment = sysv_segment_get(r->made);
 	}
 	shmfs_object_rekey(&obj->base, (uint64_t)obj->id);

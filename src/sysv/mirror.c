@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A process that outgrows a segment and has it open for reading as well.
+ *
+ * The kernel serves an open file from one inode until it is closed (fs/fuse/passthrough.c, Linux
+ * 6.18), so a reader that it serves keeps the segment from being replaced.  A writer waits for the
+ * readers of other processes.  A reader of its own process would not go: rsync --inplace reads the
+ * file that it writes.  Such a reader keeps the inode of the old segment, the mirror.  No id leads
+ * to that any more, so it may grow, and all that changes the file through the mount changes the
+ * mirror as well.  The reader does not see what others store in the new segment.
+ */
+#include "sysv/internal.h"
+
+/*
+ * Other daemons that have lent the same inode hold a lock on it.  A lease would not tell them from
+ * this one.
+ */
+void sysv_note_lent(const struct sysv_segment *segment)
+{
+	struct flock lock = { .l_type = F_RDLCK };
+
+	fcntl(segment->fd, F_OFD_SETLK, &lock);
+}
+
+static bool is_lent_by_others(const struct sysv_segment *segment)
+{
+	struct flock lock = { .l_type = F_WRLCK };
+
+	return fcntl(segment->fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/* Are two threads of one process, as far as that is known? */
+static bool is_same_process(const struct sysv_object *obj, pid_t a, pid_t b)
+{
+	const struct sysv_backend *be = (const struct sysv_backend *)obj->base.backend;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%d/task/%d", (int)a, (int)b);
+	return a && b && (a == b || faccessat(be->proc, path, F_OK, 0) == 0);
+}
+
+bool sysv_is_held(struct sysv_object *obj, const struct sysv_segment *segment, pid_t thread)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	if (!obj->lent || obj->mirror)
+		return sysv_segment_is_shared(segment);
+	for (const struct sysv_handle *h = obj->lent; h; h = h->next_lent)
+		if (sysv_access(h) != O_RDONLY || !is_same_process(obj, thread, h->opener))
+			return true;
+	return is_lent_by_others(segment);
+}
+
+/* The mirror, as long as the file is. */
+static struct sysv_segment *sized_mirror(struct sysv_object *obj)
+{
+	struct sysv_segment *mirror = obj->mirror;
+	SHMFS_LOCKED(&obj->base.lock);
+
+	if (mirror && ftruncate(mirror->fd, (off_t)sysv_file_size(obj)) == 0)
+		mirror->size = sysv_file_size(obj);
+	return mirror;
+}
+
+void sysv_mirror_write(struct sysv_object *obj, uint64_t off, uint64_t len)
+{
+	struct sysv_segment *mirror = sized_mirror(obj);
+	const off_t end = (off_t)(off + len);
+	off_t from = (off_t)off;
+	off_t to = from;
+
+	while (mirror && from < end &&
+	       copy_file_range(obj->segment->fd, &from, mirror->fd, &to, (size_t)(end - from), 0) >
+		       0)
+		;
+	/* Without memory the reader meets the end there rather than old bytes. */
+	if (mirror && from < end && ftruncate(mirror->fd, from) == 0)
+		mirror->size = (uint64_t)from;
+}
+
+void sysv_mirror_punch(struct sysv_object *obj, uint64_t off, uint64_t len)
+{
+	struct sysv_segment *mirror = sized_mirror(obj);
+
+	if (mirror)
+		sysv_segment_punch(mirror, off, len);
+}
