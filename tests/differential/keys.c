@@ -6,14 +6,14 @@
  *
  *   - Clearing keeps the size.
  *   - One that was made by writing has a page at least, when all have closed it that write.
- *   - A file that the kernel serves keeps its segment, which then cannot grow: such steps are
- *     left out.
+ *   - A file that the kernel serves keeps its segment, which then cannot grow, but through the
+ *     process that alone has it open like that, for reading: other such steps are left out.
  *   - What is allocated and not written is a hole.  On tmpfs it becomes data where a file that
  *     ended there grows.
  *   - It is not renamed, its times are not set, its mode has nine bits, and it is listed by
  *     one spelling.
  *   - To the kernel a key that is written while it serves readers is two inodes, each with its
- *     own locks.
+ *     own locks.  If that outgrew its segment, no descriptor of the first is opened for both.
  *   - User xattrs live as long as the segment: those of a removed one are left out, and
  *     all of an ordinary user's daemon, which has no place for them, and those that tmpfs
  *     does not have before Linux 6.6.
@@ -44,6 +44,7 @@ struct key_file {
 	bool has_key;	 /* not removed yet */
 	bool has_unwritten; /* pages of fallocate(2) */
 	bool end_unknown;   /* to the kernel */
+	bool was_mirrored;  /* perhaps its segment was replaced while the kernel served it */
 	unsigned inode;	    /* of those that the kernel has, the one that the name leads to */
 	unsigned open;	    /* slots of all processes */
 	unsigned growers;   /* of them, those that may outgrow the segment */
@@ -55,6 +56,7 @@ struct slot {
 	unsigned inode;
 	bool grows;
 	bool bound;
+	bool reads;	       /* and does not write */
 	bool position_unknown; /* to the kernel */
 };
 
@@ -154,16 +156,24 @@ static off_t end_of(const struct side *side, const struct step *step, off_t size
 static bool may_get_other_size(struct keys *keys, const struct step *step)
 {
 	const struct key_file *file = target_of(keys, step);
+	unsigned own = 0;
 
-	if (file->has_key)
-		return file->bound == 0;
-	return !slot_of(keys, step)->bound && !other_slot(keys, step)->bound;
+	if (!file->has_key)
+		return !slot_of(keys, step)->bound && !other_slot(keys, step)->bound;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		const struct slot *slot = &keys->slots[step->worker][i];
+
+		own += &keys->files[slot->file] == file && slot->bound && slot->reads;
+	}
+	return file->bound == own;
 }
 
 static bool has_one_inode(const struct keys *keys, unsigned file)
 {
 	unsigned inode = 0;
 
+	if (keys->files[file].was_mirrored)
+		return false;
 	for (unsigned i = 0; i < WORKERS * SLOTS; i++) {
 		const struct slot *slot = &keys->slots[i / SLOTS][i % SLOTS];
 
@@ -193,6 +203,8 @@ bool keys_allow(struct keys *keys, const struct side *side, const struct step *s
 			return false;
 		size = size_of(side, step, names);
 		return end_of(side, step, size) == size || may_get_other_size(keys, step);
+	case REOPEN:
+		return (step->flags & O_ACCMODE) != O_RDWR || !keys->files[slot->file].was_mirrored;
 	case READ:
 		return !slot->position_unknown;
 	case SEEK:
@@ -247,6 +259,7 @@ static void enter(struct keys *keys, const struct step *step, struct slot *slot,
 		.file = number,
 		.inode = inode,
 		.bound = may_bind,
+		.reads = access == O_RDONLY,
 		.grows = !may_bind && (is_maker || access != O_RDONLY),
 	};
 	file->open++;
@@ -344,6 +357,7 @@ static struct outcome run_close(struct keys *keys, struct side *side, const stru
 	}
 	file->open--;
 	file->bound -= slot->bound;
+	file->was_mirrored = file->was_mirrored && file->open > 0;
 	*slot = (struct slot){ 0 };
 	return step_run(side, step, names);
 }
@@ -394,6 +408,7 @@ static void note_size(struct keys *keys, const struct side *side, const struct s
 
 	if (step->kind == FALLOCATE && !(step->flags & FALLOC_FL_PUNCH_HOLE))
 		file->has_unwritten = true;
+	file->was_mirrored = file->was_mirrored || (end != size && file->bound > 0);
 	if (end != size && !has_one_inode(keys, (unsigned)(file - keys->files)))
 		file->end_unknown = true;
 	if (step->kind == WRITE && appends(side->fd[step->slot]))
