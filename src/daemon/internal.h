@@ -84,7 +84,7 @@ int shmfs_mount(struct fuse_session *, const char *mountpoint, dev_t *dev);
 /* Unmount `mountpoint` if the mount with device number `dev` is there. */
 void shmfs_unmount(struct fuse_session *, const char *mountpoint, dev_t dev);
 
-/* --- privilege.c, syscall_filter.c --- */
+/* --- privilege.c --- */
 
 /*
  * Give up the privileges that serving does not use, once the filesystem is mounted and while there
@@ -92,15 +92,9 @@ void shmfs_unmount(struct fuse_session *, const char *mountpoint, dev_t dev);
  *
  *   - no core is dumped, neither to a file nor to a program;
  *   - the capabilities that serving uses are left, and no program inherits any;
- *   - root's daemon has no_new_privs and the filter of syscall_filter.c, so it runs no program.
+ *   - root's daemon has no_new_privs and a filter of system calls, so it runs no program.
  *     An ordinary user's daemon runs fusermount3, which is set-user-ID, to unmount.
  *
  * Returns 0 or a negative errno.
  */
 int shmfs_privilege_reduce(void);
-/*
- * Install the filter of syscall_filter.c in this thread and in every thread that it starts.
- * Requires no_new_privs or CAP_SYS_ADMIN.  Does nothing on a kernel without CONFIG_SECCOMP_FILTER.
- * Returns 0 or a negative errno.
- */
-int shmfs_syscall_filter_install(void);

@@ -152,7 +152,7 @@ static int detach(const char *mountpoint, dev_t dev)
 
 /*
  * libfuse may run umount(8): 3.17.2 always, 3.14 where /etc/mtab is a file.  Root's daemon can run
- * no program any more (syscall_filter.c), so it unmounts here.  Then it replaces the device by a
+ * no program any more (privilege.c), so it unmounts here.  Then it replaces the device by a
  * pipe without a reader.  libfuse finds POLLERR on that too, and does nothing.
  */
 void shmfs_unmount(struct fuse_session *session, const char *mountpoint, dev_t dev)
