@@ -15,8 +15,6 @@
  */
 #include "fuse/internal.h"
 
-#include <sys/random.h>
-
 /* Offsets of the entries of every directory, and of the first after them. */
 static const char *const dots[] = { ".", ".." };
 #define FIRST_HASH 2
@@ -31,16 +29,6 @@ struct snapshot {
 	uint64_t moment; /* it is not older; CLOCK_MONOTONIC, ns */
 	struct shmfs_listing listing;
 };
-
-uint64_t dirs_seed(void)
-{
-	uint64_t seed = 0;
-
-	/* With a hash that users can foresee they could make many names stand at one place. */
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) < 0)
-		seed = shmfs_now_ns();
-	return seed;
-}
 
 static void put_snapshot(struct snapshot *const *variable)
 {

@@ -194,8 +194,6 @@ bool forget_end(struct shmfs_fs *);
 
 /* --- dir.c --- */
 
-/* For dirs.seed. */
-uint64_t dirs_seed(void);
 /* Note that a directory was closed. */
 void dirs_close(struct shmfs_fs *);
 void dirs_clear(struct shmfs_fs *);

@@ -3,6 +3,7 @@
 #include "fuse/internal.h"
 
 #include <sys/inotify.h>
+#include <sys/random.h>
 
 #include "shmfs/sanitizer.h"
 
@@ -10,7 +11,9 @@ void shmfs_fs_init(struct shmfs_fs *fs)
 {
 	pthread_mutex_init(&fs->lock, NULL);
 	pthread_cond_init(&fs->dropped, NULL);
-	fs->dirs.seed = dirs_seed();
+	/* With a hash that users can foresee they could make many names stand at one place. */
+	if (getrandom(&fs->dirs.seed, sizeof(fs->dirs.seed), GRND_NONBLOCK) < 0)
+		fs->dirs.seed = shmfs_now_ns();
 	fs->names_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 }
 
