@@ -52,9 +52,6 @@ typedef uint32_t shmfs_dir;
 #define SHMFS_DIR(row, number) ((shmfs_dir)(number) << 6 | (shmfs_dir)(row) << 1 | 1)
 #define SHMFS_ROW_OF(dir) ((enum shmfs_row)((dir) >> 1 & 31))
 #define SHMFS_DIR_ROOT SHMFS_DIR(SHMFS_ROW_ROOT, 0)
-#define SHMFS_DIR_BY_ID SHMFS_DIR(SHMFS_ROW_BY_ID, 0)
-#define SHMFS_DIR_BY_NAME SHMFS_DIR(SHMFS_ROW_BY_NAME, 0)
-#define SHMFS_DIR_TEXT SHMFS_DIR(SHMFS_ROW_TEXT, 0)
 
 /* The directories of a row that has many. */
 struct shmfs_numbers {

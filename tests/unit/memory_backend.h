@@ -16,6 +16,10 @@
 
 #include "shmfs/tree.h"
 
+#define DIR_BY_ID SHMFS_DIR(SHMFS_ROW_BY_ID, 0)
+#define DIR_BY_NAME SHMFS_DIR(SHMFS_ROW_BY_NAME, 0)
+#define DIR_TEXT SHMFS_DIR(SHMFS_ROW_TEXT, 0)
+
 enum memory_flavour {
 	MEMORY_SYSV,  /* names are keys; the identity of a segment is its shmid */
 	MEMORY_POSIX, /* names are text */

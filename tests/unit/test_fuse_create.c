@@ -142,9 +142,9 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-	{ SHMFS_DIR_ROOT, "0", -EINVAL },     { SHMFS_DIR_ROOT, "0x0", -EINVAL },
-	{ SHMFS_DIR_ROOT, "sem.x", -EPERM },  { SHMFS_DIR_BY_NAME, "sem.x", -EPERM },
-	{ SHMFS_DIR_BY_ID, "65538", -EPERM }, { SHMFS_DIR_BY_ID, "x", -EPERM },
+	{ SHMFS_DIR_ROOT, "0", -EINVAL },    { SHMFS_DIR_ROOT, "0x0", -EINVAL },
+	{ SHMFS_DIR_ROOT, "sem.x", -EPERM }, { DIR_BY_NAME, "sem.x", -EPERM },
+	{ DIR_BY_ID, "65538", -EPERM },	     { DIR_BY_ID, "x", -EPERM },
 };
 
 static void create_refuses_what_cannot_be(void **state)

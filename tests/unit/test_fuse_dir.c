@@ -146,13 +146,13 @@ static void hidden_directories_list_their_own(void **state)
 
 	memory_add(k->sysv, 0, NULL);
 	memory_add(k->posix, 0, "3148");
-	names = list(k, SHMFS_DIR_BY_ID);
+	names = list(k, DIR_BY_ID);
 	assert_int_equal(names->count, 3);
 	assert_non_null(find(names, "1"));
-	assert_int_equal(names->at[0].ino, SHMFS_DIR_BY_ID);
+	assert_int_equal(names->at[0].ino, DIR_BY_ID);
 	assert_int_equal(names->at[1].ino, ROOT);
 	free(names);
-	names = list(k, SHMFS_DIR_BY_NAME);
+	names = list(k, DIR_BY_NAME);
 	assert_int_equal(names->count, 3);
 	assert_non_null(find(names, "3148"));
 	free(names);

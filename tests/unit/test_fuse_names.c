@@ -64,7 +64,7 @@ static void all_spellings_are_one_file(void **state)
 	kernel_forget(k, node, 1 + COUNT(spellings));
 
 	/* The object of that name is under .by-name. */
-	node = kernel_find(k, SHMFS_DIR_BY_NAME, "3148");
+	node = kernel_find(k, DIR_BY_NAME, "3148");
 	assert_int_equal(k->posix->objects, 1);
 	kernel_forget(k, node, 1);
 }
@@ -75,7 +75,7 @@ static void lookup_finds_segments_by_id(void **state)
 	char id[24];
 
 	snprintf(id, sizeof(id), "%" PRIu64, memory_add(k->sysv, 0, NULL)->identity);
-	kernel_forget(k, kernel_find(k, SHMFS_DIR_BY_ID, id), 1);
+	kernel_forget(k, kernel_find(k, DIR_BY_ID, id), 1);
 }
 
 struct absent {
@@ -87,12 +87,12 @@ struct absent {
 static void what_is_not_there_is_not_found(void **state)
 {
 	static const struct absent cases[] = {
-		{ SHMFS_DIR_ROOT, "3149", -ENOENT },	  { SHMFS_DIR_ROOT, "none", -ENOENT },
+		{ SHMFS_DIR_ROOT, "3149", -ENOENT },  { SHMFS_DIR_ROOT, "none", -ENOENT },
 		{ SHMFS_DIR_ROOT, "0", -ENOENT },     /* no key, hence no file */
 		{ SHMFS_DIR_ROOT, "sem.x", -ENOENT }, /* a semaphore's file */
-		{ SHMFS_DIR_BY_NAME, "none", -ENOENT },	  { SHMFS_DIR_BY_NAME, "sem.x", -ENOENT },
-		{ SHMFS_DIR_BY_NAME, ".by-id", -ENOENT }, { SHMFS_DIR_BY_ID, "99", -ENOENT },
-		{ SHMFS_DIR_BY_ID, "x", -ENOENT },	  { SHMFS_DIR_BY_ID, ".by-name", -ENOENT },
+		{ DIR_BY_NAME, "none", -ENOENT },     { DIR_BY_NAME, "sem.x", -ENOENT },
+		{ DIR_BY_NAME, ".by-id", -ENOENT },   { DIR_BY_ID, "99", -ENOENT },
+		{ DIR_BY_ID, "x", -ENOENT },	      { DIR_BY_ID, ".by-name", -ENOENT },
 	};
 	struct kernel *k = *state;
 	char name[258] = "";
@@ -119,14 +119,14 @@ static void directories_are_found_and_not_counted(void **state)
 	struct fuse_entry_out entry;
 
 	assert_int_equal(kernel_lookup(k, ROOT, ".by-id", &entry), 0);
-	assert_int_equal(entry.nodeid, SHMFS_DIR_BY_ID);
+	assert_int_equal(entry.nodeid, DIR_BY_ID);
 	expect_lifetimes(&entry);
 	assert_int_equal(kernel_lookup(k, ROOT, ".by-name", &entry), 0);
-	assert_int_equal(entry.nodeid, SHMFS_DIR_BY_NAME);
-	assert_int_equal(entry.attr.ino, SHMFS_DIR_BY_NAME);
+	assert_int_equal(entry.nodeid, DIR_BY_NAME);
+	assert_int_equal(entry.attr.ino, DIR_BY_NAME);
 	assert_int_equal(entry.attr.mode, S_IFDIR | 0777);
-	kernel_forget(k, SHMFS_DIR_BY_ID, 1);
-	kernel_forget(k, SHMFS_DIR_BY_NAME, 2);
+	kernel_forget(k, DIR_BY_ID, 1);
+	kernel_forget(k, DIR_BY_NAME, 2);
 	kernel_forget(k, ROOT, 3);
 	assert_int_equal(k->posix->calls[MEMORY_LOOKUP], 0);
 	memory_fail(k->posix, MEMORY_STAT_NAMES, -EIO);
@@ -214,7 +214,7 @@ static void a_batch_forgets_all_of_it(void **state)
 	memory_add(k->sysv, 2, NULL);
 	memory_add(k->posix, 0, "frames");
 	forgets[0] = (struct fuse_forget_one){ kernel_find(k, ROOT, "1"), 1 };
-	forgets[1] = (struct fuse_forget_one){ SHMFS_DIR_BY_ID, 7 };
+	forgets[1] = (struct fuse_forget_one){ DIR_BY_ID, 7 };
 	forgets[2] = (struct fuse_forget_one){ kernel_find(k, ROOT, "frames"), 1 };
 	forgets[3] = (struct fuse_forget_one){ kernel_find(k, ROOT, "2"), 2 };
 	kernel_find(k, ROOT, "2");
@@ -239,7 +239,7 @@ static void unlink_removes_as_the_caller(void **state)
 	assert_true(object->linked);
 	assert_int_equal(k->sysv->seen.uid, 1000);
 	assert_int_equal(k->sysv->seen.gid, 100);
-	assert_int_equal(kernel_name(k, FUSE_UNLINK, SHMFS_DIR_BY_NAME, "3148"), 0);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, DIR_BY_NAME, "3148"), 0);
 	assert_false(object->linked);
 }
 
@@ -250,7 +250,7 @@ static void unlink_works_by_id(void **state)
 	char id[24];
 
 	snprintf(id, sizeof(id), "%" PRIu64, segment->identity);
-	assert_int_equal(kernel_name(k, FUSE_UNLINK, SHMFS_DIR_BY_ID, id), 0);
+	assert_int_equal(kernel_name(k, FUSE_UNLINK, DIR_BY_ID, id), 0);
 	assert_false(segment->linked);
 }
 
@@ -288,7 +288,7 @@ static void rename_moves_names_as_the_caller(void **state)
 	assert_string_equal(file->name, "b");
 	assert_int_equal(k->posix->seen.uid, 1000);
 	/* In .by-name a name may read as a key. */
-	assert_int_equal(rename_to(k, ROOT, "b", SHMFS_DIR_BY_NAME, "3148", 0), 0);
+	assert_int_equal(rename_to(k, ROOT, "b", DIR_BY_NAME, "3148", 0), 0);
 	assert_string_equal(file->name, "3148");
 }
 
@@ -333,10 +333,10 @@ static void keys_ids_and_directories_stay_in_place(void **state)
 		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, "3149", -EXDEV },
 		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_ROOT, "other", -EXDEV },
 		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_ROOT, "3149", -EXDEV },
-		{ SHMFS_DIR_ROOT, "3148", SHMFS_DIR_BY_NAME, "3148", -EXDEV },
-		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_BY_ID, "1", -EXDEV },
-		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_BY_ID, "x", -EXDEV },
-		{ SHMFS_DIR_BY_ID, "1", SHMFS_DIR_ROOT, "x", -EXDEV },
+		{ SHMFS_DIR_ROOT, "3148", DIR_BY_NAME, "3148", -EXDEV },
+		{ SHMFS_DIR_ROOT, "frames", DIR_BY_ID, "1", -EXDEV },
+		{ SHMFS_DIR_ROOT, "frames", DIR_BY_ID, "x", -EXDEV },
+		{ DIR_BY_ID, "1", SHMFS_DIR_ROOT, "x", -EXDEV },
 		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, ".by-id", -EPERM },
 		{ SHMFS_DIR_ROOT, ".by-name", SHMFS_DIR_ROOT, "x", -EPERM },
 		{ SHMFS_DIR_ROOT, "frames", SHMFS_DIR_ROOT, "sem.x", -EPERM },

@@ -80,7 +80,7 @@ static void directories_have_attributes(void **state)
 	struct kernel *k = *state;
 	struct fuse_attr_out out;
 
-	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_TEXT; dir += 2) {
+	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= DIR_TEXT; dir += 2) {
 		assert_int_equal(kernel_getattr(k, dir, &out), 0);
 		assert_int_equal(out.attr.ino, dir);
 		assert_int_equal(out.attr.mode, S_IFDIR | 0777);
@@ -262,7 +262,7 @@ static void directories_are_as_they_are(void **state)
 		.mode = S_IFDIR | 0777,
 	};
 
-	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_TEXT; dir += 2) {
+	for (uint64_t dir = SHMFS_DIR_ROOT; dir <= DIR_TEXT; dir += 2) {
 		for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++)
 			assert_int_equal(setattr(k, dir, &changes[i]), -EPERM);
 		assert_int_equal(setattr(k, dir, &same), 0);

@@ -15,7 +15,7 @@
 #include "kernel.h"
 #include "shmfs/text.h"
 
-#define TEXT SHMFS_DIR_TEXT
+#define TEXT DIR_TEXT
 #define KEY "3148"
 
 static struct shmfs_backend_ops sysv_text;

@@ -270,7 +270,7 @@ static void the_directories_are_as_they_are(void **state)
 {
 	struct kernel *k = *state;
 
-	for (uint64_t dir = ROOT; dir <= SHMFS_DIR_TEXT; dir += 2) {
+	for (uint64_t dir = ROOT; dir <= DIR_TEXT; dir += 2) {
 		assert_int_equal(set(k, dir, "user.note", "1", 1, 0), -EOPNOTSUPP);
 		assert_int_equal(set(k, dir, "user.shmfs.version", "1", 1, 0), -EPERM);
 		assert_int_equal(set(k, dir, "user.shmfs.other", "1", 1, 0), -EPERM);

@@ -114,7 +114,7 @@ static void subdirectories_are_of_the_root_alone(void **state)
 	static const char *const others[] = { "",	 ".",	   "..",    ".by-",
 					      ".by-id2", ".by-ID", "by-id", ".by-names" };
 	static const char *const names[] = { ".by-id", ".by-name", ".text" };
-	static const shmfs_dir dirs[] = { SHMFS_DIR_BY_ID, SHMFS_DIR_BY_NAME, SHMFS_DIR_TEXT };
+	static const shmfs_dir dirs[] = { DIR_BY_ID, DIR_BY_NAME, DIR_TEXT };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < COUNT(others); i++)
@@ -146,18 +146,18 @@ static const struct resolve_case resolve_cases[] = {
 	{ "0", SHMFS_DIR_ROOT, -EINVAL, 0, 0, 0 },
 	{ "sem.x", SHMFS_DIR_ROOT, -EPERM, 0, 0, 0 },
 	{ "a/b", SHMFS_DIR_ROOT, -ENOENT, 0, 0, 0 },
-	{ "3148", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
-	{ ".by-id", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
-	{ "0", SHMFS_DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
-	{ "sem.x", SHMFS_DIR_BY_NAME, -EPERM, 0, 0, 0 },
-	{ "0", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 0, SHMFS_VIEW_BY_ID },
-	{ "65538", SHMFS_DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 65538, SHMFS_VIEW_BY_ID },
-	{ "3148", SHMFS_DIR_TEXT, 0, SHMFS_SPACE_KEY, 3148, SHMFS_VIEW_SYSV_TEXT },
-	{ "frames", SHMFS_DIR_TEXT, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX_TEXT },
-	{ "0", SHMFS_DIR_TEXT, -EINVAL, 0, 0, 0 },
-	{ "0x1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
-	{ "-1", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
-	{ "frames", SHMFS_DIR_BY_ID, -ENOENT, 0, 0, 0 },
+	{ "3148", DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ ".by-id", DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "0", DIR_BY_NAME, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX },
+	{ "sem.x", DIR_BY_NAME, -EPERM, 0, 0, 0 },
+	{ "0", DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 0, SHMFS_VIEW_BY_ID },
+	{ "65538", DIR_BY_ID, 0, SHMFS_SPACE_SHMID, 65538, SHMFS_VIEW_BY_ID },
+	{ "3148", DIR_TEXT, 0, SHMFS_SPACE_KEY, 3148, SHMFS_VIEW_SYSV_TEXT },
+	{ "frames", DIR_TEXT, 0, SHMFS_SPACE_POSIX, 0, SHMFS_VIEW_POSIX_TEXT },
+	{ "0", DIR_TEXT, -EINVAL, 0, 0, 0 },
+	{ "0x1", DIR_BY_ID, -ENOENT, 0, 0, 0 },
+	{ "-1", DIR_BY_ID, -ENOENT, 0, 0, 0 },
+	{ "frames", DIR_BY_ID, -ENOENT, 0, 0, 0 },
 };
 
 static void names_lead_to_their_backend(void **state)
@@ -217,7 +217,7 @@ static void leaves_out_shadowed_names(void **state)
 	expect_names(f, root, COUNT(root));
 	assert_int_equal(entry_of(f, "3148")->ino, memory_ino(f->sysv, segment));
 
-	list(f, SHMFS_DIR_BY_NAME);
+	list(f, DIR_BY_NAME);
 	assert_int_equal(f->listing.count, COUNT(shadowed) + 1);
 	for (size_t i = 0; i < COUNT(shadowed); i++)
 		assert_non_null(entry_of(f, shadowed[i]));
@@ -237,7 +237,7 @@ static void spells_keys_as_asked(void **state)
 	expect_names(f, root, COUNT(root));
 
 	/* A shmid is a decimal number whatever the keys are. */
-	list(f, SHMFS_DIR_BY_ID);
+	list(f, DIR_BY_ID);
 	snprintf(id, sizeof(id), "%" PRIu64, segment->identity);
 	assert_non_null(entry_of(f, id));
 }
@@ -250,7 +250,7 @@ static void lists_every_segment_by_id(void **state)
 	memory_add(f->posix, 0, "frames");
 	memory_add(f->sysv, 3148, NULL);
 	snprintf(id, sizeof(id), "%" PRIu64, memory_add(f->sysv, 0, NULL)->identity);
-	list(f, SHMFS_DIR_BY_ID);
+	list(f, DIR_BY_ID);
 	assert_int_equal(f->listing.count, 2);
 	assert_non_null(entry_of(f, id));
 	assert_int_equal(f->posix->calls[MEMORY_LIST], 0);
@@ -310,10 +310,9 @@ static void an_error_leaves_the_listing_empty(void **state)
 	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_ROOT, &nobody, &f->listing), -EIO);
 	assert_int_equal(f->listing.count, 0);
 	memory_fail(f->sysv, MEMORY_LIST, -EACCES);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_ID, &nobody, &f->listing), -EACCES);
+	assert_int_equal(shmfs_tree_list(&f->tree, DIR_BY_ID, &nobody, &f->listing), -EACCES);
 	memory_fail(f->posix, MEMORY_LIST, -ENFILE);
-	assert_int_equal(shmfs_tree_list(&f->tree, SHMFS_DIR_BY_NAME, &nobody, &f->listing),
-			 -ENFILE);
+	assert_int_equal(shmfs_tree_list(&f->tree, DIR_BY_NAME, &nobody, &f->listing), -ENFILE);
 	list(f, SHMFS_DIR_ROOT);
 	assert_int_equal(f->listing.count, 2);
 }
@@ -394,7 +393,7 @@ static void directories_have_attributes(void **state)
 {
 	struct fixture *f = *state;
 
-	for (shmfs_dir dir = SHMFS_DIR_ROOT; dir <= SHMFS_DIR_TEXT; dir += 2) {
+	for (shmfs_dir dir = SHMFS_DIR_ROOT; dir <= DIR_TEXT; dir += 2) {
 		struct stat st;
 
 		assert_int_equal(shmfs_tree_getattr(&f->tree, dir, &st), 0);
