@@ -335,7 +335,6 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 	/* What is stored in a mapping of the mirror would be lost. */
 	if (!may)
 		return obj->mirror && sysv_access(h) == O_RDWR ? SHMFS_IO_APART : SHMFS_IO_MOVABLE;
-	sysv_note_lent(obj->segment);
 	*fd = obj->segment->fd;
 	return sysv_access(h) == O_RDONLY ? SHMFS_IO_PASSTHROUGH : SHMFS_IO_MMAP_ONLY;
 }

@@ -235,6 +235,8 @@ int sysv_segment_populate(struct sysv_segment *, uint64_t off, uint64_t len);
 int sysv_segment_map(struct sysv_segment *);
 /* Does anything but us have the inode open or mapped?  False if it cannot be told. */
 bool sysv_segment_is_shared(const struct sysv_segment *);
+/* Has a daemon, this or another, opened the segment once more? */
+bool sysv_segment_is_opened_again(const struct sysv_segment *);
 /* Attributes of segment `id`, and its attachments besides ours.  -ESTALE: there is none. */
 int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
 /* IPC_SET: owner and group as in `like`, and a mode. */
@@ -346,13 +348,11 @@ void sysv_let_go(struct sysv_object *, struct sysv_handle *, pid_t opener);
 
 /* --- mirror.c --- */
 
-/* The kernel is going to be lent the segment. */
-void sysv_note_lent(const struct sysv_segment *);
 /*
- * Is the object's segment lent to anybody but readers of the process of `thread`, or has another
- * mount its file open?  If not, it may be replaced, and becomes their mirror.  0: unknown.
+ * Is the object's segment to become a mirror?  1: yes, it is lent to readers of the process of
+ * `thread` alone.  0: it is not lent, or there is a mirror.  -EAGAIN: it is lent to others.
  */
-bool sysv_is_held(struct sysv_object *, const struct sysv_segment *, pid_t thread);
+int sysv_plan_mirror(struct sysv_object *, pid_t thread);
 /* Bytes were written, or with length 0 the file was resized.  `io` is held for writing. */
 void sysv_mirror_write(struct sysv_object *, uint64_t off, uint64_t len);
 /* Bytes were zeroed.  `io` is held. */

@@ -11,24 +11,6 @@
  */
 #include "sysv/internal.h"
 
-/*
- * Other daemons that have lent the same inode hold a lock on it.  A lease would not tell them from
- * this one.
- */
-void sysv_note_lent(const struct sysv_segment *segment)
-{
-	struct flock lock = { .l_type = F_RDLCK };
-
-	fcntl(segment->fd, F_OFD_SETLK, &lock);
-}
-
-static bool is_lent_by_others(const struct sysv_segment *segment)
-{
-	struct flock lock = { .l_type = F_WRLCK };
-
-	return fcntl(segment->fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
-}
-
 /* Are two threads of one process, as far as that is known? */
 static bool is_same_process(const struct sysv_object *obj, pid_t a, pid_t b)
 {
@@ -39,16 +21,16 @@ static bool is_same_process(const struct sysv_object *obj, pid_t a, pid_t b)
 	return a && b && (a == b || faccessat(be->proc, path, F_OK, 0) == 0);
 }
 
-bool sysv_is_held(struct sysv_object *obj, const struct sysv_segment *segment, pid_t thread)
+int sysv_plan_mirror(struct sysv_object *obj, pid_t thread)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!obj->lent || obj->mirror)
-		return sysv_segment_is_shared(segment);
+		return 0;
 	for (const struct sysv_handle *h = obj->lent; h; h = h->next_lent)
 		if (sysv_access(h) != O_RDONLY || !is_same_process(obj, thread, h->opener))
-			return true;
-	return is_lent_by_others(segment);
+			return -EAGAIN;
+	return 1;
 }
 
 /* The mirror, as long as the file is. */

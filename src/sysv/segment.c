@@ -309,13 +309,16 @@ static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds
 	return !caller || sysv_may(now, writable ? 06 : 04, caller) ? 0 : -EACCES;
 }
 
+/* With a lock for sysv_segment_is_opened_again(). */
 static int open_file(struct sysv_segment *segment)
 {
 	int fd = open_map_file(segment->backend->proc, segment->map, segment->size);
+	struct flock lock = { .l_type = F_RDLCK };
 
-	if (fd >= 0)
-		segment->fd = fd;
-	return fd < 0 ? fd : 0;
+	if (fd < 0)
+		return fd;
+	segment->fd = fd;
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
 }
 
 int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *seen, bool writable,
@@ -478,4 +481,11 @@ bool sysv_segment_is_shared(const struct sysv_segment *segment)
 		return false;
 	}
 	return errno == EAGAIN;
+}
+
+bool sysv_segment_is_opened_again(const struct sysv_segment *segment)
+{
+	struct flock lock = { .l_type = F_WRLCK };
+
+	return fcntl(segment->fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }

@@ -40,6 +40,7 @@ struct replacement {
 	struct sysv_backend *backend;
 	struct sysv_segment *old;    /* owned reference; kept attached or open throughout */
 	struct sysv_segment *anchor; /* owned; attached, so that the old one keeps its id */
+	bool leaves_mirror;	     /* the old one stays as the mirror */
 	struct shmid_ds ds;	     /* of the old one, as it was */
 	uint64_t size;		     /* wanted */
 	struct shmfs_caller creator; /* of the old one, and if possible of the new ones */
@@ -54,6 +55,13 @@ struct replacement {
 	struct sysv_copy copy;	      /* from the old one */
 	struct sysv_segment *filling; /* where it goes: `made` or `reserve.rescue` */
 };
+
+/* Has somebody, besides readers that get a mirror, the file of the old segment open or mapped? */
+static inline bool sysv_is_held(const struct replacement *r)
+{
+	return r->leaves_mirror ? sysv_segment_is_opened_again(r->old) :
+				  sysv_segment_is_shared(r->old);
+}
 
 /* --- replacer.c --- */
 

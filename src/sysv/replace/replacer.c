@@ -196,7 +196,7 @@ static int close_off(struct replacement *r)
 	if (ds.shm_nattch > r->ds.shm_nattch + r->backend->by_descriptor)
 		return -EBUSY;
 	/* Another mount may have opened its file since then. */
-	return r->anchor->writable && sysv_segment_is_shared(r->old) ? -EAGAIN : 0;
+	return r->anchor->writable && sysv_is_held(r) ? -EAGAIN : 0;
 }
 
 /*

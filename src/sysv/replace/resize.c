@@ -45,7 +45,9 @@ static int may_be_replaced(struct sysv_object *obj, struct replacement *r,
 	/* Perhaps another mount of an ordinary user: wait as for a reader. */
 	if (others)
 		return r->backend->by_descriptor ? -EBUSY : -EAGAIN;
-	if (sysv_is_held(obj, r->old, caller->pid))
+	err = sysv_plan_mirror(obj, caller->pid);
+	r->leaves_mirror = err > 0;
+	if (err < 0 || sysv_is_held(r))
 		return -EAGAIN;
 	/* Huge pages take CAP_IPC_LOCK: the daemon itself makes those. */
 	if (!r->old->huge)
@@ -78,7 +80,7 @@ static void adopt(struct sysv_object *obj, struct replacement *r)
 	obj->id = r->made->id;
 	obj->known = false;
 	if (obj->segment) {
-		if (obj->lent && !obj->mirror)
+		if (r->leaves_mirror)
 			obj->mirror = obj->segment;
 		else
 			sysv_segment_put(obj->segment);
