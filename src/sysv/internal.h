@@ -53,6 +53,7 @@ struct sysv_usage_row {
 
 struct sysv_usage_table {
 	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
+	time_t second;		     /* in which reading began */
 	uint64_t cost;		     /* nanoseconds of processor time that reading took */
 	uint64_t resident, swapped;  /* of all rows, as read */
 	bool was_touched;	     /* the two numbers of a row are not exact any more */
@@ -256,8 +257,11 @@ bool sysv_descriptors_work(int proc);
 
 int sysv_usage_init(struct sysv_usage *, const char *proc_dir, pthread_mutex_t *lock);
 void sysv_usage_destroy(struct sysv_usage *);
-/* Resident and swapped bytes of segment `id`, perhaps of a moment ago.  0: it is unknown. */
-uint64_t sysv_usage_of(struct sysv_usage *, int id);
+/*
+ * Resident and swapped bytes of segment `id`, perhaps of a moment ago.  0: it is unknown.
+ * `changed`: nobody has changed it since.
+ */
+uint64_t sysv_usage_of(struct sysv_usage *, int id, time_t changed);
 /* Both numbers as they are now.  -ENODATA: there is no such segment. */
 int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
 /* The size whose lower half is `low_bits`, or that half if the table does not have the segment. */

@@ -147,12 +147,16 @@ static void fill_stat(const struct sysv_snapshot *snapshot, struct stat *st)
  * No more than there is: of huge pages the kernel's table tells too many times (ipc/shm.c,
  * shm_add_rss_swap(), Linux 6.18: pages of pages).
  */
-static blkcnt_t usage_blocks(struct sysv_backend *be, int id, const struct stat *st)
+static blkcnt_t usage_blocks(const struct sysv_snapshot *snapshot, const struct stat *st)
 {
 	uint64_t page = (uint64_t)st->st_blksize;
 	uint64_t most = ((uint64_t)st->st_size + page - 1) / page * page;
+	/* A process that has it attached can touch pages at any time. */
+	time_t changed = snapshot->others > 0 ? time(NULL) : st->st_mtim.tv_sec;
+	uint64_t usage =
+		sysv_usage_of(&sysv_backend_of(snapshot->object)->usage, snapshot->id, changed);
 
-	return (blkcnt_t)(shmfs_min(sysv_usage_of(&be->usage, id), most) / 512);
+	return (blkcnt_t)(shmfs_min(usage, most) / 512);
 }
 
 static int take_snapshot(struct sysv_object *obj, struct sysv_snapshot *snapshot)
@@ -235,7 +239,7 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 	    fstat(snapshot.segment->fd, &file) == 0)
 		st->st_blocks = file.st_blocks;
 	else
-		st->st_blocks = usage_blocks(sysv_backend_of(obj), snapshot.id, st);
+		st->st_blocks = usage_blocks(&snapshot, st);
 	sysv_segment_put(snapshot.segment);
 	return 0;
 }

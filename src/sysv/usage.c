@@ -6,8 +6,8 @@
  * /proc/sysvipc/shm does, a text with a line for each segment, which the kernel writes from the
  * beginning for every reader (fs/seq_file.c, traverse()).  A stat(2) must not cost more the more
  * segments there are.  So the table is kept, and read again when it is older than ten times what
- * reading it took.  Where reading takes long a stat(2) does not wait for it: the answer comes from
- * the last table, and a thread reads the next one.
+ * reading it took, unless nobody can have changed the segment since.  Where reading takes long a stat(2)
+ * does not wait for it: the answer comes from the last table, and a thread reads the next one.
  *
  * An attribute tells of this moment.  shmctl(SHM_INFO) counts the pages of all segments in a
  * twentieth of the time.  While they are as many as in the table, the table is true.
@@ -132,7 +132,7 @@ static void end_reading(struct sysv_usage *usage)
 /* Read the table as it is now, and keep it if it is whole.  Reading has begun. */
 static int read_table(struct sysv_usage *usage)
 {
-	struct sysv_usage_table table = { 0 };
+	struct sysv_usage_table table = { .second = time(NULL) };
 	uint64_t start = 0;
 	int err = read_rows(usage->fd, &table, &start);
 
@@ -180,15 +180,26 @@ static bool is_recent(const struct sysv_usage_table *table)
 	return table->read_at && shmfs_now_ns() - table->read_at < AGE * table->cost;
 }
 
-/* Can the last table tell st_blocks? */
-static bool tells_blocks(struct sysv_usage *usage)
+/* Are there as many segments and pages as in the table? */
+static bool has_totals_of_now(const struct sysv_usage_table *table)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct shm_info now;
+
+	return !table->was_touched && shmctl(0, SHM_INFO, (struct shmid_ds *)&now) >= 0 &&
+	       (size_t)now.used_ids == table->count && now.shm_rss * page == table->resident &&
+	       now.shm_swp * page == table->swapped;
+}
+
+/* Can the last table tell st_blocks of a segment that was changed then? */
+static bool tells_blocks(struct sysv_usage *usage, time_t changed)
 {
 	SHMFS_LOCKED(usage->lock);
 
 	if (is_recent(&usage->table))
 		return true;
 	if (usage->table.cost <= SLOW_NS)
-		return false;
+		return changed < usage->table.second && has_totals_of_now(&usage->table);
 	read_later(usage);
 	return true;
 }
@@ -196,17 +207,12 @@ static bool tells_blocks(struct sysv_usage *usage)
 /* Does the last table tell what there is now? */
 static bool is_true(struct sysv_usage *usage)
 {
-	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct sysv_usage_table table;
-	struct shm_info now;
 
 	pthread_mutex_lock(usage->lock);
 	table = usage->table;
 	pthread_mutex_unlock(usage->lock);
-	return is_recent(&table) && !table.was_touched &&
-	       shmctl(0, SHM_INFO, (struct shmid_ds *)&now) >= 0 &&
-	       (size_t)now.used_ids == table.count && now.shm_rss * page == table.resident &&
-	       now.shm_swp * page == table.swapped;
+	return is_recent(&table) && has_totals_of_now(&table);
 }
 
 /* The lock is held. */
@@ -251,14 +257,14 @@ int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row
 	return err ? err : copy_row(usage, id, row);
 }
 
-uint64_t sysv_usage_of(struct sysv_usage *usage, int id)
+uint64_t sysv_usage_of(struct sysv_usage *usage, int id, time_t changed)
 {
-	bool tells = tells_blocks(usage);
+	bool tells = tells_blocks(usage, changed);
 	struct sysv_usage_row row;
 
 	if (!tells) {
 		begin_reading(usage);
-		tells = tells_blocks(usage) || read_table(usage) == 0;
+		tells = tells_blocks(usage, changed) || read_table(usage) == 0;
 		end_reading(usage);
 	}
 	return tells && copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;

@@ -61,12 +61,12 @@ static void rows_are_found_by_id(void **state)
 	assert_int_equal(sysv_usage_find(&usage, 65538, &row), 0);
 	assert_int_equal(row.resident, 8192);
 	assert_int_equal(row.swapped, 12288);
-	assert_int_equal(sysv_usage_of(&usage, 65538), 8192 + 12288);
+	assert_int_equal(sysv_usage_of(&usage, 65538, time(NULL)), 8192 + 12288);
 	assert_int_equal(sysv_usage_find(&usage, INT32_MAX, &row), 0);
 	assert_true(row.resident == UINT64_MAX);
 	assert_int_equal(row.swapped, 4096);
 	assert_int_equal(sysv_usage_find(&usage, 65539, &row), -ENODATA);
-	assert_int_equal(sysv_usage_of(&usage, 65539), 0);
+	assert_int_equal(sysv_usage_of(&usage, 65539, time(NULL)), 0);
 	sysv_usage_destroy(&usage);
 }
 
@@ -119,7 +119,7 @@ static void a_table_that_cannot_be_read_is_an_error(void **state)
 	assert_int_equal(mkdir(table, 0700), 0);
 	assert_int_equal(sysv_usage_init(&usage, proc, &lock), 0);
 	assert_int_equal(sysv_usage_find(&usage, 65538, &row), -EISDIR);
-	assert_int_equal(sysv_usage_of(&usage, 65538), 0);
+	assert_int_equal(sysv_usage_of(&usage, 65538, time(NULL)), 0);
 	sysv_usage_destroy(&usage);
 	assert_int_equal(rmdir(table), 0);
 }
@@ -177,6 +177,44 @@ static void pages_count_as_soon_as_they_are_touched(void **state)
 	sysv_usage_destroy(&usage);
 }
 
+static void write_row(int id, uint64_t resident)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "         0 %10d   600 4096 1 1 0 0 0 0 0 0 0 0 %llu 0\n", id,
+		 (unsigned long long)resident);
+	write_table(text);
+}
+
+/* A short table is not read again while nobody can have changed a segment. */
+static void blocks_are_of_the_last_table_until_there_is_a_change(void **state)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct sysv_usage usage;
+	int id;
+
+	if (unshare(CLONE_NEWIPC) != 0)
+		skip();
+	id = make_segment((size_t)page);
+	touch(id, 0);
+	write_row(id, page);
+	assert_int_equal(sysv_usage_init(&usage, proc, &lock), 0);
+	assert_int_equal(sysv_usage_of(&usage, id, 0), page);
+	write_row(id, 2 * page);
+	usleep(2000);
+	assert_int_equal(sysv_usage_of(&usage, id, 0), page);
+	assert_int_equal(sysv_usage_of(&usage, id, time(NULL)), 2 * page);
+	write_row(id, page);
+	usleep(2000);
+	assert_int_equal(sysv_usage_of(&usage, id, time(NULL)), page);
+	/* There are more segments than in the table. */
+	make_segment((size_t)page);
+	write_row(id, 2 * page);
+	usleep(2000);
+	assert_int_equal(sysv_usage_of(&usage, id, 0), 2 * page);
+	sysv_usage_destroy(&usage);
+}
+
 struct asker {
 	struct sysv_usage *usage;
 	const int *ids;
@@ -193,7 +231,7 @@ static void *ask(void *arg)
 	for (size_t i = 0; i < 20 * SEGMENTS; i++) {
 		int id = asker->ids[i % SEGMENTS];
 
-		if (sysv_usage_of(asker->usage, id) != page ||
+		if (sysv_usage_of(asker->usage, id, time(NULL)) != page ||
 		    sysv_usage_find(asker->usage, id, &row) != 0 ||
 		    row.resident + row.swapped != page)
 			asker->right = false;
@@ -235,6 +273,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_row_is_left_out),
 		cmocka_unit_test(a_table_that_cannot_be_read_is_an_error),
 		cmocka_unit_test(pages_count_as_soon_as_they_are_touched),
+		cmocka_unit_test(blocks_are_of_the_last_table_until_there_is_a_change),
 		cmocka_unit_test(threads_that_ask_at_once_are_told_the_same),
 	};
 	char directory[sizeof(proc) + sizeof("/sysvipc")];
