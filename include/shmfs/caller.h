@@ -41,6 +41,9 @@ struct shmfs_rights {
  */
 bool shmfs_caller_may(const struct shmfs_caller *, const struct shmfs_rights *, unsigned want);
 
+/* Is one of these the caller's group?  1 or 0, or a negative errno when they cannot be read. */
+int shmfs_caller_in_group(const struct shmfs_caller *, gid_t a, gid_t b);
+
 /* Does this thread have the caller's credentials already? */
 bool shmfs_caller_is_self(const struct shmfs_caller *);
 

@@ -19,8 +19,7 @@ static int set_ids(uid_t uid, gid_t gid, size_t ngroups, const gid_t *groups)
 	return 0;
 }
 
-/* 1 or 0, or a negative errno when the groups cannot be read. */
-static int is_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
+int shmfs_caller_in_group(const struct shmfs_caller *caller, gid_t a, gid_t b)
 {
 	const gid_t *groups = NULL;
 	int ngroups;
@@ -48,7 +47,7 @@ bool shmfs_caller_may(const struct shmfs_caller *caller, const struct shmfs_righ
 		return (rights->mode >> 6 & want) == want;
 	if (group == other)
 		return other == want;
-	member = is_in_group(caller, rights->group, rights->creators_group);
+	member = shmfs_caller_in_group(caller, rights->group, rights->creators_group);
 	if (member < 0)
 		return (group & other) == want;
 	return (member ? group : other) == want;

@@ -23,12 +23,10 @@ ssize_t shmfs_extent_store(const struct shmfs_extent *extent, const char *from)
 ssize_t shmfs_extent_load(const struct shmfs_extent *extent, char *to)
 {
 	ssize_t n;
-	int err;
 
-	if (extent->fd >= 0) {
-		n = pread(extent->fd, to, extent->len, extent->pos);
-		return n < 0 ? -errno : n;
-	}
-	err = shmfs_copy_nofault(to, extent->mem, extent->len);
-	return err ? -ENOMEM : (ssize_t)extent->len;
+	if (extent->fd < 0)
+		return shmfs_copy_nofault(to, extent->mem, extent->len) ? -ENOMEM :
+									  (ssize_t)extent->len;
+	n = pread(extent->fd, to, extent->len, extent->pos);
+	return n < 0 ? -errno : n;
 }

@@ -328,17 +328,10 @@ int posix_utimens(struct shmfs_object *base, const struct timespec times[2],
 /* As of Linux 6.2: setattr_should_drop_sgid() in fs/attr.c. */
 static mode_t bits_to_drop(const struct stat *st, const struct shmfs_caller *caller)
 {
-	const struct shmfs_rights of_members = {
-		.owner = (uid_t)-1,
-		.creator = (uid_t)-1,
-		.group = st->st_gid,
-		.creators_group = st->st_gid,
-		.mode = S_IWGRP,
-	};
 	mode_t drop = st->st_mode & (S_ISUID | S_ISGID);
 
 	if ((drop & S_ISGID) && !(st->st_mode & S_IXGRP) &&
-	    shmfs_caller_may(caller, &of_members, 02))
+	    shmfs_caller_in_group(caller, st->st_gid, st->st_gid) > 0)
 		drop &= ~(mode_t)S_ISGID;
 	return drop;
 }
