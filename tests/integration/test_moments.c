@@ -161,6 +161,33 @@ static void by_its_id_it_is_left_alone_while_it_is_filled(void **state)
 	assert_int_equal(segment_stat(segment_find(KEY)).shm_perm.mode, 0640);
 }
 
+static int enlarge_open_file(int fd)
+{
+	return ftruncate(fd, 2L * SIZE) == 0 ? 0 : errno;
+}
+
+/* It is a file without a name then. */
+static void what_is_removed_while_it_is_filled_stays_for_its_writer(void **state)
+{
+	static char seen[SIZE];
+	char again[64];
+	full_segment(0600);
+	int fd = must(open(SEGMENT, O_WRONLY));
+	plan("copy");
+	pid_t child = child_start(enlarge_open_file, fd);
+	plan_await();
+	segment_remove(segment_find(KEY));
+	plan_go_on();
+	assert_int_equal(children_join(&child, 1), 0);
+	assert_int_equal(segment_find(KEY), -1);
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+	int reader = must(open(again, O_RDONLY));
+	assert_int_equal(read(reader, seen, SIZE), SIZE);
+	assert_memory_equal(seen, bytes, SIZE);
+	close(reader);
+	close(fd);
+}
+
 enum { PIECE = 4 << 20 };
 
 static int enlarge_much(int number)
@@ -291,6 +318,7 @@ int main(void)
 		racing(what_is_set_while_it_is_filled_stays),
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
+		racing(what_is_removed_while_it_is_filled_stays_for_its_writer),
 		racing(what_others_remove_first_is_not_there),
 		racing(what_a_killed_replacer_has_just_made_is_removed),
 		cmocka_unit_test_prestate_setup_teardown(

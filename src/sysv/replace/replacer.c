@@ -127,6 +127,7 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 static int complete(struct replacement *r, int id, uint64_t size)
 {
 	struct shmid_ds ds;
+	bool is_whole;
 	int err;
 
 	if (id < 0)
@@ -137,9 +138,11 @@ static int complete(struct replacement *r, int id, uint64_t size)
 		r->phase = REPLACE_COMPLETE;
 		return 0;
 	}
+	/* Open files go on with the old segment, in any case. */
+	is_whole = take_back(r) == 0;
 	if (look_at(id, &ds) != 0) {
 		err = -EIDRM;
-	} else if (take_back(r) != 0) {
+	} else if (!is_whole) {
 		r->phase = REPLACE_TORN;
 		sysv_set_perm(id, &r->ds, r->ds.shm_perm.mode);
 	} else {
