@@ -97,6 +97,9 @@ ssize_t shmfs_extent_load(const struct shmfs_extent *, char *to);
  */
 typedef int shmfs_list_fn(const struct shmfs_name *name, uint64_t identity, void *arg);
 
+/* Beside the flags of open(2): the handle is released in a moment. */
+#define SHMFS_OPEN_TO_LOOK (1 << 30)
+
 struct shmfs_backend_ops {
 	/* --- names --- */
 
@@ -211,7 +214,8 @@ struct shmfs_backend_ops {
 
 	/*
 	 * Open with the flags of open(2), O_TRUNC included.  The slot checks the caller's rights
-	 * (-EACCES), because those that the kernel has checked can be out of date.
+	 * (-EACCES), because those that the kernel has checked can be out of date.  With
+	 * SHMFS_OPEN_TO_LOOK it may fail with -EBUSY rather than wait.
 	 */
 	int (*open)(struct shmfs_object *, int flags, const struct shmfs_caller *,
 		    struct shmfs_handle **);

@@ -6,6 +6,9 @@
  */
 #include "sysv/internal.h"
 
+/* How long a look waits for the lock. */
+#define LOOK_NS 10000000
+
 static int new_handle(const struct sysv_backend *be, int flags, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));
@@ -60,10 +63,8 @@ static void leave(struct sysv_object *obj, const struct sysv_handle *h)
 	pthread_mutex_lock(&obj->base.lock);
 	obj->nreaders -= sysv_access(h) != O_WRONLY;
 	obj->nbusy -= h->busy;
-	if (--obj->nhandles == 0) {
-		segment = obj->segment;
-		obj->segment = NULL;
-	}
+	if (--obj->nhandles == 0)
+		segment = shmfs_steal_pointer(&obj->segment);
 	pthread_mutex_unlock(&obj->base.lock);
 	sysv_segment_put(segment);
 }
@@ -198,6 +199,28 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 
 /* --- open and close --- */
 
+/* Open it for a moment: somebody with the lock can take long, as to replace the segment. */
+static int look_at_segment(struct sysv_object *obj, struct sysv_handle *h,
+			   const struct shmfs_caller *caller)
+{
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	if (pthread_rwlock_timedrdlock(&obj->io, &until) != 0)
+		return -EBUSY;
+	pthread_mutex_lock(&obj->base.lock);
+	err = sysv_open_checked(obj, false, false, caller);
+	if (!err)
+		enter(obj, h);
+	pthread_mutex_unlock(&obj->base.lock);
+	pthread_rwlock_unlock(&obj->io);
+	return err;
+}
+
 /* Check the caller's rights, count the handle, and carry out O_TRUNC. */
 static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool waited,
 			const struct shmfs_caller *caller)
@@ -229,14 +252,16 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 {
 	struct sysv_handle *h;
 	bool waited = false;
+	bool looks;
 	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
 		return err;
 	h->fixed = fixed;
 	h->opener = caller->pid;
-	err = open_segment(obj, h, waited, caller);
-	for (int i = 0; err == -EACCES && !waited && i < SYSV_CLOSED_TRIES; i++) {
+	looks = flags & SHMFS_OPEN_TO_LOOK;
+	err = looks ? look_at_segment(obj, h, caller) : open_segment(obj, h, waited, caller);
+	for (int i = 0; err == -EACCES && !looks && !waited && i < SYSV_CLOSED_TRIES; i++) {
 		waited = !sysv_wait_while_closed(obj, true, caller);
 		err = open_segment(obj, h, waited, caller);
 	}
@@ -289,6 +314,12 @@ void sysv_release(struct shmfs_handle *base)
 {
 	SHMFS_AUTO_FREE struct sysv_handle *h = sysv_handle(base);
 	struct sysv_object *obj = sysv_object(base->object);
+
+	/* Whoever has the lock uses the memory by a handle or a reference of its own. */
+	if (base->flags & SHMFS_OPEN_TO_LOOK) {
+		leave(obj, h);
+		return;
+	}
 	SHMFS_WRITE_LOCKED(&obj->io);
 
 	pthread_mutex_lock(&obj->base.lock);

@@ -422,6 +422,8 @@ int sysv_open_checked(struct sysv_object *, bool writable, bool closed_too,
 int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
 /* The same if handles are open, before a change after which it cannot be attached. */
 int sysv_keep_segment(struct sysv_object *);
+/* The segment that handles have open, to be put back, or NULL. */
+struct sysv_segment *sysv_open_segment(struct sysv_object *);
 /* A writable segment of the object, to be put back. */
 int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struct sysv_segment **);
 /*

@@ -302,6 +302,13 @@ static int open_segment(struct sysv_object *obj, bool writable, const struct shm
 					   caller, out));
 }
 
+struct sysv_segment *sysv_open_segment(struct sysv_object *obj)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	return obj->segment ? sysv_segment_get(obj->segment) : NULL;
+}
+
 int sysv_borrow_segment(struct sysv_object *obj, const struct shmfs_caller *caller,
 			struct sysv_segment **out)
 {

@@ -60,19 +60,19 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 }
 
 /* The inode of a removed segment grows and shrinks as that of any file. */
-static int resize_inode(struct sysv_object *obj, uint64_t size)
+static int resize_inode(struct sysv_object *obj, struct sysv_segment *segment, uint64_t size)
 {
-	if (obj->segment->huge)
+	if (segment->huge)
 		return -EOPNOTSUPP;
-	if (ftruncate(obj->segment->fd, (off_t)size) != 0)
+	if (ftruncate(segment->fd, (off_t)size) != 0)
 		return -errno;
 	SHMFS_LOCKED(&obj->base.lock);
-	obj->segment->size = size;
+	segment->size = size;
 	return 0;
 }
 
 /* Move the bytes of a removed segment to another one that no key leads to. */
-static int move_attached(struct sysv_object *obj, uint64_t size)
+static int move_attached(struct sysv_object *obj, struct sysv_segment *old, uint64_t size)
 {
 	struct sysv_backend *be = sysv_backend_of(obj);
 	struct sysv_segment *segment;
@@ -90,14 +90,16 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
 	shmctl(id, IPC_RMID, NULL);
 	if (err)
 		return err;
-	err = sysv_segment_copy(segment, obj->segment, shmfs_min(size, obj->segment->size),
-				&(struct sysv_copy){ 0 }, NULL);
+	err = sysv_segment_copy(segment, old, shmfs_min(size, old->size), &(struct sysv_copy){ 0 },
+				NULL);
 	if (!err) {
 		SHMFS_LOCKED(&obj->base.lock);
-		struct sysv_segment *old = obj->segment;
 
-		obj->segment = segment;
-		segment = old;
+		/* Else the last handle has gone. */
+		if (obj->segment == old) {
+			obj->segment = segment;
+			segment = old;
+		}
 	}
 	sysv_segment_put(segment);
 	return err;
@@ -109,15 +111,20 @@ static int move_attached(struct sysv_object *obj, uint64_t size)
  */
 static int resize_removed(struct sysv_object *obj, uint64_t size, uint64_t spare)
 {
+	struct sysv_segment *segment = sysv_open_segment(obj);
 	struct shmid_ds ds;
 	uint64_t others = 0;
 	bool exists = sysv_object_now(obj, NULL, &ds, &others) == 0;
+	int err = -EBUSY;
 
-	if (!obj->segment)
+	if (!segment)
 		return -ESTALE;
-	if (obj->segment->fd >= 0)
-		return exists ? -EBUSY : resize_inode(obj, size);
-	return others ? -EBUSY : move_attached(obj, size + spare);
+	if (segment->fd >= 0 && !exists)
+		err = resize_inode(obj, segment, size);
+	else if (segment->fd < 0 && !others)
+		err = move_attached(obj, segment, size + spare);
+	sysv_segment_put(segment);
+	return err;
 }
 
 /* A file needs no room to spare, and the kernel may serve all that is in it to a reader. */
@@ -146,11 +153,13 @@ static uint64_t segment_size(struct sysv_object *obj)
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		  const struct shmfs_caller *caller)
 {
+	struct sysv_segment *segment = sysv_open_segment(obj);
 	struct shmid_ds ds;
 	/* A removed one that is open has a size as well, and may be given that. */
-	int err = obj->segment ? 0 : sysv_object_now(obj, NULL, &ds, NULL);
+	int err = segment ? 0 : sysv_object_now(obj, NULL, &ds, NULL);
 	enum sysv_growth growth = SYSV_SETTLED;
 
+	sysv_segment_put(segment);
 	if (!err && obj->growth != SYSV_SETTLED && size == sysv_file_size(obj))
 		growth = obj->growth; /* It is cut to that in the end. */
 	else if (!err && size != segment_size(obj))

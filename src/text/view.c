@@ -104,7 +104,7 @@ static int length_soon(const struct text *text, uint64_t *len)
 
 /*
  * Put the length of the text in the place of the object's size.  Without read permission, and
- * during a long write, the caller sees the size of the object.
+ * during a long write or resize, the caller sees the size of the object.
  */
 static int measure(struct shmfs_object *object, const struct shmfs_caller *caller, struct stat *st)
 {
@@ -116,9 +116,9 @@ static int measure(struct shmfs_object *object, const struct shmfs_caller *calle
 
 	if (!caller)
 		caller = &shmfs_itself;
-	err = text_inner(object)->open(object, O_RDONLY, caller, &handle);
+	err = text_inner(object)->open(object, O_RDONLY | SHMFS_OPEN_TO_LOOK, caller, &handle);
 	if (err)
-		return err == -EACCES || err == -EPERM ? 0 : err;
+		return err == -EACCES || err == -EPERM || err == -EBUSY ? 0 : err;
 	text = text_of(handle, caller);
 	err = length_soon(&text, &len);
 	if (!err)

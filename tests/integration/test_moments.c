@@ -220,6 +220,30 @@ static void a_reader_finds_all_of_it_while_it_is_copied(void **state)
 	free(large);
 }
 
+#define LINE MNT "/.text/3148"
+
+static int look_at_text(int number)
+{
+	struct stat st;
+	(void)number;
+	return stat(LINE, &st) == 0 ? 0 : errno;
+}
+
+/* The kernel holds the directory as long as a name is looked up in it. */
+static void a_look_at_a_text_does_not_wait_for_the_copy(void **state)
+{
+	int status;
+	full_segment(0600);
+	int fd = must(open(LINE, O_RDONLY));
+	pid_t child = enlarge_up_to("copy");
+	pid_t looker = child_start(look_at_text, 0);
+	assert_true(eventually(waitpid(looker, &status, WNOHANG) == looker));
+	assert_int_equal(exit_status(status), 0);
+	plan_go_on();
+	assert_enlarged(child);
+	close(fd);
+}
+
 static int remove_name(int number)
 {
 	return unlink(SEGMENT) == 0 ? 0 : errno;
@@ -319,6 +343,7 @@ int main(void)
 		racing(an_attribute_goes_to_the_segment_that_has_the_key),
 		racing(by_its_id_it_is_left_alone_while_it_is_filled),
 		racing(what_is_removed_while_it_is_filled_stays_for_its_writer),
+		racing(a_look_at_a_text_does_not_wait_for_the_copy),
 		racing(what_others_remove_first_is_not_there),
 		racing(what_a_killed_replacer_has_just_made_is_removed),
 		cmocka_unit_test_prestate_setup_teardown(

@@ -92,10 +92,13 @@ static void only_who_may_read_learns_the_length(void **state)
 	assert_int_equal(v->memory->seen.uid, 0);
 	assert_int_equal(view_size(v, &caller), 5);
 	assert_int_equal(v->memory->seen.uid, 1000);
-	assert_int_equal(v->memory->seen.flags, O_RDONLY);
+	assert_int_equal(v->memory->seen.flags, O_RDONLY | SHMFS_OPEN_TO_LOOK);
 	memory_fail(v->memory, MEMORY_OPEN, -EACCES);
 	assert_int_equal(view_size(v, &caller), 11);
 	memory_fail(v->memory, MEMORY_OPEN, -EPERM);
+	assert_int_equal(view_size(v, &caller), 11);
+	/* It is being replaced. */
+	memory_fail(v->memory, MEMORY_OPEN, -EBUSY);
 	assert_int_equal(view_size(v, &caller), 11);
 	/* What else fails is an error. */
 	memory_fail(v->memory, MEMORY_OPEN, -EMFILE);

@@ -152,10 +152,8 @@ static int prepare(struct sysv_object *obj, struct replacement *r)
 	r->reserve.rescue->id = -1;
 	for (size_t i = 0; i < SYSV_BALLAST; i++)
 		r->reserve.ballast[i] = -1;
-	if (!obj->segment)
-		return sysv_borrow_segment(obj, NULL, &r->old);
-	r->old = sysv_segment_get(obj->segment);
-	return 0;
+	r->old = sysv_open_segment(obj);
+	return r->old ? 0 : sysv_borrow_segment(obj, NULL, &r->old);
 }
 
 static void clear(struct replacement *r)
@@ -171,7 +169,7 @@ static void clear(struct replacement *r)
 }
 
 /* How the content is copied, and the memory that is reserved for that. */
-static void plan_copy(const struct sysv_object *obj, struct replacement *r)
+static void plan_copy(struct sysv_object *obj, struct replacement *r)
 {
 	uint64_t resident = shmfs_min(sysv_segment_resident(r->old), r->old->size);
 
@@ -179,7 +177,9 @@ static void plan_copy(const struct sysv_object *obj, struct replacement *r)
 	 * Reading takes no lock (bytes.c): a handle that reads must find all content in the old
 	 * segment as long as it has that.  A rescue holds all of it then.
 	 */
+	pthread_mutex_lock(&obj->base.lock);
 	r->copy.moves = obj->nreaders == 0;
+	pthread_mutex_unlock(&obj->base.lock);
 	if (!r->copy.moves)
 		r->reserve.size = resident;
 	/* A file that was written through the mount moves into its own memory. */
