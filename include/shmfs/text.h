@@ -4,7 +4,7 @@
  * or the whole object.  The daemon serves all its files.
  *
  *   length     Measuring opens and reads the object.  A caller without read permission sees the
- *              size of the object.
+ *              size of the object, as does every caller during a resize or a long write.
  *   write      requires read permission, and keeps a NUL behind the text at every moment.  If the
  *              object cannot grow, a write stops before the object's last byte, which the NUL
  *              takes, and the next write fails with -ENOSPC.  -EINVAL: the write begins behind
