@@ -27,8 +27,9 @@ static int new_handle(const struct sysv_backend *be, int flags, struct sysv_hand
  */
 static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 {
-	if (lent == (h->lent_link != NULL))
+	if (h->lent == lent)
 		return;
+	h->lent = lent;
 	if (lent) {
 		h->next_lent = obj->lent;
 		h->lent_link = &obj->lent;
@@ -39,7 +40,6 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 		*h->lent_link = h->next_lent;
 		if (h->next_lent)
 			h->next_lent->lent_link = h->lent_link;
-		h->lent_link = NULL;
 	}
 }
 
@@ -362,6 +362,11 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 		   sysv_access(h) != O_WRONLY && obj->growth == SYSV_SETTLED &&
 		   obj->ngrowers == (h->grows ? 1 : 0) && !obj->mirror;
 
+	/* A mapping outlives its handle. */
+	if (may && !obj->lent)
+		obj->lent_to_readers = !sysv_segment_is_shared(obj->segment);
+	if (may && sysv_access(h) == O_RDWR)
+		obj->lent_to_readers = false;
 	set_lent(obj, h, may);
 	/* What is stored in a mapping of the mirror would be lost. */
 	if (!may)

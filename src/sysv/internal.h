@@ -136,6 +136,7 @@ struct sysv_object {
 	unsigned nbusy;		      /* of them, those that were not closed, or used since */
 	unsigned nreaders;	      /* of them, those that may read */
 	struct sysv_handle *lent;     /* of them, those whose memory the kernel was lent */
+	bool lent_to_readers;	      /* and no mapping that may store in it is left */
 	unsigned ngrowers;    /* of them, those that may outgrow the segment; and waiting resizes */
 	struct shmid_ds last; /* as last seen */
 	uint64_t size;	      /* of the segment: all bits of it */
@@ -166,7 +167,8 @@ struct sysv_handle {
 	bool fixed; /* opened by its shmid: it gets no other size */
 	bool created;
 	pid_t opener;				    /* a thread */
-	struct sysv_handle *next_lent, **lent_link; /* in object->lent; NULL: not lent */
+	bool lent;				    /* the kernel may have mapped it */
+	struct sysv_handle *next_lent, **lent_link; /* in object->lent; guarded by its lock */
 	bool grows; /* counted in object->ngrowers; guarded by the object's lock */
 	bool busy;  /* counted in object->nbusy, likewise */
 	atomic_bool wrote;

@@ -28,9 +28,9 @@ int sysv_plan_mirror(struct sysv_object *obj, pid_t thread)
 	if (!obj->lent || obj->mirror)
 		return 0;
 	for (const struct sysv_handle *h = obj->lent; h; h = h->next_lent)
-		if (sysv_access(h) != O_RDONLY || !is_same_process(obj, thread, h->opener))
+		if (!is_same_process(obj, thread, h->opener))
 			return -EAGAIN;
-	return 1;
+	return obj->lent_to_readers ? 1 : -EAGAIN;
 }
 
 /* The mirror, as long as the file is. */

@@ -274,7 +274,7 @@ bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
 
 void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
 {
-	if (h->grows || h->lent_link || h->fixed)
+	if (h->grows || h->lent || h->fixed)
 		return;
 	sysv_set_grows(obj, h, true);
 	/* The writer that made the file goes on behind its last write. */

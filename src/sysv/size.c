@@ -136,7 +136,7 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	if (h && h->fixed)
 		return -EPERM;
 	/* The kernel may have mapped it through this handle, which does not go while it waits. */
-	if (h && h->lent_link)
+	if (h && h->lent)
 		return -EDEADLK;
 	err = sysv_resize(obj, size + spare, caller);
 	/* It was removed, perhaps just now. */

@@ -335,7 +335,7 @@ static void a_segment_that_the_kernel_serves_does_not_grow(void **state)
 	int id = segment_create(KEY, SIZE, 0600);
 	make_sources();
 	for (size_t i = 0; i < array_size(others); i++) {
-		int other = must(open(SEGMENT, others[i]));
+		int other = must(open_as_other(SEGMENT, others[i]));
 		attack_all(id);
 		close(other);
 	}

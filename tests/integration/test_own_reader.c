@@ -178,6 +178,31 @@ static void a_reader_of_another_process_holds_it_up(void **state)
 	must_fail(EBUSY, ftruncate(fd, 2 * SIZE));
 }
 
+/* What is stored in it would be lost. */
+static void a_mapping_without_a_descriptor_holds_it_up(void **state)
+{
+	needs(engine_is_passthrough(), "kernel passthrough");
+	int id = segment_create(KEY, PAGE, 0600);
+	for (int before = 0; before < 2; before++) {
+		int reader = before ? -1 : must(open(SEGMENT, O_RDONLY));
+		int both = must(open(SEGMENT, O_RDWR));
+		char *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, both, 0);
+		close(both);
+		if (before)
+			reader = must(open(SEGMENT, O_RDONLY));
+		int fd = must(open(SEGMENT, O_WRONLY));
+		must_fail(EBUSY, ftruncate(fd, 2 * PAGE));
+		map[0] = (char)('a' + before);
+		assert_true(segment_has(id, 0, map, 1));
+		munmap(map, PAGE);
+		close(fd);
+		close(reader);
+		must(truncate(SEGMENT, 2 * PAGE));
+		must(truncate(SEGMENT, PAGE));
+		id = segment_find(KEY);
+	}
+}
+
 /* Bytes that are stored in a mapping of what the reader reads would be lost. */
 static void it_is_not_opened_for_writing_by_its_descriptor(void **state)
 {
@@ -217,6 +242,7 @@ int main(void)
 		mounted(its_mapping_shows_what_is_written),
 		mounted(others_may_write_then),
 		mounted(a_reader_of_another_process_holds_it_up),
+		mounted(a_mapping_without_a_descriptor_holds_it_up),
 		mounted(it_is_not_opened_for_writing_by_its_descriptor),
 		mounted(rsync_writes_in_place),
 	};
