@@ -412,6 +412,8 @@ uint64_t sysv_file_size(const struct sysv_object *);
  */
 bool sysv_follows_key(struct sysv_object *, unsigned *tries, int *err);
 /* Fill in a snapshot.  Put snapshot->segment back.  -ESTALE: nothing has the segment any more. */
+int sysv_snapshot_now(struct sysv_object *, struct sysv_snapshot *);
+/* The same, of the segment that the key has now.  No lock is held. */
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);

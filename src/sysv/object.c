@@ -19,11 +19,18 @@
 struct shmfs_object *sysv_object_make(struct shmfs_backend *base, uint64_t identity)
 {
 	struct sysv_object *obj = calloc(1, sizeof(*obj));
+	pthread_rwlockattr_t attr;
 
 	if (!obj)
 		return NULL;
 	obj->id = (int)identity;
-	pthread_rwlock_init(&obj->io, NULL);
+	pthread_rwlockattr_init(&attr);
+#ifdef __GLIBC__
+	/* Many who write would keep a close or a resize waiting.  No thread takes it twice. */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+	pthread_rwlock_init(&obj->io, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	return &obj->base;
 }
 
@@ -159,7 +166,7 @@ static blkcnt_t usage_blocks(const struct sysv_snapshot *snapshot, const struct 
 	return (blkcnt_t)(shmfs_min(usage, most) / 512);
 }
 
-static int take_snapshot(struct sysv_object *obj, struct sysv_snapshot *snapshot)
+int sysv_snapshot_now(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 	bool gone = false;
@@ -187,7 +194,7 @@ int sysv_snapshot_take(struct sysv_object *obj, struct sysv_snapshot *snapshot)
 	int err;
 
 	do {
-		err = take_snapshot(obj, snapshot);
+		err = sysv_snapshot_now(obj, snapshot);
 	} while (sysv_follows_key(obj, &tries, &err));
 	return err;
 }
@@ -223,14 +230,14 @@ int sysv_look(struct sysv_object *obj, const struct shmfs_caller *caller, struct
 {
 	struct sysv_snapshot snapshot;
 	struct stat file;
-	int err = take_snapshot(obj, &snapshot);
+	int err = sysv_snapshot_now(obj, &snapshot);
 	int tries = SYSV_CLOSED_TRIES;
 
 	while (!err && !snapshot.gone && sysv_is_closed(&snapshot.ds) && tries-- > 0) {
 		sysv_segment_put(snapshot.segment);
 		if (!sysv_wait_while_closed(obj, false, caller))
 			tries = 0;
-		err = take_snapshot(obj, &snapshot);
+		err = sysv_snapshot_now(obj, &snapshot);
 	}
 	if (err)
 		return err;

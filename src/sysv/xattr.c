@@ -174,22 +174,15 @@ static int set_acl(struct shmfs_object *base, const void *value, size_t size,
 	return base->backend->ops->chmod(base, mode, caller);
 }
 
-/* The kernel has checked a mode that may be old.  Check the mode of this moment. */
-static int check_mode(struct sysv_object *obj, unsigned want, const struct shmfs_caller *caller,
-		      struct sysv_snapshot *snapshot)
-{
-	int err = sysv_snapshot_take(obj, snapshot);
-
-	return err || sysv_may(&snapshot->ds, want, caller) ? err : -EACCES;
-}
-
 ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
 		      const struct shmfs_caller *caller)
 {
 	SNAPSHOT snapshot = { 0 };
-	int err =
-		is_users(name) ? check_mode(sysv_object(base), 04, caller, &snapshot) : -EOPNOTSUPP;
+	int err = is_users(name) ? sysv_snapshot_take(sysv_object(base), &snapshot) : -EOPNOTSUPP;
 
+	/* The kernel has checked a mode that may be old. */
+	if (!err && !sysv_may(&snapshot.ds, 04, caller))
+		err = -EACCES;
 	return err ? err : sysv_user_xattr_get(&snapshot, name, value, size);
 }
 
@@ -197,11 +190,22 @@ ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, 
 static int change(struct sysv_object *obj, const char *name, const void *value, size_t size,
 		  int flags, const struct shmfs_caller *caller)
 {
-	SHMFS_READ_LOCKED(&obj->io);
-	SNAPSHOT snapshot = { 0 };
-	int err = is_users(name) ? check_mode(obj, 02, caller, &snapshot) : -EOPNOTSUPP;
+	unsigned tries = 0;
+	int err;
 
-	return err ? err : sysv_user_xattr_set(&snapshot, name, value, size, flags);
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	do {
+		SHMFS_READ_LOCKED(&obj->io);
+		SNAPSHOT snapshot = { 0 };
+
+		err = sysv_snapshot_now(obj, &snapshot);
+		if (!err && !sysv_may(&snapshot.ds, 02, caller))
+			err = -EACCES;
+		if (!err)
+			err = sysv_user_xattr_set(&snapshot, name, value, size, flags);
+	} while (sysv_follows_key(obj, &tries, &err));
+	return err;
 }
 
 int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
