@@ -21,7 +21,8 @@ static struct fuse_entry_param entry_of(const struct shmfs_inode *inode, const s
 	struct fuse_entry_param entry = {
 		.ino = (fuse_ino_t)(uintptr_t)inode,
 		.attr = *st,
-		.attr_timeout = attr_timeout(inode),
+		/* A mode that lets nobody read may be one of a moment, and is asked for again. */
+		.attr_timeout = st->st_mode & 0444 ? attr_timeout(inode) : 0,
 	};
 
 	entry.attr.st_ino = ino_of(inode);
