@@ -314,7 +314,9 @@ static void recover(struct replacement *r)
 		else if (!err)
 			sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	}
-	if (r->phase == REPLACE_REMOVED && take_back(r) == 0) {
+	if (r->phase == REPLACE_REMOVED && take_back(r) != 0) {
+		r->phase = REPLACE_TORN;
+	} else if (r->phase == REPLACE_REMOVED) {
 		remove_half_made(r);
 		sysv_segment_empty(r->made);
 		run_replacer(r);
