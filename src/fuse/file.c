@@ -7,39 +7,68 @@
 /* So many files a user may have open in any case. */
 #define SMALL_SHARE 16
 
+/* fs->lock is held.  NULL: the user has no open file. */
+static struct shmfs_user *find_user(struct shmfs_fs *fs, uid_t uid)
+{
+	for (size_t i = 0; i < fs->nusers; i++)
+		if (fs->users[i].uid == uid)
+			return &fs->users[i];
+	return NULL;
+}
+
+static struct shmfs_user *add_user(struct shmfs_fs *fs, uid_t uid)
+{
+	struct shmfs_user *more = reallocarray(fs->users, fs->nusers + 1, sizeof(*more));
+
+	if (!more)
+		return NULL;
+	fs->users = more;
+	more[fs->nusers] = (struct shmfs_user){ .uid = uid };
+	return &more[fs->nusers++];
+}
+
 int check_open_share(struct shmfs_fs *fs, uid_t uid)
 {
 	struct rlimit limit;
 	unsigned others, own;
 	SHMFS_LOCKED(&fs->lock);
+	const struct shmfs_user *user = find_user(fs, uid);
 
-	own = fs->nopen_of[uid % SHMFS_USERS];
+	own = user ? user->nopen : 0;
 	others = fs->nopen - own;
 	if (own < SMALL_SHARE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 0;
 	return others < limit.rlim_cur && own < (limit.rlim_cur - others) / 2 ? 0 : -EMFILE;
 }
 
-static void enter(struct shmfs_fs *fs, struct shmfs_file *file)
+static int enter(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_user *user = find_user(fs, file->user);
 
+	if (!user)
+		user = add_user(fs, file->user);
+	if (!user)
+		return -ENOMEM;
+	user->nopen++;
 	file->next = file->inode->files;
 	file->link = &file->inode->files;
 	if (file->next)
 		file->next->link = &file->next;
 	file->inode->files = file;
 	fs->nopen++;
-	fs->nopen_of[file->user % SHMFS_USERS]++;
+	return 0;
 }
 
 static void leave(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
 	SHMFS_LOCKED(&fs->lock);
+	struct shmfs_user *user = find_user(fs, file->user);
 
 	fs->nopen--;
-	fs->nopen_of[file->user % SHMFS_USERS]--;
+	if (--user->nopen == 0)
+		*user = fs->users[--fs->nusers];
 	*file->link = file->next;
 	if (file->next)
 		file->next->link = file->link;
@@ -63,17 +92,21 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 	      const struct fuse_ctx *opener, struct shmfs_file **out, struct shmfs_bound *bound)
 {
 	struct shmfs_file *file = calloc(1, sizeof(*file));
+	int err = -ENOMEM;
 
-	if (!file) {
-		ops_of(inode)->release(handle);
-		return -ENOMEM;
+	if (file) {
+		file->inode = inode;
+		file->handle = handle;
+		file->opener = opener->pid;
+		file->user = opener->uid;
+		err = enter(fs, file);
 	}
-	file->inode = inode;
-	file->handle = handle;
-	file->opener = opener->pid;
-	file->user = opener->uid;
+	if (err) {
+		free(file);
+		ops_of(inode)->release(handle);
+		return err;
+	}
 	atomic_fetch_add(&inode->nopen, 1);
-	enter(fs, file);
 	*bound = fs->passthrough.on && !fs->passthrough.refused ?
 			 shmfs_passthrough_bind(fs, file) :
 			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };

@@ -30,8 +30,11 @@ struct shmfs_dirs {
 	struct snapshot *kept[SHMFS_DIRS_KEPT];
 };
 
-/* Users share a count if their uids have the same remainder. */
-#define SHMFS_USERS 256
+/* How many files a user has open. */
+struct shmfs_user {
+	uid_t uid;
+	unsigned nopen;
+};
 
 /* Slots for directories that were searched: one for each row, the rest for those with numbers. */
 #define SHMFS_SEARCHED 512
@@ -48,8 +51,9 @@ struct shmfs_fs {
 
 	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
 	struct shmfs_inode_table inodes;
-	unsigned nopen;			/* open files */
-	unsigned nopen_of[SHMFS_USERS]; /* by the uid's remainder */
+	unsigned nopen;		  /* open files */
+	struct shmfs_user *users; /* owned; those who have any */
+	size_t nusers;
 	struct shmfs_dirs dirs;
 	struct shmfs_walks walks;
 

@@ -23,6 +23,7 @@ void shmfs_fs_clear(struct shmfs_fs *fs)
 	close_files(fs);
 	shmfs_walks_clear(fs);
 	shmfs_inode_forget_all(fs);
+	free(fs->users);
 	if (fs->names_watch >= 0)
 		close(fs->names_watch);
 	pthread_cond_destroy(&fs->dropped);

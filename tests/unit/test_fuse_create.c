@@ -135,6 +135,41 @@ static void create_fails_without_a_descriptor_for_the_groups(void **state)
 	assert_int_equal(err, -EMFILE);
 }
 
+/* Each has a half of what others leave, also of two whose ids are nearly the same. */
+static void each_user_has_a_share_of_the_descriptors(void **state)
+{
+	static const uint32_t uids[] = { 1256, 1000, 66536 };
+	static const unsigned shares[] = { 50, 25, 16 }; /* 16 in any case */
+	struct kernel *k = *state;
+	struct kernel_file files[3][64];
+	struct rlimit limit;
+	int err = 0;
+
+	memory_add_bytes(k->posix, 0, "frames", "x", 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 100, limit.rlim_max }), 0);
+	for (unsigned user = 0; user < 3; user++) {
+		unsigned n = 0;
+
+		k->uid = uids[user];
+		for (; n < 64; n++) {
+			uint64_t node = kernel_find(k, ROOT, "frames");
+
+			err = kernel_open(k, node, O_RDONLY, &files[user][n]);
+			if (err) {
+				kernel_forget(k, node, 1);
+				break;
+			}
+		}
+		assert_int_equal(n, shares[user]);
+		assert_int_equal(err, -EMFILE);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (unsigned user = 0; user < 3; user++)
+		for (unsigned n = 0; n < shares[user]; n++)
+			kernel_close(k, &files[user][n]);
+}
+
 struct refusal {
 	uint64_t dir;
 	const char *name;
@@ -353,6 +388,7 @@ int main(void)
 		KERNEL_TEST(what_was_created_is_not_kept),
 		KERNEL_TEST(create_has_the_groups_of_the_caller),
 		KERNEL_TEST(create_fails_without_a_descriptor_for_the_groups),
+		KERNEL_TEST(each_user_has_a_share_of_the_descriptors),
 		KERNEL_TEST(create_refuses_what_cannot_be),
 		KERNEL_TEST(a_taken_name_is_opened),
 		KERNEL_TEST(a_taken_name_is_opened_by_who_may),
