@@ -41,6 +41,43 @@ static bool find_present(char *map, size_t len, size_t pages, unsigned char *pre
 	return all;
 }
 
+static bool has_bytes(const char *map, size_t len)
+{
+	static const char zeros[4096];
+	char bytes[sizeof(zeros)];
+
+	for (size_t pos = 0; pos < len; pos += sizeof(bytes)) {
+		size_t step = shmfs_min(sizeof(bytes), len - pos);
+
+		if (shmfs_copy_nofault(bytes, map + pos, step) == 0 &&
+		    memcmp(bytes, zeros, step) != 0)
+			return true;
+	}
+	return false;
+}
+
+bool sysv_has_bytes_behind(const struct sysv_segment *segment, uint64_t end)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (uint64_t pos = end / page * page; pos < segment->size; pos += SYSV_LONGEST_COPY) {
+		size_t len = (size_t)shmfs_min(SYSV_LONGEST_COPY, segment->size - pos);
+		unsigned char present[MOST_PAGES] = { 0 };
+
+		if (mincore(segment->map + pos, len, present) != 0)
+			return false;
+		for (uint64_t at = pos; at < pos + len; at += page) {
+			uint64_t from = shmfs_max(at, end);
+			uint64_t to = shmfs_min(at + page, segment->size);
+
+			if ((present[(at - pos) / page] & 1) && from < to &&
+			    has_bytes(segment->map + from, (size_t)(to - from)))
+				return true;
+		}
+	}
+	return false;
+}
+
 char *sysv_copy_around_holes(const struct sysv_segment *segment, uint64_t off, size_t len)
 {
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);

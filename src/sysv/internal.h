@@ -370,6 +370,8 @@ void sysv_mirror_punch(struct sysv_object *, uint64_t off, uint64_t len);
 #define SYSV_LONGEST_COPY ((size_t)4 << 20)
 /* A copy of [off, off + len) with zeros for holes, to be freed.  NULL: no hole is known there. */
 char *sysv_copy_around_holes(const struct sysv_segment *, uint64_t off, size_t len);
+/* Is a byte of an attachment behind `end` not zero?  Pages that are swapped are not looked at. */
+bool sysv_has_bytes_behind(const struct sysv_segment *, uint64_t end);
 
 /* --- errors.c --- */
 

@@ -26,6 +26,8 @@ static bool is_used_behind(struct sysv_object *obj, uint64_t end)
 
 		used = n > 0 && (tail[0] || memcmp(tail, tail + 1, (size_t)n - 1) != 0);
 		used = used || lseek(segment->fd, (off_t)(end + len), SEEK_DATA) >= 0;
+	} else if (segment->map && !segment->huge) {
+		used = sysv_has_bytes_behind(segment, end);
 	}
 	sysv_segment_put(segment);
 	return used;

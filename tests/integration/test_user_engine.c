@@ -431,6 +431,30 @@ static void looking_for_users_leaves_no_trace(void **state)
 	assert_int_equal(is_nobody(look_for_users), 0);
 }
 
+/* A process stores them while the file is open for writing, and goes. */
+static int leave_bytes_behind_the_end(void *arg)
+{
+	struct shmid_ds data;
+	int fd = open(SEGMENT, O_CREAT | O_EXCL | O_WRONLY, 0600);
+	child_must(pwrite(fd, bytes, LONG, 0) == LONG);
+	int id = shmget(KEY, 0, 0);
+	child_must(shmctl(id, IPC_STAT, &data) == 0 && data.shm_segsz > LONG + PAGE);
+	char *memory = shmat(id, NULL, 0);
+	child_must(memory != (void *)-1);
+	memcpy(memory + LONG + PAGE, "kept", 4);
+	child_must(shmdt(memory) == 0 && close(fd) == 0);
+	memory = shmat(shmget(KEY, 0, 0), NULL, SHM_RDONLY);
+	child_must(memory != (void *)-1);
+	child_must(memcmp(memory, bytes, LONG) == 0);
+	child_must(memcmp(memory + LONG + PAGE, "kept", 4) == 0);
+	return shmdt(memory);
+}
+
+static void what_is_stored_behind_the_end_is_kept(void **state)
+{
+	assert_int_equal(is_nobody(leave_bytes_behind_the_end), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +463,7 @@ int main(void)
 		mounted_by_user(a_segment_in_use_takes_what_fits),
 		mounted_by_user(appending_goes_to_the_end),
 		mounted_by_user(truncating_gives_any_size),
+		mounted_by_user(what_is_stored_behind_the_end_is_kept),
 		mounted_by_user(clearing_keeps_the_segment),
 		mounted_by_user(holes_are_zero),
 		mounted_by_user(a_hole_in_what_is_written_is_zero),
