@@ -75,7 +75,8 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 }
 
 /*
- * Wake the reader unless it serves.  It can miss the signal before read(2).  False: nobody reads.
+ * Wake the reader unless it serves.  It can miss the signal before read(2).  Returns whether some
+ * thread reads.
  */
 static bool wake_reader(struct loop *loop)
 {

@@ -281,7 +281,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* A reader must not want for memory, so it has its buffer before. */
+/* A thread gets its buffer before it starts: a reader must not depend on memory that is short. */
 int shmfs_worker_add(struct loop *loop)
 {
 	struct worker *worker = loop->workers;

@@ -440,8 +440,8 @@ bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shm
 /* How often a request waits like that: a segment can be replaced again at once. */
 #define SYSV_CLOSED_TRIES 3
 /*
- * May the caller read, or write, now?  `io` is held.  -EACCES: no, or the mode is closed, unless
- * `closed_too`.  -ESTALE: it is gone.
+ * May the caller read, or write, now?  `io` is held.  -EACCES: the caller may not, or, without
+ * `closed_too`, the mode is closed.  -ESTALE: it is gone.
  */
 int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
 		      const struct shmfs_caller *);

@@ -6,8 +6,9 @@
  * /proc/sysvipc/shm does, a text with a line for each segment, which the kernel writes from the
  * beginning for every reader (fs/seq_file.c, traverse()).  A stat(2) must not cost more the more
  * segments there are.  So the table is kept, and read again when it is older than ten times what
- * reading it took, unless nobody can have changed the segment since.  Where reading takes long a stat(2)
- * does not wait for it: the answer comes from the last table, and a thread reads the next one.
+ * reading it took, unless nobody can have changed the segment since.  Where reading takes long a
+ * stat(2) does not wait for it: the answer comes from the last table, and a thread reads the next
+ * one.
  *
  * An attribute tells of this moment.  shmctl(SHM_INFO) counts the pages of all segments in a
  * twentieth of the time.  While they are as many as in the table, the table is true.
@@ -314,7 +315,7 @@ void sysv_usage_touched(struct sysv_segment *segment)
 	SHMFS_LOCKED(usage->lock);
 	struct sysv_usage_row *row = is_open ? find_row(usage, segment->id) : NULL;
 
-	/* Their sum is exact from here on.  Each of them is not. */
+	/* From here on only the sum of both numbers is exact. */
 	usage->table.was_touched = true;
 	if (row)
 		*row = (struct sysv_usage_row){ segment->id, row->size,

@@ -8,9 +8,9 @@
  * holds the slots and the size of the new segment until just before that is made.
  *
  * The rescue also holds the memory of the copy, and gives it back piece by piece to the segment
- * that is filled.  If there is less memory, the kernel kills a process.  So a child with a memory
- * of its own populates the rescue, and is killed before any other process (proc(5), oom_score_adj).
- * Its death is ENOMEM.
+ * that is filled.  If memory runs out while it is populated, the kernel kills a process.  So a child
+ * with a memory of its own does that, and is killed before any other process (proc(5),
+ * oom_score_adj).  Its death is ENOMEM.
  */
 #include "sysv/replace/internal.h"
 
