@@ -7,13 +7,15 @@
  *   - Clearing keeps the size.
  *   - One that was made by writing has a page at least, when all have closed it that write.
  *   - A file that the kernel serves keeps its segment, which then cannot grow, but through the
- *     process that alone has it open like that, for reading: other such steps are left out.
+ *     process that alone has it open like that, for reading: other such steps are left out, and
+ *     those where it was open for both, as a mapping might be left.
  *   - What is allocated and not written is a hole.  On tmpfs it becomes data where a file that
  *     ended there grows.
  *   - It is not renamed, its times are not set, its mode has nine bits, and it is listed by
  *     one spelling.
  *   - To the kernel a key that is written while it serves readers is two inodes, each with its
- *     own locks.  If that outgrew its segment, no descriptor of the first is opened for both.
+ *     own locks, and copies within it may overlap.  If that outgrew its segment, no descriptor
+ *     of the first is opened for both.
  *   - User xattrs live as long as the segment: those of a removed one are left out, and
  *     all of an ordinary user's daemon, which has no place for them, and those that tmpfs
  *     does not have before Linux 6.6.
@@ -44,6 +46,7 @@ struct key_file {
 	bool has_key;	 /* not removed yet */
 	bool has_unwritten; /* pages of fallocate(2) */
 	bool end_unknown;   /* to the kernel */
+	bool was_both;	    /* the kernel has served it for reading and writing */
 	bool was_mirrored;  /* perhaps its segment was replaced while the kernel served it */
 	unsigned inode;	    /* of those that the kernel has, the one that the name leads to */
 	unsigned open;	    /* slots of all processes */
@@ -165,7 +168,7 @@ static bool may_get_other_size(struct keys *keys, const struct step *step)
 
 		own += &keys->files[slot->file] == file && slot->bound && slot->reads;
 	}
-	return file->bound == own;
+	return file->bound == 0 || (file->bound == own && !file->was_both);
 }
 
 static bool has_one_inode(const struct keys *keys, unsigned file)
@@ -199,7 +202,10 @@ bool keys_allow(struct keys *keys, const struct side *side, const struct step *s
 	case FTRUNCATE:
 	case FALLOCATE:
 	case COPY_RANGE:
-		if (step->kind == COPY_RANGE && keys->files[slot->file].end_unknown)
+		if (step->kind == COPY_RANGE &&
+		    (keys->files[slot->file].end_unknown ||
+		     (target_of(keys, step) == &keys->files[slot->file] &&
+		      !has_one_inode(keys, slot->file))))
 			return false;
 		size = size_of(side, step, names);
 		return end_of(side, step, size) == size || may_get_other_size(keys, step);
@@ -265,6 +271,7 @@ static void enter(struct keys *keys, const struct step *step, struct slot *slot,
 	file->open++;
 	file->growers += slot->grows;
 	file->bound += slot->bound;
+	file->was_both = file->was_both || (slot->bound && access == O_RDWR);
 }
 
 static unsigned make_file(struct keys *keys)
