@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shmfs/caller.h"
@@ -87,6 +88,18 @@ static inline pthread_rwlock_t *shmfs_lock_rw(pthread_rwlock_t *rwlock,
 {
 	lock(rwlock);
 	return rwlock;
+}
+
+/* For a look at what another thread may change for long: -EBUSY after 10 ms. */
+static inline int shmfs_read_lock_soon(pthread_rwlock_t *rwlock)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += 10000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return pthread_rwlock_timedrdlock(rwlock, &until) ? -EBUSY : 0;
 }
 
 static inline void shmfs_cleanup_rwlock(pthread_rwlock_t *const *rwlock)

@@ -6,9 +6,6 @@
  */
 #include "sysv/internal.h"
 
-/* How long a look waits for the lock. */
-#define LOOK_NS 10000000
-
 static int new_handle(const struct sysv_backend *be, int flags, struct sysv_handle **out)
 {
 	struct sysv_handle *h = calloc(1, sizeof(*h));
@@ -203,15 +200,10 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 static int look_at_segment(struct sysv_object *obj, struct sysv_handle *h,
 			   const struct shmfs_caller *caller)
 {
-	struct timespec until;
-	int err;
+	int err = shmfs_read_lock_soon(&obj->io);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += LOOK_NS;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	if (pthread_rwlock_timedrdlock(&obj->io, &until) != 0)
-		return -EBUSY;
+	if (err)
+		return err;
 	pthread_mutex_lock(&obj->base.lock);
 	err = sysv_open_checked(obj, false, false, caller);
 	if (!err)

@@ -275,18 +275,6 @@ void sysv_usage_touched(struct sysv_segment *);
 
 /* --- replace/resize.c --- */
 
-/*
- * Replace the object's segment by one of `size` bytes under the same key.  object->io is held for
- * writing.  Nothing has changed after these errors:
- *
- *   -EBUSY   other processes have it attached       -EAGAIN  somebody has its file open
- *   -EPERM   the caller may not, or it has no key   -ESTALE  it was removed before
- *   -EFBIG   over SHMMAX                            -ENOSPC  over SHMALL or SHMMNI;  -ENOMEM
- *
- * -EIDRM: it was removed meanwhile.  -EEXIST: another process took the key.  The log then says
- * where the content is.
- */
-int sysv_resize(struct sysv_object *, uint64_t size, const struct shmfs_caller *);
 /* The object whose segment of this key is being replaced, or NULL.  base.lock is held. */
 struct sysv_object *sysv_find_replacing(struct sysv_backend *, uint32_t key);
 

@@ -6,7 +6,7 @@
  * or reads it through the kernel, or a limit is in the way.  A thread tries again as long as there
  * are such segments, and ends with the last of them.
  */
-#include "sysv/internal.h"
+#include "sysv/replace/internal.h"
 
 #define FIRST_PAUSE_NS 100000000
 #define LONGEST_PAUSE_NS 2000000000

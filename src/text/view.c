@@ -9,10 +9,6 @@
 #include "text/internal.h"
 
 #include <fcntl.h>
-#include <time.h>
-
-/* How long a look waits for a write. */
-#define LOOK_NS 10000000
 
 struct text_write {
 	const struct shmfs_caller *caller; /* borrowed, until write_end() */
@@ -87,16 +83,10 @@ static int length_of(const struct text *text, uint64_t *len)
  */
 static int length_soon(const struct text *text, uint64_t *len)
 {
-	struct timespec until;
-	int err;
+	int err = shmfs_read_lock_soon(&text->state->io);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += LOOK_NS;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	err = -pthread_rwlock_timedrdlock(&text->state->io, &until);
 	if (err)
-		return err == -ETIMEDOUT ? -EBUSY : err;
+		return err;
 	err = text_length(text, TEXT_MAX, len);
 	pthread_rwlock_unlock(&text->state->io);
 	return err;

@@ -63,6 +63,21 @@ static inline bool sysv_is_held(const struct replacement *r)
 				  sysv_segment_is_shared(r->old);
 }
 
+/* --- resize.c --- */
+
+/*
+ * Replace the object's segment by one of `size` bytes under the same key.  object->io is held for
+ * writing.  Nothing has changed after these errors:
+ *
+ *   -EBUSY   other processes have it attached       -EAGAIN  somebody has its file open
+ *   -EPERM   the caller may not, or it has no key   -ESTALE  it was removed before
+ *   -EFBIG   over SHMMAX                            -ENOSPC  over SHMALL or SHMMNI;  -ENOMEM
+ *
+ * -EIDRM: it was removed meanwhile.  -EEXIST: another process took the key.  The log then says
+ * where the content is.
+ */
+int sysv_resize(struct sysv_object *, uint64_t size, const struct shmfs_caller *);
+
 /* --- replacer.c --- */
 
 /* Replace the old segment, with the outcome in *r.  A negative errno: nothing was begun. */
