@@ -4,7 +4,6 @@
 #include <grp.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 const struct user ROOT = { 0, 0, 0 };
 const struct user ALICE = { 1001, 1001, 2000 };
@@ -114,12 +113,24 @@ int children_join(const pid_t *children, int count)
 	return failed;
 }
 
+struct opening {
+	const char *path;
+	int flags;
+};
+
+static int open_file(void *arg)
+{
+	const struct opening *opening = arg;
+	return open(opening->path, opening->flags);
+}
+
 int open_as_other(const char *path, int flags)
 {
+	static char stack[64 << 10] __attribute__((aligned(16)));
+	struct opening opening = { path, flags };
 	int status;
-	pid_t child = (pid_t)must(syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0));
-	if (child == 0)
-		_exit(open(path, flags));
+	pid_t child =
+		must(clone(open_file, stack + sizeof(stack), CLONE_FILES | SIGCHLD, &opening));
 	must(waitpid(child, &status, 0));
 	return (signed char)exit_status(status);
 }
