@@ -28,6 +28,7 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 		return;
 	h->lent = lent;
 	if (lent) {
+		obj->lent_to_readers = obj->lent_to_readers && sysv_access(h) == O_RDONLY;
 		h->next_lent = obj->lent;
 		h->lent_link = &obj->lent;
 		if (h->next_lent)
@@ -354,11 +355,9 @@ enum shmfs_io_mode sysv_binding(struct shmfs_handle *base, int *fd)
 		   sysv_access(h) != O_WRONLY && obj->growth == SYSV_SETTLED &&
 		   obj->ngrowers == (h->grows ? 1 : 0) && !obj->mirror;
 
-	/* A mapping outlives its handle. */
+	/* Mappings outlive their handles. */
 	if (may && !obj->lent)
 		obj->lent_to_readers = !sysv_segment_is_shared(obj->segment);
-	if (may && sysv_access(h) == O_RDWR)
-		obj->lent_to_readers = false;
 	set_lent(obj, h, may);
 	/* What is stored in a mapping of the mirror would be lost. */
 	if (!may)

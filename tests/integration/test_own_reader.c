@@ -203,6 +203,27 @@ static void a_mapping_without_a_descriptor_holds_it_up(void **state)
 	}
 }
 
+/* It is opened by the reader's descriptor, so the kernel maps what it has for that. */
+static void a_mapping_by_its_descriptor_holds_it_up(void **state)
+{
+	char path[64];
+	needs(engine_is_passthrough(), "kernel passthrough");
+	int id = segment_create(KEY, PAGE, 0600);
+	int reader = must(open(SEGMENT, O_RDONLY));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", reader);
+	int both = must(open(path, O_RDWR | O_TRUNC));
+	char *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, both, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	close(both);
+	int fd = must(open(SEGMENT, O_WRONLY));
+	must_fail(EBUSY, ftruncate(fd, 2 * PAGE));
+	map[0] = 'm';
+	assert_true(segment_has(id, 0, "m", 1));
+	munmap(map, PAGE);
+	close(fd);
+	close(reader);
+}
+
 /* Bytes that are stored in a mapping of what the reader reads would be lost. */
 static void it_is_not_opened_for_writing_by_its_descriptor(void **state)
 {
@@ -243,6 +264,7 @@ int main(void)
 		mounted(others_may_write_then),
 		mounted(a_reader_of_another_process_holds_it_up),
 		mounted(a_mapping_without_a_descriptor_holds_it_up),
+		mounted(a_mapping_by_its_descriptor_holds_it_up),
 		mounted(it_is_not_opened_for_writing_by_its_descriptor),
 		mounted(rsync_writes_in_place),
 	};
