@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Short files of /proc. */
+/* Reading /proc. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -11,3 +12,6 @@
  */
 ssize_t shmfs_proc_read(int dir, char *text, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* Are these threads of one process?  False where `proc_dir`, "/proc", does not tell. */
+bool shmfs_proc_is_same(const char *proc_dir, pid_t a, pid_t b);

@@ -22,3 +22,13 @@ ssize_t shmfs_proc_read(int dir, char *text, size_t size, const char *format, ..
 	text[len < 0 ? 0 : len] = '\0';
 	return len < 0 ? -errno : len;
 }
+
+bool shmfs_proc_is_same(const char *proc_dir, pid_t a, pid_t b)
+{
+	char path[128];
+
+	if (a == b)
+		return true;
+	snprintf(path, sizeof(path), "%s/%d/task/%d", proc_dir, (int)a, (int)b);
+	return access(path, F_OK) == 0;
+}

@@ -4,6 +4,8 @@
 
 #include <sys/inotify.h>
 
+#include "shmfs/proc.h"
+
 /* For so long after a change of the root's names its attributes are not kept. */
 #define RESTLESS_NS 1000000000u
 #define QUIET_S 3600
@@ -204,22 +206,12 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		close_file(fs, file);
 }
 
-/* Is the process that closes the file the one that opened it? */
-static bool is_opener(const struct shmfs_file *file, pid_t pid)
-{
-	char path[64];
-
-	if (pid == file->opener)
-		return true;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d", file->opener, pid);
-	return access(path, F_OK) == 0;
-}
-
 void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct shmfs_file *file = file_of(fi);
 	struct request_caller who = caller_of(req);
-	bool by_opener = is_opener(file, who.caller.pid);
+	/* Or another thread of it. */
+	bool by_opener = shmfs_proc_is_same("/proc", file->opener, who.caller.pid);
 
 	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));
 }

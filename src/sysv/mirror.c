@@ -11,24 +11,17 @@
  */
 #include "sysv/internal.h"
 
-/* Are two threads of one process, as far as that is known? */
-static bool is_same_process(const struct sysv_object *obj, pid_t a, pid_t b)
-{
-	const struct sysv_backend *be = (const struct sysv_backend *)obj->base.backend;
-	char path[64];
-
-	snprintf(path, sizeof(path), "%d/task/%d", (int)a, (int)b);
-	return a && b && (a == b || faccessat(be->proc, path, F_OK, 0) == 0);
-}
+#include "shmfs/proc.h"
 
 int sysv_plan_mirror(struct sysv_object *obj, pid_t thread)
 {
+	const char *proc_dir = sysv_backend_of(obj)->config.proc_dir;
 	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!obj->lent || obj->mirror)
 		return 0;
 	for (const struct sysv_handle *h = obj->lent; h; h = h->next_lent)
-		if (!is_same_process(obj, thread, h->opener))
+		if (!thread || !shmfs_proc_is_same(proc_dir, thread, h->opener))
 			return -EAGAIN;
 	return obj->lent_to_readers ? 1 : -EAGAIN;
 }
