@@ -23,6 +23,26 @@ ssize_t shmfs_proc_read(int dir, char *text, size_t size, const char *format, ..
 	return len < 0 ? -errno : len;
 }
 
+struct shmfs_proc_stat shmfs_proc_stat(const char *proc_dir, pid_t pid)
+{
+	struct shmfs_proc_stat stat = { .cpu = -1 };
+	char text[1024];
+	const char *field;
+
+	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/%d/stat", proc_dir, (int)pid);
+	/* The second field, the command, can hold spaces and brackets. */
+	field = strrchr(text, ')');
+	for (int i = 3; field && (field = strchr(field + 1, ' ')); i++) {
+		if (i == 3)
+			stat.runs = field[1] == 'R';
+		else if (i == 22)
+			stat.start = strtoull(field, NULL, 10);
+		else if (i == 39)
+			stat.cpu = atoi(field);
+	}
+	return stat;
+}
+
 bool shmfs_proc_is_same(const char *proc_dir, pid_t a, pid_t b)
 {
 	char path[128];

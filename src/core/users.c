@@ -201,17 +201,6 @@ static void be_child(const struct users_scope *scope, struct users_sheet *sheet,
 	syscall(SYS_exit_group, 0);
 }
 
-/* Does it run, or wait for a processor?  A busy machine holds up any child for some time. */
-static bool is_runnable(pid_t child)
-{
-	char text[512];
-	const char *state;
-
-	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "/proc/%d/stat", (int)child);
-	state = strrchr(text, ')'); /* behind the command (proc(5)) */
-	return state && state[1] == ' ' && state[2] == 'R';
-}
-
 /* Wait until the child ends.  False: it slept for `still_ms`, or stood still for STILL_MS. */
 static bool watch(pid_t child, struct pollfd *ended, struct users_sheet *sheet, int still_ms)
 {
@@ -223,7 +212,8 @@ static bool watch(pid_t child, struct pollfd *ended, struct users_sheet *sheet, 
 		if (poll(ended, 1, still_ms) > 0)
 			return true;
 		still = ticks == atomic_load(&sheet->ticks) ? still + still_ms : 0;
-	} while (still == 0 || (still < STILL_MS && is_runnable(child)));
+		/* A busy machine holds up any child for some time. */
+	} while (still == 0 || (still < STILL_MS && shmfs_proc_stat("/proc", child).runs));
 	return false;
 }
 

@@ -44,28 +44,6 @@ void shmfs_follow_init(struct shmfs_follow *follow)
 			 CPU_COUNT(&follow->allowed) > 1;
 }
 
-/* Fields 39 and 3 of /proc/PID/stat (proc(5)).  The second one can hold spaces and brackets. */
-int shmfs_follow_find(pid_t pid, bool *computes)
-{
-	char text[1024];
-	const char *field;
-
-	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "/proc/%d/stat", (int)pid);
-	field = strrchr(text, ')');
-	*computes = field && field[1] == ' ' && field[2] == 'R';
-	for (int i = 2; field && i < 39; i++)
-		field = strchr(field + 1, ' ');
-	return field ? atoi(field + 1) : -1;
-}
-
-static bool sleeps(const struct worker *worker)
-{
-	bool runs;
-
-	shmfs_follow_find(worker->tid, &runs);
-	return !runs;
-}
-
 static void put_beside(struct shmfs_follow *follow, struct worker *worker, int cpu)
 {
 	const struct sched_param none = { 0 };
@@ -106,12 +84,11 @@ static void on_standstill(struct loop *loop)
 
 void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 {
+	struct shmfs_proc_stat caller;
 	struct worker *worker = NULL;
 	bool stands;
 	bool serves;
-	bool computes;
-	pid_t caller;
-	int cpu;
+	pid_t pid;
 
 	pthread_mutex_lock(&loop->lock);
 	stands = loop->nread == loop->nlooked;
@@ -122,7 +99,7 @@ void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 		 shmfs_now_ns() > follow->not_placed_until)
 		worker = loop->reader;
 	loop->nlooked = loop->nread;
-	caller = loop->caller;
+	pid = loop->caller;
 	if (loop->is_watched)
 		shmfs_worker_set_timer(loop, SHMFS_TICK_NS);
 	stands = stands && loop->is_watched;
@@ -130,15 +107,16 @@ void shmfs_follow_tick(struct shmfs_follow *follow, struct loop *loop)
 
 	if (!follow->placed && !worker)
 		return;
-	cpu = shmfs_follow_find(caller, &computes);
+	caller = shmfs_proc_stat("/proc", pid);
 	/*
 	 * A caller that computes was answered: it keeps the reader from the rest of its work.  A
 	 * reader that sleeps in its request, as until a child has read /proc, lacks no processor.
 	 */
-	if (stands && !computes && !(serves && sleeps(follow->placed)))
+	if (stands && !caller.runs &&
+	    !(serves && !shmfs_proc_stat("/proc", follow->placed->tid).runs))
 		follow->not_placed_until = shmfs_now_ns() + BREAK_NS;
 	if (follow->placed && follow->placed != worker)
 		put_back(follow);
-	if (worker && cpu != follow->cpu)
-		put_beside(follow, worker, cpu);
+	if (worker && caller.cpu != follow->cpu)
+		put_beside(follow, worker, caller.cpu);
 }

@@ -104,6 +104,3 @@ void shmfs_follow_init(struct shmfs_follow *);
 
 /* Look after the reader, and again after SHMFS_TICK_NS if requests come. */
 void shmfs_follow_tick(struct shmfs_follow *, struct loop *);
-
-/* The processor that a thread is on, or -1; and whether it runs or is about to. */
-int shmfs_follow_find(pid_t, bool *computes);

@@ -91,20 +91,6 @@ void sysv_user_xattr_sweep(struct sysv_backend *be)
 		closedir(entries);
 }
 
-/* When process 1 started, in clock ticks since boot: field 22 of its stat (proc(5)). */
-static unsigned long long read_start(const char *proc_dir)
-{
-	static const char format[] = ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-				     " %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu";
-	unsigned long long start = 0;
-	char text[1024];
-
-	shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/1/stat", proc_dir);
-	if (strrchr(text, ')'))
-		(void)!sscanf(strrchr(text, ')'), format, &start);
-	return start;
-}
-
 void sysv_user_xattr_init(struct sysv_backend *be)
 {
 	struct sysv_user_xattrs *store = &be->user_xattrs;
@@ -116,7 +102,7 @@ void sysv_user_xattr_init(struct sysv_backend *be)
 		return;
 	store->dir = be->config.user_xattr_dir;
 	store->namespace_ino = st.st_ino;
-	store->start = read_start(be->config.proc_dir);
+	store->start = shmfs_proc_stat(be->config.proc_dir, 1).start;
 	sysv_user_xattr_sweep(be);
 }
 

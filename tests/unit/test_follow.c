@@ -14,6 +14,7 @@
 #include "fuse/loop.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
+#include "shmfs/proc.h"
 
 #define US UINT64_C(1000)
 #define MS UINT64_C(1000000)
@@ -68,17 +69,17 @@ static void finds_where_a_thread_is(void **state)
 	cpu_set_t one;
 	cpu_set_t before;
 	int cpu = sched_getcpu();
-	bool computes = false;
 
 	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
 	CPU_ZERO(&one);
 	CPU_SET((size_t)cpu, &one);
 	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
-	assert_int_equal(shmfs_follow_find(gettid(), &computes), cpu);
-	assert_true(computes);
+	assert_int_equal(shmfs_proc_stat("/proc", gettid()).cpu, cpu);
+	assert_true(shmfs_proc_stat("/proc", gettid()).runs);
+	assert_true(shmfs_proc_stat("/proc", gettid()).start > 0);
 	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
-	assert_int_equal(shmfs_follow_find(0x7fffffff, &computes), -1);
-	assert_false(computes);
+	assert_int_equal(shmfs_proc_stat("/proc", INT_MAX).cpu, -1);
+	assert_false(shmfs_proc_stat("/proc", INT_MAX).runs);
 }
 
 static void *be_reader(void *arg)
@@ -201,9 +202,8 @@ static void a_caller_that_computes_after_its_answer_is_followed_again(void **sta
 static void await_sleep(pid_t thread)
 {
 	const struct timespec moment = { .tv_nsec = 1000000 };
-	bool runs;
 
-	for (shmfs_follow_find(thread, &runs); runs; shmfs_follow_find(thread, &runs))
+	while (shmfs_proc_stat("/proc", thread).runs)
 		nanosleep(&moment, NULL);
 }
 
