@@ -149,7 +149,6 @@ static int mount_and_serve(struct shmfs_fs *fs, const struct shmfs_backends *bac
 		if (!has_ended && !forget_end(fs))
 			_exit(err ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
-	fuse_session_destroy(fs->session);
 	return err;
 }
 

@@ -11,6 +11,7 @@ uint32_t shmfs_aside_user(const struct fuse_in_header *header)
 	case FUSE_BATCH_FORGET:
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
+	case FUSE_INTERRUPT:
 		return SHMFS_NOBODY;
 	default:
 		return header->uid;

@@ -117,17 +117,3 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 	*out = file;
 	return 0;
 }
-
-void close_files(struct shmfs_fs *fs)
-{
-	struct shmfs_file *file;
-
-	for (struct shmfs_inode *inode = fs->inodes.inodes; inode; inode = inode->next) {
-		while ((file = inode->files)) {
-			inode->files = file->next;
-			fs->nopen--;
-			ops_of(inode)->release(file->handle);
-			free(file);
-		}
-	}
-}

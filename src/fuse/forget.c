@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kernel forgets, and names that it is to forget.
+ * Names that the kernel is to forget.
  *
  * A name that is removed in one directory is gone in all that show it.  Their dentries would keep
  * the object's memory until the kernel is short of memory.
@@ -21,35 +21,6 @@ struct shmfs_gone {
 	shmfs_dir dir; /* where it was removed; 0: in none */
 	char name[];
 };
-
-/* Directories are not counted. */
-static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
-{
-	if (!is_dir(ino))
-		shmfs_inode_forget(fs, inode_of(ino), nlookup);
-}
-
-static void forget_many(struct shmfs_fs *fs, const struct fuse_batch_forget_in *in)
-{
-	const struct fuse_forget_one *forgets = (const void *)(in + 1);
-
-	for (uint32_t i = 0; i < in->count; i++)
-		forget(fs, forgets[i].nodeid, forgets[i].nlookup);
-}
-
-bool serve_forget(struct shmfs_fs *fs, const void *request)
-{
-	const struct fuse_in_header *header = request;
-	const void *in = header + 1;
-
-	if (header->opcode == FUSE_FORGET)
-		forget(fs, header->nodeid, ((const struct fuse_forget_in *)in)->nlookup);
-	else if (header->opcode == FUSE_BATCH_FORGET)
-		forget_many(fs, in);
-	else
-		return false;
-	return true;
-}
 
 void note_searched(struct shmfs_fs *fs, shmfs_dir dir)
 {

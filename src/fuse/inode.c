@@ -127,13 +127,3 @@ void shmfs_inode_forget(struct shmfs_fs *fs, struct shmfs_inode *inode, uint64_t
 	if (trims)
 		trim();
 }
-
-void shmfs_inode_forget_all(struct shmfs_fs *fs)
-{
-	while (fs->inodes.inodes) {
-		struct shmfs_inode *inode = fs->inodes.inodes;
-
-		take_out(&fs->inodes, inode);
-		free_inode(inode);
-	}
-}

@@ -53,9 +53,6 @@ struct shmfs_inode_table {
 	size_t nfreed; /* since memory was given back to the system */
 };
 
-/* Forget every inode: the kernel is gone. */
-void shmfs_inode_forget_all(struct shmfs_fs *);
-
 /*
  * Find or make the inode of an object by a view, and count one lookup more.  Takes over the
  * caller's reference to the object.  Returns 0 and *out, or -ENOMEM.

@@ -42,7 +42,7 @@ struct shmfs_user {
 struct shmfs_fs {
 	struct shmfs_tree tree;
 	struct shmfs_passthrough passthrough;
-	struct fuse_session *session; /* borrowed */
+	struct fuse_session *session; /* owned, or NULL */
 	pid_t target;		      /* `-o target=PID`; 0: none */
 
 	int names_watch;		      /* owned; of inotify(7); below 0: there is none */
@@ -131,11 +131,10 @@ static inline double attr_timeout(const struct shmfs_inode *inode)
 
 /* --- operations.c --- */
 
-/* The requests that are served: shmfs_fuse_lookup() and so on.  Others fail with ENOSYS. */
+/* Requests that come by libfuse: shmfs_fuse_lookup() and so on. */
 /* clang-format off */
 #define SHMFS_REQUESTS(each) \
-	each(lookup) each(create) each(mknod) each(mkdir) each(symlink) each(link) \
-	each(unlink) each(rmdir) each(rename) \
+	each(lookup) each(create) each(mknod) each(unlink) each(rename) \
 	each(getattr) each(setattr) each(open) each(flush) \
 	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \
 	each(read) each(write) each(fallocate) each(lseek) each(copy_file_range) \
@@ -146,8 +145,12 @@ static inline double attr_timeout(const struct shmfs_inode *inode)
 SHMFS_REQUESTS(SHMFS_DECLARE_REQUEST)
 
 extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
-/* Begin and end what the requests share; `fs` is zeroed.  At its end the kernel is gone. */
+/* Begin what the requests share; `fs` is zeroed. */
 void shmfs_fs_init(struct shmfs_fs *);
+/* Serve a request.  Those that nobody serves fail with ENOSYS. */
+void serve_request(struct shmfs_fs *, const struct fuse_buf *);
+/* The kernel is gone, and neither releases nor forgets any more: close and free all. */
+void close_all(struct shmfs_fs *);
 void shmfs_fs_clear(struct shmfs_fs *);
 
 /* --- caller.c --- */
@@ -168,27 +171,14 @@ void close_file(struct shmfs_fs *, struct shmfs_file *);
 
 /* May this user open one more file?  -EMFILE: it has half of the descriptors that others leave. */
 int check_open_share(struct shmfs_fs *, uid_t);
-/* Close what is open when the kernel is gone and releases nothing. */
-void close_files(struct shmfs_fs *);
 
 /* --- ops.c --- */
-
-/* Serve a RELEASE or RELEASEDIR, for the reason of serve_forget().  False: another request. */
-bool serve_release(struct shmfs_fs *, const void *request);
 
 /* `names_watch` is readable: have the kernel drop the attributes of the root. */
 void shmfs_fs_names_changed(struct shmfs_fs *);
 
 /* --- forget.c --- */
 
-/*
- * Serve a FORGET or BATCH_FORGET.  False: it is another request.
- *
- * libfuse drops a request that it has no memory for (lib/fuse_lowlevel.c,
- * fuse_session_process_buf_internal(), 3.14).  The kernel sends each of these once, and the object
- * would be kept for ever.  So they do not go through libfuse, and take no memory.
- */
-bool serve_forget(struct shmfs_fs *, const void *request);
 /* Note that a file was found in the directory. */
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */

@@ -9,7 +9,7 @@
 
 /* --- aside.c: requests that wait until their user has a thread again; loop.lock guards them --- */
 
-/* The user of requests that the kernel makes by itself, when a file was closed or forgotten. */
+/* The user of requests that the kernel makes by itself, as when a file was closed. */
 #define SHMFS_NOBODY UINT32_MAX
 
 struct shmfs_aside {

@@ -253,28 +253,6 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	reply_entry(req, &path);
 }
 
-/* --- what cannot be made --- */
-
-void shmfs_fuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	reply_error(req, -EPERM);
-}
-
-void shmfs_fuse_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
-{
-	reply_error(req, -EPERM);
-}
-
-void shmfs_fuse_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
-{
-	reply_error(req, -EPERM);
-}
-
-void shmfs_fuse_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	reply_error(req, -EPERM);
-}
-
 /* --- removing and renaming --- */
 
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)

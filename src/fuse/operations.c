@@ -17,17 +17,90 @@ void shmfs_fs_init(struct shmfs_fs *fs)
 	fs->names_watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 }
 
+void close_all(struct shmfs_fs *fs)
+{
+	struct shmfs_inode *inode;
+
+	while ((inode = fs->inodes.inodes)) {
+		while (inode->files)
+			close_file(fs, inode->files);
+		shmfs_inode_forget(fs, inode, inode->nlookup);
+	}
+}
+
 void shmfs_fs_clear(struct shmfs_fs *fs)
 {
 	dirs_clear(fs);
-	close_files(fs);
+	close_all(fs);
 	shmfs_walks_clear(fs);
-	shmfs_inode_forget_all(fs);
+	if (fs->session)
+		fuse_session_destroy(fs->session);
 	free(fs->users);
 	if (fs->names_watch >= 0)
 		close(fs->names_watch);
 	pthread_cond_destroy(&fs->dropped);
 	pthread_mutex_destroy(&fs->lock);
+}
+
+/* Directories are not counted. */
+static void forget(struct shmfs_fs *fs, fuse_ino_t ino, uint64_t nlookup)
+{
+	if (!is_dir(ino))
+		shmfs_inode_forget(fs, inode_of(ino), nlookup);
+}
+
+static void forget_many(struct shmfs_fs *fs, const struct fuse_batch_forget_in *in)
+{
+	const struct fuse_forget_one *forgets = (const void *)(in + 1);
+
+	for (uint32_t i = 0; i < in->count; i++)
+		forget(fs, forgets[i].nodeid, forgets[i].nlookup);
+}
+
+static void release(struct shmfs_fs *fs, const struct fuse_release_in *in)
+{
+	close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
+}
+
+/*
+ * libfuse drops a request that it has no memory for (lib/fuse_lowlevel.c,
+ * fuse_session_process_buf_internal(), 3.14).  The kernel sends each FORGET and RELEASE once, and
+ * the object would be kept for ever.  So these do not go through libfuse, and take no memory.
+ */
+void serve_request(struct shmfs_fs *fs, const struct fuse_buf *buf)
+{
+	const struct fuse_in_header *header = buf->mem;
+	const void *in = header + 1;
+	int err = 0;
+
+	switch (header->opcode) {
+	case FUSE_FORGET:
+		forget(fs, header->nodeid, ((const struct fuse_forget_in *)in)->nlookup);
+		return;
+	case FUSE_BATCH_FORGET:
+		forget_many(fs, in);
+		return;
+	case FUSE_RELEASE:
+		release(fs, in);
+		break;
+	case FUSE_RELEASEDIR:
+		dirs_close(fs);
+		break;
+	case FUSE_MKDIR:
+	case FUSE_SYMLINK:
+	case FUSE_LINK:
+	case FUSE_RMDIR:
+		err = -EPERM;
+		break;
+	case FUSE_INTERRUPT:
+		/* Told so, the kernel sends no more (fs/fuse/dev.c, fuse_dev_do_write()). */
+		err = -ENOSYS;
+		break;
+	default:
+		fuse_session_process_buf(fs->session, buf);
+		return;
+	}
+	shmfs_reply_error(fs, header, err);
 }
 
 /* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */

@@ -215,18 +215,3 @@ void shmfs_fuse_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	reply_error(req, ops_of(file->inode)->flush(file->handle, by_opener, &who.caller));
 }
-
-bool serve_release(struct shmfs_fs *fs, const void *request)
-{
-	const struct fuse_in_header *header = request;
-	const struct fuse_release_in *in = (const void *)(header + 1);
-
-	if (header->opcode == FUSE_RELEASE)
-		close_file(fs, (struct shmfs_file *)(uintptr_t)in->fh);
-	else if (header->opcode == FUSE_RELEASEDIR)
-		dirs_close(fs);
-	else
-		return false;
-	shmfs_reply_error(fs, request, 0);
-	return true;
-}

@@ -40,11 +40,6 @@ static bool is_due(struct loop *loop, uint32_t uid, const struct fuse_buf *buf)
 {
 	int err;
 
-	/* Nothing would come of it.  Told so, the kernel sends no more (fuse_dev_do_write()). */
-	if (header_of(buf->mem)->opcode == FUSE_INTERRUPT) {
-		shmfs_reply_error(loop->fs, buf->mem, -ENOSYS);
-		return false;
-	}
 	if (has_share(loop, uid))
 		return true;
 	err = shmfs_aside_put(&loop->aside, buf->mem, buf->size);
@@ -253,9 +248,7 @@ static void serve(struct worker *worker, const struct fuse_buf *request)
 
 	do {
 		await_releases(worker, header_of(buf.mem)->nodeid);
-		if (!serve_forget(worker->loop->fs, buf.mem) &&
-		    !serve_release(worker->loop->fs, buf.mem))
-			fuse_session_process_buf(worker->loop->fs->session, &buf);
+		serve_request(worker->loop->fs, &buf);
 		free(next);
 		next = finish(worker);
 		if (next)

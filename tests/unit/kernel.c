@@ -143,8 +143,7 @@ static bool is_waiting(int fd)
 static void serve(struct kernel *k)
 {
 	assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
-	if (!serve_forget(&k->fs, k->request.mem) && !serve_release(&k->fs, k->request.mem))
-		fuse_session_process_buf(k->session, &k->request);
+	serve_request(&k->fs, &k->request);
 }
 
 struct kernel *kernel_start(bool want_passthrough)
@@ -215,10 +214,9 @@ void kernel_stop(struct kernel *k)
 
 	assert_true(forget_end(&k->fs));
 	kernel_expect_silence(k);
-	fuse_session_destroy(k->session);
+	shmfs_fs_clear(&k->fs);
 	device = -1;
 	close(k->device);
-	shmfs_fs_clear(&k->fs);
 	clean = memory_backend_free(k->sysv);
 	clean = memory_backend_free(k->posix) && clean;
 	free(k->request.mem);
