@@ -33,9 +33,10 @@ struct sysv_segment {
 	struct sysv_backend *backend; /* borrowed */
 	int id;
 	uint64_t size;
-	int fd;		 /* owned; -1: attached */
-	char *map;	 /* owned; NULL unless attached, or huge pages (no write(2) there) */
-	size_t map_size; /* as mapped, or 0: attached, shmdt(2) knows */
+	int fd;	   /* owned; -1: attached */
+	char *map; /* owned; NULL unless attached, or huge pages (no write(2) there) */
+	size_t map_size;
+	bool is_attached; /* `map` is an attachment */
 	struct sysv_segment *next_attached;
 	bool writable;
 	bool tells_holes;	    /* attached, and mincore(2) finds its pages */
@@ -221,11 +222,11 @@ bool sysv_is_closed(const struct shmid_ds *);
 /* Does a segment that nobody has attached go when it is detached? */
 bool sysv_detaching_removes(const struct sysv_backend *);
 /*
- * The same in steps.  fill() opens a new segment in an empty record, and empty() undoes that.
+ * The same in steps.  fill() opens a new segment in a record with its id, and empty() undoes that.
  * Neither allocates or locks.  count() then enters the attachment, if there is one.
  */
 struct sysv_segment *sysv_segment_new(struct sysv_backend *);
-int sysv_segment_fill(struct sysv_segment *, int id, uint64_t size);
+int sysv_segment_fill(struct sysv_segment *, uint64_t size);
 void sysv_segment_empty(struct sysv_segment *);
 void sysv_segment_count(struct sysv_segment *);
 struct sysv_segment *sysv_segment_get(struct sysv_segment *);

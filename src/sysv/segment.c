@@ -27,80 +27,77 @@
 /* A replacer that was killed leaves its segment closed. */
 #define CLOSED_SECONDS 10
 
-static size_t round_up(size_t size, size_t unit)
+/* Of any architecture. */
+#define LARGEST_PAGE ((uint64_t)16 << 30)
+
+static uint64_t round_up(uint64_t size, uint64_t unit)
 {
 	return (size + unit - 1) / unit * unit;
 }
 
-/* The page sizes that a segment may have on any architecture, 0 for the usual one. */
-static const uint64_t page_sizes[] = { 0,	 64 << 10,  1 << 20, 2 << 20,	 16 << 20,
-				       32 << 20, 512 << 20, 1 << 30, 16ull << 30 };
-#define PAGE_SIZES (sizeof(page_sizes) / sizeof(*page_sizes))
-
-/* The length of an attachment with the n-th page size. */
-static size_t length_of_map(uint64_t size, size_t n)
+static size_t usual_page(void)
 {
-	uint64_t page = page_sizes[n] ? page_sizes[n] : (uint64_t)sysconf(_SC_PAGESIZE);
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
 
-	return (size_t)((size + page - 1) / page * page);
+/* The link to the file behind a mapping is named for its range. */
+static int open_map_file(int proc, const char *map, size_t size)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "self/map_files/%zx-%zx", (size_t)map, (size_t)map + size);
+	fd = openat(proc, path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 /*
- * Open the file behind an attachment.  The link is named for the range of the mapping, which is
- * rounded up to the segment's page size.  Only the right one exists.
+ * shmat(2).  No child inherits the attachment.  Its length is that of the segment, rounded up to
+ * the segment's page size.
  */
-static int open_map_file(int proc, const char *map, uint64_t size)
+static int attach(struct sysv_segment *segment, int flags)
 {
-	char path[64];
-
-	for (size_t n = 0; n < PAGE_SIZES; n++) {
-		int fd;
-
-		snprintf(path, sizeof(path), "self/map_files/%zx-%zx", (size_t)map,
-			 (size_t)map + length_of_map(size, n));
-		fd = openat(proc, path, O_RDWR | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-		if (errno != ENOENT)
-			return -errno;
-	}
-	return -ENOENT;
-}
-
-/* shmat(2).  No child inherits the attachment. */
-static int attach(int id, uint64_t size, int flags, char **out)
-{
-	char *map = shmat(id, NULL, flags);
+	char *map = shmat(segment->id, NULL, flags);
 
 	if (map == (void *)-1)
 		return -errno;
-	*out = map;
-	for (size_t n = 0; n < PAGE_SIZES; n++) {
+	/* Noted at once, for a second replacer. */
+	segment->map = map;
+	segment->is_attached = true;
+	for (uint64_t page = usual_page(); page <= LARGEST_PAGE; page *= 2) {
+		segment->map_size = (size_t)round_up(segment->size, page);
 		/* EINVAL: a part of a huge page. */
-		if (madvise(map, length_of_map(size, n), MADV_DONTFORK) == 0 || errno != EINVAL)
+		if (madvise(map, segment->map_size, MADV_DONTFORK) == 0 || errno != EINVAL)
 			break;
 	}
+	/*
+	 * mincore(2) does not find huge pages that this process has not touched.  MADV_COLD is
+	 * refused for a mapping of them (mm/madvise.c, can_madv_lru_vma()), and does nothing to a
+	 * fresh one of small pages.
+	 */
+	segment->tells_holes =
+		!segment->backend->by_descriptor && madvise(map, usual_page(), MADV_COLD) == 0;
 	return 0;
 }
 
-/*
- * mincore(2) does not find huge pages that this process has not touched.  MADV_COLD is refused for
- * a mapping of them (mm/madvise.c, can_madv_lru_vma()), and does nothing to a fresh one of small
- * pages.
- */
-static bool tells_holes(char *map)
+static void unmap(struct sysv_segment *segment)
 {
-	return madvise(map, (size_t)sysconf(_SC_PAGESIZE), MADV_COLD) == 0;
+	if (segment->is_attached)
+		shmdt(segment->map);
+	else if (segment->map)
+		munmap(segment->map, segment->map_size);
+	segment->map = NULL;
+	segment->is_attached = false;
 }
 
 static size_t page_of(const struct sysv_segment *segment)
 {
-	return segment->huge ? segment->huge : (size_t)sysconf(_SC_PAGESIZE);
+	return segment->huge ? segment->huge : usual_page();
 }
 
 int sysv_segment_map(struct sysv_segment *segment)
 {
-	size_t size = round_up((size_t)segment->size, page_of(segment));
+	size_t size = (size_t)round_up(segment->size, page_of(segment));
 	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
 
 	if (map == MAP_FAILED)
@@ -125,7 +122,7 @@ static int map_huge(struct sysv_segment *segment)
 
 bool sysv_descriptors_work(int proc)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = usual_page();
 	/* Shared anonymous memory is a file of the same internal tmpfs. */
 	char *map = mmap(NULL, page, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	SHMFS_AUTO_FD int fd = -1;
@@ -159,7 +156,7 @@ int sysv_attach(struct sysv_segment *segment, int flags)
 	int err;
 	SHMFS_LOCKED(&segment->backend->base.lock);
 
-	err = attach(segment->id, segment->size, flags, &segment->map);
+	err = attach(segment, flags);
 	if (!err)
 		enter(segment);
 	return err;
@@ -169,7 +166,7 @@ void sysv_segment_count(struct sysv_segment *segment)
 {
 	SHMFS_LOCKED(&segment->backend->base.lock);
 
-	if (segment->map && !segment->map_size)
+	if (segment->is_attached)
 		enter(segment);
 }
 
@@ -184,8 +181,7 @@ static void detach(struct sysv_segment *segment, const struct shmid_ds *before, 
 	struct shmid_ds after;
 	SHMFS_LOCKED(&be->base.lock);
 
-	shmdt(segment->map);
-	segment->map = NULL;
+	unmap(segment);
 	if (before && shmctl(segment->id, SHM_STAT_ANY, &after) == segment->id)
 		sysv_times_detached(be, segment->id, before, others, &after);
 	while (*link != segment)
@@ -312,7 +308,7 @@ static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds
 /* With a lock for sysv_segment_is_opened_again(). */
 static int open_file(struct sysv_segment *segment)
 {
-	int fd = open_map_file(segment->backend->proc, segment->map, segment->size);
+	int fd = open_map_file(segment->backend->proc, segment->map, segment->map_size);
 	struct flock lock = { .l_type = F_RDLCK };
 
 	if (fd < 0)
@@ -348,8 +344,6 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	if (!err && be->by_descriptor) {
 		detach(segment, &now, others);
 		err = opened ? opened : map_huge(segment);
-	} else if (!err) {
-		segment->tells_holes = tells_holes(segment->map);
 	}
 	if (err)
 		sysv_segment_put(segment);
@@ -358,25 +352,18 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	return err;
 }
 
-int sysv_segment_fill(struct sysv_segment *segment, int id, uint64_t size)
+int sysv_segment_fill(struct sysv_segment *segment, uint64_t size)
 {
 	bool by_descriptor = segment->backend->by_descriptor;
-	/* Noted at once, for a second replacer. */
-	int err = attach(id, size, by_descriptor ? SHM_RDONLY : 0, &segment->map);
-	char *map = segment->map;
+	int err;
 
-	if (err)
-		return err;
-	segment->id = id;
 	segment->size = size;
 	segment->writable = true;
-	if (!by_descriptor) {
-		segment->tells_holes = tells_holes(map);
-		return 0;
-	}
+	err = attach(segment, by_descriptor ? SHM_RDONLY : 0);
+	if (err || !by_descriptor)
+		return err;
 	err = open_file(segment);
-	segment->map = NULL;
-	shmdt(map);
+	unmap(segment);
 	return err ? err : map_huge(segment);
 }
 
@@ -388,14 +375,9 @@ struct sysv_segment *sysv_segment_get(struct sysv_segment *segment)
 
 void sysv_segment_empty(struct sysv_segment *segment)
 {
-	if (segment->map_size)
-		munmap(segment->map, segment->map_size);
-	else if (segment->map)
-		shmdt(segment->map);
+	unmap(segment);
 	if (segment->fd >= 0)
 		close(segment->fd);
-	segment->map = NULL;
-	segment->map_size = 0;
 	segment->fd = -1;
 	segment->size = 0;
 }
@@ -413,7 +395,7 @@ void sysv_segment_put(struct sysv_segment *segment)
 {
 	if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1)
 		return;
-	if (segment->map && !segment->map_size)
+	if (segment->is_attached)
 		detach_now(segment);
 	sysv_segment_empty(segment);
 	free(segment);
@@ -422,11 +404,11 @@ void sysv_segment_put(struct sysv_segment *segment)
 /* MADV_REMOVE is PUNCH_HOLE for a mapping; it takes whole pages. */
 static int punch_mapping(struct sysv_segment *segment, size_t off, size_t len)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = usual_page();
 	size_t end = off + len;
 	/* Bytes behind the end of the segment in its last page do not matter. */
-	size_t whole_end = end == segment->size ? round_up(end, page) : end / page * page;
-	size_t whole = round_up(off, page);
+	size_t whole_end = end == segment->size ? (size_t)round_up(end, page) : end / page * page;
+	size_t whole = (size_t)round_up(off, page);
 
 	if (whole >= whole_end || madvise(segment->map + whole, whole_end - whole, MADV_REMOVE))
 		return shmfs_zero_nofault(segment->map + off, len);
@@ -446,7 +428,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 		return punch_mapping(segment, (size_t)off, (size_t)len) == 0 ? 0 : -ENOMEM;
 	/* Punch to the end of the page, so that a whole page is given back. */
 	if (off + len == segment->size)
-		len = round_up((size_t)segment->size, page_of(segment)) - off;
+		len = round_up(segment->size, page_of(segment)) - off;
 	if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 		      (off_t)len) != 0)
 		return -errno;
@@ -455,7 +437,7 @@ int sysv_segment_punch(struct sysv_segment *segment, uint64_t off, uint64_t len)
 
 int sysv_segment_populate(struct sysv_segment *segment, uint64_t off, uint64_t len)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = usual_page();
 	size_t start = (size_t)off / page * page;
 
 	if (segment->fd >= 0)

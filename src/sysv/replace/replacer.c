@@ -105,7 +105,7 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 	if (shmctl(segment->id, SHM_STAT_ANY, &first) != segment->id)
 		return -EIDRM;
 	r->filling = segment;
-	err = segment == r->made ? sysv_segment_fill(segment, segment->id, size) : 0;
+	err = segment == r->made ? sysv_segment_fill(segment, size) : 0;
 	if (!err && !r->backend->by_descriptor) {
 		err = sysv_set_perm(segment->id, &first, SYSV_MODE_CLOSED);
 		first.shm_perm.mode = SYSV_MODE_CLOSED;

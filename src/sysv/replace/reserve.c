@@ -151,7 +151,7 @@ int sysv_reserve_take(struct replacement *r)
 	int err = make_segments(r);
 
 	if (!err)
-		err = sysv_segment_fill(rescue, rescue->id, r->old->size);
+		err = sysv_segment_fill(rescue, r->old->size);
 	/* Huge pages are copied through mappings. */
 	if (!err && r->old->huge && !rescue->huge)
 		err = sysv_segment_map(rescue);
