@@ -271,28 +271,14 @@ uint64_t sysv_usage_of(struct sysv_usage *usage, int id, time_t changed)
 	return tells && copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;
 }
 
-/* A segment keeps its size: any table that has it will do. */
-static bool has_size(struct sysv_usage *usage, int id, uint32_t low_bits, uint64_t *size)
-{
-	struct sysv_usage_row row;
-
-	if (copy_row(usage, id, &row) != 0 || (uint32_t)row.size != low_bits)
-		return false;
-	*size = row.size;
-	return true;
-}
-
 uint64_t sysv_usage_size(struct sysv_usage *usage, int id, uint32_t low_bits)
 {
-	uint64_t size = low_bits;
+	struct sysv_usage_row row = { 0 };
 
-	if (has_size(usage, id, low_bits, &size))
-		return size;
-	begin_reading(usage);
-	read_table(usage);
-	end_reading(usage);
-	has_size(usage, id, low_bits, &size);
-	return size;
+	/* A segment keeps its size: any table that has it will do. */
+	if (copy_row(usage, id, &row) != 0 || (uint32_t)row.size != low_bits)
+		sysv_usage_find(usage, id, &row);
+	return (uint32_t)row.size == low_bits ? row.size : low_bits;
 }
 
 uint64_t sysv_segment_resident(struct sysv_segment *segment)
