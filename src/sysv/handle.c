@@ -197,36 +197,18 @@ int sysv_create(const struct shmfs_view *view, const struct shmfs_name *name, in
 
 /* --- open and close --- */
 
-/* Open it for a moment: somebody with the lock can take long, as to replace the segment. */
-static int look_at_segment(struct sysv_object *obj, struct sysv_handle *h,
-			   const struct shmfs_caller *caller)
-{
-	int err = shmfs_read_lock_soon(&obj->io);
-
-	if (err)
-		return err;
-	pthread_mutex_lock(&obj->base.lock);
-	err = sysv_open_checked(obj, false, false, caller);
-	if (!err)
-		enter(obj, h);
-	pthread_mutex_unlock(&obj->base.lock);
-	pthread_rwlock_unlock(&obj->io);
-	return err;
-}
-
-/* Check the caller's rights, count the handle, and carry out O_TRUNC. */
-static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool waited,
+/* Check the caller's rights, count the handle, and carry out O_TRUNC.  `io` is held. */
+static int open_segment(struct sysv_object *obj, struct sysv_handle *h, bool closed_too,
 			const struct shmfs_caller *caller)
 {
 	bool clears = h->base.flags & O_TRUNC;
-	bool writable = clears || sysv_access(h) != O_RDONLY;
-	SHMFS_READ_LOCKED(&obj->io);
 	int err;
 
 	{
 		SHMFS_LOCKED(&obj->base.lock);
 
-		err = sysv_open_checked(obj, writable, waited, caller);
+		err = sysv_open_checked(obj, clears || sysv_access(h) != O_RDONLY, closed_too,
+					caller);
 		if (!err)
 			enter(obj, h);
 	}
@@ -244,19 +226,24 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 		       const struct shmfs_caller *caller, struct shmfs_handle **out)
 {
 	struct sysv_handle *h;
+	bool looks = flags & SHMFS_OPEN_TO_LOOK;
 	bool waited = false;
-	bool looks;
 	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
 		return err;
 	h->fixed = fixed;
 	h->opener = caller->pid;
-	looks = flags & SHMFS_OPEN_TO_LOOK;
-	err = looks ? look_at_segment(obj, h, caller) : open_segment(obj, h, waited, caller);
-	for (int i = 0; err == -EACCES && !looks && !waited && i < SYSV_CLOSED_TRIES; i++) {
-		waited = !sysv_wait_while_closed(obj, true, caller);
+	for (int i = 0; i <= SYSV_CLOSED_TRIES; i++) {
+		/* Somebody with the lock can take long, as to replace the segment. */
+		err = looks ? shmfs_read_lock_soon(&obj->io) : pthread_rwlock_rdlock(&obj->io);
+		if (err)
+			break;
 		err = open_segment(obj, h, waited, caller);
+		pthread_rwlock_unlock(&obj->io);
+		if (err != -EACCES || looks || waited)
+			break;
+		waited = !sysv_wait_while_closed(obj, true, caller);
 	}
 	if (err)
 		free(h);
