@@ -269,28 +269,23 @@ static int run_replacer(struct replacement *r)
 	return sysv_run_process(CLONE_VFORK, be_replacer, r);
 }
 
-/* Remove what the replacer had made under the key and not completed. */
-static void remove_half_made(const struct replacement *r)
+/* Remove what the killed replacer had made and not noted, or under the key and not completed. */
+static void remove_remains(const struct replacement *r)
 {
-	int id = shmget(r->ds.shm_perm.__key, 0, 0);
-	struct shmid_ds ds;
-
-	if (id >= 0 && shmctl(id, SHM_STAT_ANY, &ds) == id && ds.shm_cpid == r->replacer)
-		shmctl(id, IPC_RMID, NULL);
-}
-
-/* Remove what the killed replacer had made without a key, and not noted. */
-static void remove_unnoted(const struct replacement *r, pid_t killed)
-{
+	const int *ballast = r->reserve.ballast;
+	struct shmid_ds ds = { 0 };
 	struct shm_info used;
-	struct shmid_ds ds;
-	int last = killed ? shmctl(0, SHM_INFO, (struct shmid_ds *)&used) : -1;
+	int last = r->replacer ? shmctl(0, SHM_INFO, (struct shmid_ds *)&used) : -1;
 
 	for (int i = 0; i <= last; i++) {
 		int id = shmctl(i, SHM_STAT_ANY, &ds);
+		bool is_noted = id == r->reserve.rescue->id || id == ballast[0] || id == ballast[1];
+		bool is_unnoted = ds.shm_perm.__key == IPC_PRIVATE && ds.shm_nattch == 0 &&
+				  !is_noted && sysv_is_closed(&ds);
+		bool is_half_made =
+			ds.shm_perm.__key == r->ds.shm_perm.__key && r->phase == REPLACE_REMOVED;
 
-		if (id >= 0 && id != r->reserve.rescue->id && ds.shm_cpid == killed &&
-		    ds.shm_perm.__key == IPC_PRIVATE && ds.shm_nattch == 0 && sysv_is_closed(&ds))
+		if (id >= 0 && ds.shm_cpid == r->replacer && (is_unnoted || is_half_made))
 			shmctl(id, IPC_RMID, NULL);
 	}
 }
@@ -301,7 +296,6 @@ static void remove_unnoted(const struct replacement *r, pid_t killed)
  */
 static void recover(struct replacement *r)
 {
-	const pid_t killed = r->replacer;
 	struct shmid_ds ds;
 
 	if (r->phase != REPLACE_COMPLETE)
@@ -314,15 +308,14 @@ static void recover(struct replacement *r)
 		else if (!err)
 			sysv_set_perm(r->old->id, &r->ds, r->ds.shm_perm.mode);
 	}
-	if (r->phase == REPLACE_REMOVED && take_back(r) != 0) {
+	if (r->phase == REPLACE_REMOVED && take_back(r) != 0)
 		r->phase = REPLACE_TORN;
-	} else if (r->phase == REPLACE_REMOVED) {
-		remove_half_made(r);
+	remove_remains(r);
+	if (r->phase == REPLACE_REMOVED) {
 		sysv_segment_empty(r->made);
 		run_replacer(r);
 	}
 	sysv_reserve_drop(r);
-	remove_unnoted(r, killed);
 }
 
 /*
