@@ -57,3 +57,14 @@ void caller_groups_free(void)
 {
 	free(room);
 }
+
+/* The ids that a user has besides the own one, by newuidmap(1), as useradd(8) gives them. */
+#define FIRST_SUBORDINATE 100000
+#define SUBORDINATES 65536
+
+bool are_kin(uid_t a, uid_t b)
+{
+	return a == b ||
+	       (a >= FIRST_SUBORDINATE && b >= FIRST_SUBORDINATE &&
+		(a - FIRST_SUBORDINATE) / SUBORDINATES == (b - FIRST_SUBORDINATE) / SUBORDINATES);
+}

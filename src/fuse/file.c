@@ -4,6 +4,8 @@
 
 #include <sys/resource.h>
 
+#include "shmfs/minmax.h"
+
 /* So many files a user may have open in any case. */
 #define SMALL_SHARE 16
 
@@ -30,15 +32,21 @@ static struct shmfs_user *add_user(struct shmfs_fs *fs, uid_t uid)
 int check_open_share(struct shmfs_fs *fs, uid_t uid)
 {
 	struct rlimit limit;
-	unsigned others, own;
+	unsigned own = 0;
+	unsigned kin = 0;
+	rlim_t left;
 	SHMFS_LOCKED(&fs->lock);
-	const struct shmfs_user *user = find_user(fs, uid);
 
-	own = user ? user->nopen : 0;
-	others = fs->nopen - own;
-	if (own < SMALL_SHARE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+	for (size_t i = 0; i < fs->nusers; i++) {
+		own += fs->users[i].uid == uid ? fs->users[i].nopen : 0;
+		kin += are_kin(fs->users[i].uid, uid) ? fs->users[i].nopen : 0;
+	}
+	if (kin < SMALL_SHARE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 0;
-	return others < limit.rlim_cur && own < (limit.rlim_cur - others) / 2 ? 0 : -EMFILE;
+	left = limit.rlim_cur - shmfs_min(limit.rlim_cur, fs->nopen - kin);
+	return kin < left * 3 / 4 && (own < SMALL_SHARE || own < (left - (kin - own)) / 2) ?
+		       0 :
+		       -EMFILE;
 }
 
 static int enter(struct shmfs_fs *fs, struct shmfs_file *file)

@@ -158,6 +158,8 @@ void shmfs_fs_clear(struct shmfs_fs *);
 struct request_caller caller_of(fuse_req_t req);
 /* The thread ends. */
 void caller_groups_free(void);
+/* Can both ids be of one user? */
+bool are_kin(uid_t, uid_t);
 
 /* --- file.c --- */
 
@@ -169,7 +171,10 @@ int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
 	      const struct fuse_ctx *opener, struct shmfs_file **, struct shmfs_bound *);
 void close_file(struct shmfs_fs *, struct shmfs_file *);
 
-/* May this user open one more file?  -EMFILE: it has half of the descriptors that others leave. */
+/*
+ * May this user open one more file?  -EMFILE: it has half of the descriptors that others leave, or
+ * all ids that can be of one user have three quarters.
+ */
 int check_open_share(struct shmfs_fs *, uid_t);
 
 /* --- ops.c --- */

@@ -17,22 +17,26 @@ static const struct fuse_in_header *header_of(const void *bytes)
 /* --- shares --- */
 
 /*
- * May one more request of this user be served?  A user may have half of what others leave.
- * loop->lock is held.
+ * May one more request of this user be served?  A user may have half of what others leave.  All
+ * ids that can be of one user may have three quarters.  loop->lock is held.
  */
 static bool has_share(const void *arg, uint32_t uid)
 {
 	const struct loop *loop = arg;
+	int left = loop->max_threads; /* by all who are no kin */
 	int own = 0;
-	int others = 0;
+	int kin = 0;
 
 	for (int i = 0; i < loop->max_threads; i++) {
 		const struct worker *worker = &loop->workers[i];
 
-		own += worker->is_serving && worker->uid == uid;
-		others += worker->is_serving && worker->uid != uid;
+		if (!worker->is_serving)
+			continue;
+		own += worker->uid == uid;
+		kin += are_kin(worker->uid, uid);
+		left -= !are_kin(worker->uid, uid);
 	}
-	return own == 0 || own < (loop->max_threads - others) / 2;
+	return kin == 0 || (kin < left * 3 / 4 && (own == 0 || own < (left - (kin - own)) / 2));
 }
 
 /* Serve this request now?  False: it waits, or is answered.  loop->lock is held. */

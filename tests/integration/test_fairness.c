@@ -433,6 +433,32 @@ static void one_user_leaves_descriptors_to_others(void **state)
 		close(bobs[i]);
 }
 
+/* A user can have thousands of ids by newuidmap(1). */
+static void many_ids_of_one_user_leave_descriptors_to_others(void **state)
+{
+	const struct fixture *fixture = *state;
+	const struct rlimit few = { DESCRIPTORS, DESCRIPTORS };
+	int files[FILES], bobs[FILES];
+	int count = 0;
+	close(must(open(NATIVE "/object", O_CREAT | O_RDWR, 0644)));
+	must(prlimit(fixture->daemon, RLIMIT_NOFILE, &few, NULL));
+	for (uid_t uid = 100000; uid < 100100; uid++) {
+		must(seteuid(uid));
+		for (int fd; (fd = open(MNT "/object", O_RDONLY | O_CLOEXEC)) != -1;)
+			files[count++] = fd;
+		must(seteuid(0));
+	}
+	assert_in_range(count, DESCRIPTORS / 2, DESCRIPTORS * 3 / 4);
+	become(&BOB);
+	int others = open_all(MNT "/object", bobs);
+	become(&ROOT);
+	assert_in_range(others, DESCRIPTORS / 16, DESCRIPTORS / 4);
+	for (int i = 0; i < count; i++)
+		close(files[i]);
+	for (int i = 0; i < others; i++)
+		close(bobs[i]);
+}
+
 /* A session is scheduled as one (sched(7), autogroup): of this one is all that is measured. */
 static void leave_little_to_others(void)
 {
@@ -449,6 +475,7 @@ int main(void)
 		mounted(nobody_is_held_up),
 		mounted(a_text_that_is_being_written_is_looked_at),
 		mounted(one_user_leaves_descriptors_to_others),
+		mounted(many_ids_of_one_user_leave_descriptors_to_others),
 	};
 
 	leave_little_to_others();

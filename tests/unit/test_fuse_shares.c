@@ -84,6 +84,28 @@ static void two_users_leave_threads_to_others(void **state)
 	loop_stop(f);
 }
 
+/* A user can have thousands of ids by newuidmap(1). */
+static void many_ids_of_one_user_leave_threads_to_others(void **state)
+{
+	struct fixture *f = *state;
+	const int count = 2 * SHMFS_MAX_THREADS;
+	uint64_t sum = 0;
+	uint64_t other;
+
+	loop_start(f, MEMORY_FALLOCATE);
+	for (int i = 0; i < count; i++) {
+		f->k->uid = 100000 + (uint32_t)i;
+		sum += post_fallocate(f);
+	}
+	await_arrivals(f, SHMFS_MAX_THREADS * 3 / 4);
+	f->k->uid = 1003;
+	other = post_getattr(f);
+	assert_int_equal(answered(f, LONG_TIME), other);
+	let_through(f, count);
+	assert_int_equal(sum_answered(f, count), sum);
+	loop_stop(f);
+}
+
 /*
  * Bob's request is stuck in the thread that read it and keeps its turn.  Alice's requests
  * end one after the other meanwhile, and still somebody has to read Carol's.
@@ -126,6 +148,7 @@ int main(void)
 		LOOP_TEST(one_user_leaves_threads_to_others),
 		LOOP_TEST(an_interrupt_takes_no_share),
 		LOOP_TEST(two_users_leave_threads_to_others),
+		LOOP_TEST(many_ids_of_one_user_leave_threads_to_others),
 		LOOP_TEST(a_stuck_reader_is_relieved_beside_others_that_get_on),
 	};
 
