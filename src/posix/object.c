@@ -138,38 +138,6 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 
 /* --- ways to the object --- */
 
-/* `named` is what has the name of the record, `wanted` the object of the record. */
-static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t *wanted)
-{
-	struct posix_backend *be = posix_backend(obj);
-	SHMFS_LOCKED(&obj->base.lock);
-	int fd = posix_dir_open(be, obj->name, flags, named);
-
-	*wanted = obj->base.identity;
-	/* The process has another object there, or is another process.  Its name leads to none. */
-	if (fd >= 0 && *obj->name == '/' && *named != *wanted) {
-		close(fd);
-		return -ENOENT;
-	}
-	if (fd != -EAGAIN)
-		return fd;
-	/* Another thread has a lease on it, to see whether it is used. */
-	SHMFS_LOCKED(&be->base.lock);
-	return posix_dir_open(be, obj->name, flags, named);
-}
-
-/* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */
-static int duplicate(struct posix_object *obj)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-	int fd = descriptor_of(obj);
-
-	if (fd < 0)
-		return -ENOENT;
-	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
-}
-
 int posix_reopen(int fd, int flags)
 {
 	char path[POSIX_PROC_PATH];
@@ -178,6 +146,34 @@ int posix_reopen(int fd, int flags)
 	posix_proc_path(fd, path);
 	again = open(path, flags | O_CLOEXEC);
 	return again < 0 ? -errno : again;
+}
+
+/*
+ * Open the object of the record, `wanted`, by a descriptor, or else what has its name: `found`.
+ * One lock is held for both, because a thread that removes the name keeps a descriptor first.
+ */
+static int open_known(struct posix_object *obj, int flags, ino_t *found, ino_t *wanted)
+{
+	struct posix_backend *be = posix_backend(obj);
+	SHMFS_LOCKED(&obj->base.lock);
+	int fd = descriptor_of(obj);
+
+	*wanted = obj->base.identity;
+	*found = fd < 0 ? 0 : *wanted;
+	if (fd >= 0)
+		return flags & O_PATH ? (int)posix_result(fcntl(fd, F_DUPFD_CLOEXEC, 0)) :
+					posix_reopen(fd, flags);
+	fd = posix_dir_open(be, obj->name, flags, found);
+	/* The process has another object there, or is another process.  Its name leads to none. */
+	if (fd >= 0 && *obj->name == '/' && *found != *wanted) {
+		close(fd);
+		return -ENOENT;
+	}
+	if (fd != -EAGAIN)
+		return fd;
+	/* Another thread has a lease on it, to see whether it is used. */
+	SHMFS_LOCKED(&be->base.lock);
+	return posix_dir_open(be, obj->name, flags, found);
 }
 
 struct renamed {
@@ -200,29 +196,25 @@ static int open_renamed(struct posix_object *obj, int flags, ino_t wanted)
 {
 	struct renamed renamed = { obj, wanted };
 	SHMFS_AUTO_FD int fd = -1;
-	ino_t named;
+	ino_t found;
 
 	if (posix_dir_list(posix_backend(obj), is_name_of, &renamed) != 1)
 		return -ENOENT;
-	fd = open_by_name(obj, flags, &named, &wanted);
-	return fd < 0 || named == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
+	fd = open_known(obj, flags, &found, &wanted);
+	return fd < 0 || found == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
 }
 
 int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
 {
 	ino_t wanted;
-	SHMFS_AUTO_FD int by_name = open_by_name(obj, flags, ino, &wanted);
-	SHMFS_AUTO_FD int other = -1;
+	SHMFS_AUTO_FD int known = open_known(obj, flags, ino, &wanted);
 	int fd;
 
-	if (by_name >= 0 && *ino == wanted)
-		return shmfs_steal_fd(&by_name);
-	other = duplicate(obj);
-	fd = other < 0 || (flags & O_PATH) ? shmfs_steal_fd(&other) : posix_reopen(other, flags);
+	if (*ino == wanted)
+		return shmfs_steal_fd(&known);
+	fd = open_renamed(obj, flags, wanted);
 	if (fd == -ENOENT)
-		fd = open_renamed(obj, flags, wanted);
-	if (fd == -ENOENT)
-		return shmfs_steal_fd(&by_name);
+		return shmfs_steal_fd(&known);
 	*ino = wanted;
 	return fd;
 }
@@ -235,12 +227,8 @@ static int refer(struct posix_object *obj, const struct shmfs_caller *caller)
 {
 	int err = caller ? posix_dir_check_search(posix_backend(obj), caller) : 0;
 	ino_t ino;
-	int fd;
 
-	if (err)
-		return err;
-	fd = duplicate(obj);
-	return fd == -ENOENT ? posix_object_open(obj, O_PATH, &ino) : fd;
+	return err ? err : posix_object_open(obj, O_PATH, &ino);
 }
 
 /* --- attributes --- */
