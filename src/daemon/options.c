@@ -1,37 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/internal.h"
 
-/* The command line as text.  The strings are owned. */
-struct raw_options {
+/* What fuse_opt_parse() fills in.  The strings are owned. */
+struct command_line {
 	struct shmfs_options options;
-	char *min_size, *keys, *target;
-	int valueless; /* one of the first three without its value */
 	char *source, *mountpoint;
 };
 
-#define RAW(templ, field) \
+enum { MIN_SIZE, KEYS, TARGET, NOT_SUPPORTED };
+
+#define FLAG(templ, field) \
 	{ \
-		templ, offsetof(struct raw_options, field), 1 \
+		templ, offsetof(struct command_line, options.field), 1 \
 	}
-
-enum { KEY_REFUSED };
-
 /* FUSE_OPT_KEY(), whose -1U clang warns of where a long has 64 bits. */
-#define REFUSED(templ) \
+#define KEY(templ, key) \
 	{ \
-		templ, (unsigned long)UINT_MAX, KEY_REFUSED \
+		templ, (unsigned long)UINT_MAX, key \
 	}
+#define VALUE(name, key) KEY(name "=", key), KEY(name, key)
+#define REFUSED(templ) KEY(templ, NOT_SUPPORTED)
 
 static const struct fuse_opt option_table[] = {
-	RAW("min_size=%s", min_size),
-	RAW("min_size", valueless),
-	RAW("keys=%s", keys),
-	RAW("keys", valueless),
-	RAW("target=%s", target),
-	RAW("target", valueless),
-	RAW("nopassthrough", options.nopassthrough),
-	RAW("allow_other", options.allow_other), /* mount.c passes these two on to libfuse */
-	RAW("allow_root", options.allow_root),
+	VALUE("min_size", MIN_SIZE),
+	VALUE("keys", KEYS),
+	VALUE("target", TARGET),
+	FLAG("nopassthrough", nopassthrough),
+	FLAG("allow_other", allow_other), /* mount.c passes these two on to libfuse */
+	FLAG("allow_root", allow_root),
 	/* libfuse accepts these for its own request loop, which shmfs does not use. */
 	REFUSED("clone_fd"),
 	REFUSED("max_threads="),
@@ -94,86 +90,80 @@ int shmfs_parse_size(const char *text, uint64_t *bytes)
 	return 0;
 }
 
-static int parse_size(const char *text, uint64_t *size)
+/* The parsers of values return 0, or -1 after a message, as fuse_opt_parse() wants it. */
+static int parse_min_size(const char *text, uint64_t *size)
 {
-	int err;
+	int err = shmfs_parse_size(text, size);
 
-	if (!text) {
-		*size = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (!err && *size <= SIZE_MAX) /* where shmget(2) takes 32 bits */
 		return 0;
-	}
-	err = shmfs_parse_size(text, size);
-	if (!err && *size > SIZE_MAX) /* where shmget(2) takes 32 bits */
-		err = -ERANGE;
-	if (err == -ERANGE)
+	if (err == -EINVAL)
+		shmfs_log(LOG_ERR, "min_size=%s is no size: give bytes over 0, such as 4096 or 64K",
+			  text);
+	else
 		shmfs_log(LOG_ERR,
 			  "min_size=%s is larger than a segment can be: give less, such as 64K",
 			  text);
-	else if (err)
-		shmfs_log(LOG_ERR, "min_size=%s is no size: give bytes over 0, such as 4096 or 64K",
-			  text);
-	return err ? -EINVAL : 0;
+	return -1;
 }
 
 static int parse_keys(const char *text, enum shmfs_key_format *keys)
 {
-	*keys = text && strcmp(text, "hex") == 0 ? SHMFS_KEYS_HEX : SHMFS_KEYS_DEC;
-	if (!text || *keys == SHMFS_KEYS_HEX || strcmp(text, "dec") == 0)
+	*keys = strcmp(text, "hex") == 0 ? SHMFS_KEYS_HEX : SHMFS_KEYS_DEC;
+	if (*keys == SHMFS_KEYS_HEX || strcmp(text, "dec") == 0)
 		return 0;
 	shmfs_log(LOG_ERR, "keys=%s is not known: give keys=dec or keys=hex", text);
-	return -EINVAL;
+	return -1;
 }
 
 static int parse_target(const char *text, pid_t *pid)
 {
 	/* Out of range, strtoll(3) gives LLONG_MAX. */
-	const long long number = text ? strtoll(text, NULL, 10) : 0;
+	const long long number = strtoll(text, NULL, 10);
 
 	*pid = number <= INT_MAX ? (pid_t)number : 0;
 	/* strtoll(3) would also take blanks and a sign. */
-	if (!text || (*pid > 0 && text[strspn(text, "0123456789")] == '\0'))
+	if (*pid > 0 && text[strspn(text, "0123456789")] == '\0')
 		return 0;
 	shmfs_log(LOG_ERR, "target=%s is no process: give its number, such as target=1234", text);
-	return -EINVAL;
-}
-
-static int parse_values(struct raw_options *raw)
-{
-	struct shmfs_options *options = &raw->options;
-	int err;
-
-	if (raw->valueless) {
-		shmfs_log(LOG_ERR, "min_size, keys and target need a value, such as min_size=64K");
-		return -EINVAL;
-	}
-	err = parse_size(raw->min_size, &options->min_size);
-	if (!err)
-		err = parse_keys(raw->keys, &options->keys);
-	if (!err)
-		err = parse_target(raw->target, &options->target);
-	return err;
+	return -1;
 }
 
 /* Of two words the first is the source: mount(8) calls its helpers with both. */
-static int take_word(void *data, const char *arg, int key, struct fuse_args *args)
+static int take_word(struct command_line *line, const char *word)
 {
-	struct raw_options *raw = data;
+	if (line->source) {
+		shmfs_log(LOG_ERR, "one argument too many: %s; see: shmfs --help", word);
+		return -1;
+	}
+	line->source = line->mountpoint;
+	line->mountpoint = strdup(word);
+	return line->mountpoint ? 0 : -1;
+}
 
-	if (key == KEY_REFUSED) {
+static int take_argument(void *data, const char *arg, int key, struct fuse_args *args)
+{
+	struct command_line *line = data;
+	const char *equals = strchr(arg, '=');
+	const char *value = equals ? equals + 1 : "";
+
+	switch (key) {
+	case MIN_SIZE:
+		return parse_min_size(value, &line->options.min_size);
+	case KEYS:
+		return parse_keys(value, &line->options.keys);
+	case TARGET:
+		return parse_target(value, &line->options.target);
+	case NOT_SUPPORTED:
 		shmfs_log(LOG_ERR,
 			  "%s is not supported: shmfs schedules requests itself; leave it out",
 			  arg);
 		return -1;
+	case FUSE_OPT_KEY_NONOPT:
+		return take_word(line, arg);
+	default:
+		return 1; /* for libfuse */
 	}
-	if (key != FUSE_OPT_KEY_NONOPT)
-		return 1;
-	if (raw->source) {
-		shmfs_log(LOG_ERR, "one argument too many: %s; see: shmfs --help", arg);
-		return -1;
-	}
-	raw->source = raw->mountpoint;
-	raw->mountpoint = strdup(arg);
-	return raw->mountpoint ? 0 : -1;
 }
 
 /* mount -a compares the source of a mount with the first field in fstab. */
@@ -220,21 +210,18 @@ static int parse_cmdline(struct fuse_args *args, const char *mountpoint,
 
 int shmfs_options_parse(struct fuse_args *args, struct shmfs_options *options)
 {
-	struct raw_options raw = { 0 };
+	struct command_line line = {
+		.options = { .min_size = (uint64_t)sysconf(_SC_PAGESIZE) },
+	};
 	int err = -EINVAL;
 
-	if (fuse_opt_parse(args, &raw, option_table, take_word) == 0)
-		err = parse_values(&raw);
-	if (!err)
-		err = parse_cmdline(args, raw.mountpoint, &raw.options);
-	if (!err && raw.source)
-		err = put_source(args, raw.source);
-	free(raw.min_size);
-	free(raw.keys);
-	free(raw.target);
-	free(raw.source);
-	free(raw.mountpoint);
-	*options = raw.options;
+	if (fuse_opt_parse(args, &line, option_table, take_argument) == 0)
+		err = parse_cmdline(args, line.mountpoint, &line.options);
+	if (!err && line.source)
+		err = put_source(args, line.source);
+	free(line.source);
+	free(line.mountpoint);
+	*options = line.options;
 	return err;
 }
 

@@ -35,7 +35,7 @@ compare() {
 
 own_options() {
 	# allow_other and allow_root are libfuse's, and in the table to be looked at.
-	sed -nE 's/^\tRAW\("([a-z_]+)[="].*/\1/p' "$source/src/daemon/options.c" |
+	sed -nE 's/^\t(VALUE|FLAG)\("([a-z_]+)".*/\2/p' "$source/src/daemon/options.c" |
 		grep -vxE 'allow_(other|root)' >"$work/table"
 	"$shmfs" -h | sed -nE 's/^ +-o ([a-z_]+).*/\1/p' >"$work/help"
 	sed -nE 's/^\.It Fl o Cm ([a-z_]+).*/\1/p' "$source/src/shmfs.8" >"$work/manual"

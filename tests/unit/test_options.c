@@ -263,9 +263,9 @@ static const struct mistake mistakes[] = {
 #if SIZE_MAX == UINT32_MAX
 	{ { "-omin_size=5G", "/", NULL }, "larger than a segment can be" },
 #endif
-	{ { "-omin_size", "/", NULL }, "need a value" },
-	{ { "-okeys", "/", NULL }, "need a value" },
-	{ { "-otarget", "/", NULL }, "need a value" },
+	{ { "-omin_size", "/", NULL }, "min_size= is no size" },
+	{ { "-okeys", "/", NULL }, "keys= is not known" },
+	{ { "-otarget", "/", NULL }, "target= is no process" },
 	{ { "-okeys=oct", "/", NULL }, "keys=oct is not known" },
 	{ { "-okeys=", "/", NULL }, "keys= is not known" },
 	{ { "-okeys=HEX", "/", NULL }, "keys=HEX is not known" },
