@@ -93,7 +93,7 @@ ssize_t shmfs_extent_load(const struct shmfs_extent *, char *to);
 
 /*
  * Receives one entry of a listing: a name, and the identity of its object.  Returns 0 to go on,
- * another value to stop.  The backend may hold a lock: call none of its slots but check_unused().
+ * another value to stop.  The backend may hold a lock: call none of its slots but remove_unused().
  */
 typedef int shmfs_list_fn(const struct shmfs_name *name, uint64_t identity, void *arg);
 
@@ -132,11 +132,9 @@ struct shmfs_backend_ops {
 		      const struct shmfs_caller *);
 
 	/*
-	 * Return 0 if no process, this one included, uses the object of that name, -EBUSY if one
-	 * does, or another errno if that is unknown.
+	 * Remove the name of an object that no process uses, this one included.  Caller NULL: only
+	 * look, as a listing does.  -EBUSY if one uses it, or another errno if that is unknown.
 	 */
-	int (*check_unused)(const struct shmfs_view *, const struct shmfs_name *);
-	/* Remove the name of an object that no process uses.  -EBUSY if one does. */
 	int (*remove_unused)(const struct shmfs_view *, const struct shmfs_name *,
 			     const struct shmfs_caller *);
 
@@ -261,7 +259,7 @@ struct shmfs_backend_ops {
 /* The functions that every backend has, besides fallocate(): libc has a posix_fallocate(). */
 /* clang-format off */
 #define SHMFS_SLOTS(each) \
-	each(lookup) each(list) each(create) each(remove) each(check_unused) each(remove_unused) \
+	each(lookup) each(list) each(create) each(remove) each(remove_unused) \
 	each(rename) each(statfs) each(stat_names) each(watch_names) \
 	each(object_free) each(getattr) each(chmod) each(chown) each(utimens) each(truncate) \
 	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \

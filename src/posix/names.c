@@ -128,35 +128,12 @@ int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 /* --- names of unused objects --- */
 
 /*
- * A descriptor of the object with a lease for writing, or -EBUSY.
- *
- * The kernel grants the lease if nothing else has the file open; what is mapped is open as well
- * (fs/locks.c, check_conflicting_open()).  So it counts processes that nobody sees.  A lease is for
- * the owner of a file, or takes CAP_LEASE.  While it is held, others wait in open(2): unlinking
- * under it removes nothing that has come into use.  base.lock is held, so that a thread does not
- * take the lease of another for a use.
+ * With a lease for writing.  The kernel grants it if nothing else has the file open; what is mapped
+ * is open as well (fs/locks.c, check_conflicting_open()).  So it counts processes that nobody sees.
+ * A lease is for the owner of a file, or takes CAP_LEASE.  While it is held, others wait in open(2):
+ * unlinking under it removes nothing that has come into use.  base.lock is held, so that a thread
+ * does not take the lease of another for a use.
  */
-static int open_leased(const struct posix_backend *be, const char *name, ino_t *ino)
-{
-	SHMFS_AUTO_FD int fd = posix_dir_open(be, name, O_RDONLY, ino);
-	int err = fd < 0 ? fd : fcntl(fd, F_SETLEASE, F_WRLCK) == 0 ? 0 : -errno;
-
-	/* Somebody has it open, or has a lease. */
-	if (err)
-		return err == -EAGAIN ? -EBUSY : err;
-	return shmfs_steal_fd(&fd);
-}
-
-int posix_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
-{
-	struct posix_backend *be = backend(view);
-	SHMFS_LOCKED(&be->base.lock);
-	ino_t ino;
-	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);
-
-	return fd < 0 ? fd : 0;
-}
-
 int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *name,
 			const struct shmfs_caller *caller)
 {
@@ -164,10 +141,15 @@ int posix_remove_unused(const struct shmfs_view *view, const struct shmfs_name *
 	SHMFS_LOCKED(&be->base.lock);
 	struct stat st;
 	ino_t ino;
-	SHMFS_AUTO_FD int fd = open_leased(be, name->text, &ino);
-	int err = fd < 0 ? fd : posix_dir_stat(be, name->text, &st);
+	SHMFS_AUTO_FD int fd = posix_dir_open(be, name->text, O_RDONLY, &ino);
+	int err = fd < 0 ? fd : fcntl(fd, F_SETLEASE, F_WRLCK) == 0 ? 0 : -errno;
 
-	if (err)
+	/* Somebody has it open, or has a lease. */
+	if (err == -EAGAIN)
+		return -EBUSY;
+	if (!err && caller)
+		err = posix_dir_stat(be, name->text, &st);
+	if (err || !caller)
 		return err;
 	/* Has another object the name now? */
 	if (st.st_ino != ino)

@@ -160,13 +160,6 @@ static int check_attachments(int id, struct shmid_ds *ds)
 	return ds->shm_nattch > 0 ? -EBUSY : 0;
 }
 
-int sysv_check_unused(const struct shmfs_view *view, const struct shmfs_name *name)
-{
-	struct shmid_ds ds;
-
-	return check_attachments((int)name->number, &ds);
-}
-
 /*
  * -EBUSY if a mount of shmfs, ours or another, has the file open or mapped.  An ordinary user's
  * daemon cannot tell, and does not open files of segments itself.
@@ -191,9 +184,9 @@ int sysv_remove_unused(const struct shmfs_view *view, const struct shmfs_name *n
 	struct shmid_ds ds;
 	int err = check_attachments(id, &ds);
 
-	if (!err)
+	if (!err && caller)
 		err = check_file(be, id, &ds);
-	if (err)
+	if (err || !caller)
 		return err;
 	SHMFS_AS_CALLER(refused, caller);
 	if (refused)

@@ -164,7 +164,8 @@ static int list_shown(const struct shmfs_name *name, uint64_t identity, void *ar
 	char text[NAME_MAX + 1];
 	const struct shmfs_name segment = { .space = SHMFS_SPACE_POSIX, .text = text };
 
-	if (!is_shown(uses, identity) || (!uses->pid && files->ops->check_unused(files, name) != 0))
+	if (!is_shown(uses, identity) ||
+	    (!uses->pid && files->ops->remove_unused(files, name, NULL) != 0))
 		return 0;
 	/* A segment in .by-pid: its shmid, and the mark that /proc gives it. */
 	snprintf(text, sizeof(text), "%u%s", name->number, name->deleted ? DELETED : "");
