@@ -8,6 +8,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -68,7 +69,8 @@ void shmfs_object_retire(struct shmfs_object *);
 uint64_t shmfs_object_moment(struct shmfs_backend *);
 /* Retire the object of an identity if it was made before the moment. */
 void shmfs_object_retire_older(struct shmfs_backend *, uint64_t identity, uint64_t moment);
-/* Give the object another identity.  The object that had this identity is retired. */
-void shmfs_object_rekey(struct shmfs_object *, uint64_t identity);
-/* Give the object an identity that no other has.  -EEXIST: one has, or this one is retired. */
-int shmfs_object_move(struct shmfs_object *, uint64_t identity);
+/*
+ * Give the object another identity.  With `replace`, an object that has the identity is retired.
+ * Without, returns false if there is one, or this one is retired.
+ */
+bool shmfs_object_rekey(struct shmfs_object *, uint64_t identity, bool replace);

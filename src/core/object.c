@@ -56,6 +56,8 @@ static void insert(struct shmfs_object **bucket, struct shmfs_object *object,
 
 static void put_in(struct shmfs_object_table *table, struct shmfs_object *object)
 {
+	if (object->retired)
+		return;
 	insert(find_link(table, SHMFS_BY_IDENTITY, object->identity), object, SHMFS_BY_IDENTITY);
 	table->count++;
 }
@@ -181,39 +183,21 @@ void shmfs_object_retire_older(struct shmfs_backend *backend, uint64_t identity,
 		retire(table, object);
 }
 
-static void change_identity(struct shmfs_object_table *table, struct shmfs_object *object,
-			    uint64_t identity)
-{
-	take_out(table, object);
-	object->identity = identity;
-	put_in(table, object);
-}
-
-void shmfs_object_rekey(struct shmfs_object *object, uint64_t identity)
+bool shmfs_object_rekey(struct shmfs_object *object, uint64_t identity, bool replace)
 {
 	struct shmfs_object_table *table = table_of(object);
 	struct shmfs_object *other;
 	SHMFS_LOCKED(&table->lock);
 
-	if (object->retired) {
-		object->identity = identity;
-		return;
-	}
 	other = find(table, identity);
-	if (other && other != object)
+	if (!replace && (object->retired || other))
+		return false;
+	if (!object->retired && other && other != object)
 		retire(table, other);
-	change_identity(table, object, identity);
-}
-
-int shmfs_object_move(struct shmfs_object *object, uint64_t identity)
-{
-	struct shmfs_object_table *table = table_of(object);
-	SHMFS_LOCKED(&table->lock);
-
-	if (object->retired || find(table, identity))
-		return -EEXIST;
-	change_identity(table, object, identity);
-	return 0;
+	take_out(table, object);
+	object->identity = identity;
+	put_in(table, object);
+	return true;
 }
 
 static ino_t ino_of(const struct shmfs_backend *backend, unsigned variant, uint32_t number)

@@ -118,7 +118,7 @@ int posix_object_add_handle(struct posix_object *obj, struct posix_handle *handl
 		/* Meanwhile others have opened the next object of that name. */
 		if (descriptor_of(obj) >= 0)
 			return -ESTALE;
-		shmfs_object_rekey(&obj->base, ino);
+		shmfs_object_rekey(&obj->base, ino, true);
 	}
 	handle->base.object = &obj->base;
 	handle->next = obj->handles;

@@ -93,7 +93,7 @@ static int follow_key(struct sysv_object *obj)
 		return -ESTALE;
 	id = shmget((key_t)obj->key, 0, 0);
 	/* If another object has that segment, the key had none in between. */
-	if (id < 0 || (id != obj->id && shmfs_object_move(&obj->base, (uint64_t)id) != 0))
+	if (id < 0 || (id != obj->id && !shmfs_object_rekey(&obj->base, (uint64_t)id, false)))
 		return -ENOENT;
 	obj->id = id;
 	obj->known = false;

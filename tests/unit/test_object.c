@@ -232,7 +232,7 @@ static void an_object_is_found_by_its_new_identity(void **state)
 	struct shmfs_object *object = get(f->sysv, 7);
 	struct shmfs_object *other;
 
-	shmfs_object_rekey(object, 99);
+	shmfs_object_rekey(object, 99, true);
 	assert_int_equal(f->table->count, 1);
 	assert_ptr_equal(get(f->sysv, 99), object);
 	other = get(f->sysv, 7);
@@ -249,7 +249,7 @@ static void a_new_identity_is_taken_from_another(void **state)
 	struct shmfs_object *stale = get(f->sysv, 99);
 	struct shmfs_object *foreign = get(f->posix, 99);
 
-	shmfs_object_rekey(object, 99);
+	shmfs_object_rekey(object, 99, true);
 	assert_int_equal(f->table->count, 1);
 	assert_ptr_equal(get(f->sysv, 99), object);
 	assert_ptr_equal(get(f->posix, 99), foreign);
@@ -269,7 +269,7 @@ static void a_retired_object_can_have_a_new_identity(void **state)
 
 	shmfs_object_retire(old);
 	object = get(f->sysv, 7);
-	shmfs_object_rekey(old, 99);
+	shmfs_object_rekey(old, 99, true);
 	assert_int_equal(old->identity, 99);
 	/* It is in nobody's way. */
 	assert_ptr_equal(get(f->sysv, 7), object);
@@ -277,6 +277,23 @@ static void a_retired_object_can_have_a_new_identity(void **state)
 	put(old, 1);
 	put(other, 2);
 	put(object, 2);
+}
+
+static void an_identity_is_taken_from_nobody_who_has_it(void **state)
+{
+	struct fixture *f = *state;
+	struct shmfs_object *object = get(f->sysv, 7);
+	struct shmfs_object *other = get(f->sysv, 99);
+
+	assert_false(shmfs_object_rekey(object, 99, false));
+	assert_int_equal(object->identity, 7);
+	assert_false(other->retired);
+	assert_true(shmfs_object_rekey(object, 100, false));
+	assert_ptr_equal(shmfs_object_find(&f->sysv->base, 100), object);
+	shmfs_object_retire(object);
+	assert_false(shmfs_object_rekey(object, 101, false));
+	put(object, 2);
+	put(other, 1);
 }
 
 static void many_can_have_new_identities(void **state)
@@ -287,7 +304,7 @@ static void many_can_have_new_identities(void **state)
 	assert_non_null(objects);
 	for (uint32_t i = 0; i < MANY; i++) {
 		objects[i] = get(f->sysv, i);
-		shmfs_object_rekey(objects[i], MANY + i);
+		shmfs_object_rekey(objects[i], MANY + i, true);
 	}
 	assert_int_equal(f->table->count, MANY);
 	for (uint32_t i = 0; i < MANY; i++) {
@@ -324,7 +341,7 @@ static void a_number_stays_whatever_becomes_of_the_object(void **state)
 	struct shmfs_object *object = get(f->sysv, 7);
 	ino_t ino = shmfs_object_ino(object, 0);
 
-	shmfs_object_rekey(object, 99);
+	shmfs_object_rekey(object, 99, true);
 	assert_int_equal(shmfs_object_ino(object, 0), ino);
 	assert_int_equal(shmfs_identity_ino(&f->sysv->base, 99, 0), ino);
 	shmfs_object_retire(object);
@@ -418,6 +435,7 @@ int main(void)
 		OBJECT_TEST(an_object_is_found_by_its_new_identity),
 		OBJECT_TEST(a_new_identity_is_taken_from_another),
 		OBJECT_TEST(a_retired_object_can_have_a_new_identity),
+		OBJECT_TEST(an_identity_is_taken_from_nobody_who_has_it),
 		OBJECT_TEST(many_can_have_new_identities),
 		OBJECT_TEST(an_older_object_is_another),
 		OBJECT_TEST(a_number_stays_whatever_becomes_of_the_object),

@@ -86,7 +86,7 @@ static void adopt(struct sysv_object *obj, struct replacement *r)
 			sysv_segment_put(obj->segment);
 		obj->segment = sysv_segment_get(r->made);
 	}
-	shmfs_object_rekey(&obj->base, (uint64_t)obj->id);
+	shmfs_object_rekey(&obj->base, (uint64_t)obj->id, true);
 }
 
 static void end(struct sysv_object *obj, struct replacement *r)
