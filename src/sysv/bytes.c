@@ -204,7 +204,7 @@ int sysv_fallocate(struct shmfs_handle *base, int mode, off_t off, off_t len,
 	if (!err) {
 		err = punch ? sysv_segment_punch(obj->segment, (uint64_t)off, (uint64_t)len) :
 			      sysv_segment_populate(obj->segment, (uint64_t)off, (uint64_t)len);
-		sysv_mirror_punch(obj, (uint64_t)off, punch ? (uint64_t)len : 0);
+		sysv_mirror_punch(obj, (uint64_t)off, punch && !err ? (uint64_t)len : 0);
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 		atomic_store(&sysv_handle(base)->wrote, true);
 	}

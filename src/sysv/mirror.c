@@ -26,15 +26,29 @@ int sysv_plan_mirror(struct sysv_object *obj, pid_t thread)
 	return obj->lent_to_readers ? 1 : -EAGAIN;
 }
 
-/* The mirror, as long as the file is. */
+/*
+ * A change is missing in the mirror, for want of memory: from now on the reader meets the end there
+ * rather than other bytes.
+ */
+static void give_up(struct sysv_segment *mirror)
+{
+	mirror->writable = false;
+	(void)!ftruncate(mirror->fd, 0);
+}
+
+/* The mirror, as long as the file is; NULL: there is none that has all changes. */
 static struct sysv_segment *sized_mirror(struct sysv_object *obj)
 {
 	struct sysv_segment *mirror = obj->mirror;
 	SHMFS_LOCKED(&obj->base.lock);
 
-	if (mirror && ftruncate(mirror->fd, (off_t)sysv_file_size(obj)) == 0)
-		mirror->size = sysv_file_size(obj);
-	return mirror;
+	if (!mirror || !mirror->writable)
+		return NULL;
+	mirror->size = sysv_file_size(obj);
+	if (ftruncate(mirror->fd, (off_t)mirror->size) == 0)
+		return mirror;
+	give_up(mirror);
+	return NULL;
 }
 
 void sysv_mirror_write(struct sysv_object *obj, uint64_t off, uint64_t len)
@@ -48,15 +62,14 @@ void sysv_mirror_write(struct sysv_object *obj, uint64_t off, uint64_t len)
 	       copy_file_range(obj->segment->fd, &from, mirror->fd, &to, (size_t)(end - from), 0) >
 		       0)
 		;
-	/* Without memory the reader meets the end there rather than old bytes. */
-	if (mirror && from < end && ftruncate(mirror->fd, from) == 0)
-		mirror->size = (uint64_t)from;
+	if (mirror && from < end)
+		give_up(mirror);
 }
 
 void sysv_mirror_punch(struct sysv_object *obj, uint64_t off, uint64_t len)
 {
 	struct sysv_segment *mirror = sized_mirror(obj);
 
-	if (mirror)
-		sysv_segment_punch(mirror, off, len);
+	if (mirror && sysv_segment_punch(mirror, off, len) != 0)
+		give_up(mirror);
 }

@@ -54,7 +54,7 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 		obj->content_end = 0;
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	}
-	sysv_mirror_punch(obj, 0, segment->size);
+	sysv_mirror_punch(obj, 0, err ? 0 : segment->size);
 	sysv_segment_put(segment);
 	return err;
 }

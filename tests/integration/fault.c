@@ -33,7 +33,7 @@ static struct fault *fault;
 /* Does this call fail?  Then errno says how; `errors` ends with 0. */
 static bool fails(const char *function, const int *errors)
 {
-	if (!fault)
+	if (!fault || (fault->only[0] && strcmp(function, fault->only) != 0))
 		return false;
 	for (int left = fault->countdown; left > 0;) {
 		if (!atomic_compare_exchange_weak(&fault->countdown, &left, left - 1))

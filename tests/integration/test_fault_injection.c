@@ -408,10 +408,48 @@ static void each_call_may_fail(void **state)
 	assert_int_equal(complaints, 0);
 }
 
+/* A process outgrows a segment that it reads through the kernel. */
+static void grow_what_is_read(void)
+{
+	static char seen[2 * SIZE];
+	int reader = must(open(SEGMENT, O_RDONLY));
+	int fd = must(open(SEGMENT, O_WRONLY));
+
+	(void)!pwrite(fd, bytes + SIZE, PAGE, SIZE);
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, PAGE) == 0)
+		memset(bytes + PAGE, 0, PAGE);
+	(void)!pwrite(fd, bytes + SIZE + PAGE, PAGE, SIZE + PAGE);
+	assert_memory_equal(seen, bytes, (size_t)must(pread(reader, seen, sizeof(seen), 0)));
+	close(fd);
+	close(reader);
+	pattern_fill(bytes, sizeof(bytes), 1);
+}
+
+static void a_reader_sees_no_other_bytes(void **state)
+{
+	static const char *const functions[] = { "copy_file_range", "fallocate64", "ftruncate64" };
+
+	for (size_t i = 0; i < array_size(functions); i++) {
+		int number = 0;
+
+		strcpy(fault->only, functions[i]);
+		do {
+			prepare();
+			fault->countdown = ++number;
+			grow_what_is_read();
+		} while (fault->countdown == 0);
+		fault->countdown = 0;
+		printf("%-32s %d calls\n", functions[i], number - 1);
+	}
+	segments_remove_all();
+	objects_remove_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		faulty(each_call_may_fail),
+		faulty(a_reader_sees_no_other_bytes),
 	};
 
 	harness_enter(SHMFS_BINARY);
