@@ -223,12 +223,10 @@ void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t open
 int shmfs_reply_first(struct shmfs_fs *);
 /* Answer a request that libfuse has not seen: a negative errno, or 0. */
 void shmfs_reply_error(struct shmfs_fs *, const void *request, int err);
-/* From the session's init: ask for passthrough and FUSE_HANDLE_KILLPRIV_V2. */
-void shmfs_reply_init(struct shmfs_passthrough *, struct fuse_conn_info *);
 /* fuse_reply_open() and fuse_reply_create() with a binding.  Non-zero: not taken. */
-int shmfs_reply_open(fuse_req_t, struct fuse_file_info *, struct shmfs_file *, struct shmfs_bound);
-int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct fuse_file_info *,
-		       struct shmfs_file *, struct shmfs_bound);
+int shmfs_reply_open(fuse_req_t, struct shmfs_file *, struct shmfs_bound);
+int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct shmfs_file *,
+		       struct shmfs_bound);
 /* A buffer of this thread, good until the next call, or NULL: no memory. */
 char *reply_scratch(size_t size);
 /* A pipe of the calling thread, empty, with room for a reply; borrowed.  NULL: there is none. */

@@ -231,7 +231,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		return;
 	}
 	entry = entry_of(path.inode, &path.st);
-	if (shmfs_reply_create(req, &entry, fi, file, bound) != 0) {
+	if (shmfs_reply_create(req, &entry, file, bound) != 0) {
 		close_file(fs, file);
 		shmfs_inode_forget(fs, path.inode, 1);
 	}

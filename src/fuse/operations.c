@@ -121,8 +121,6 @@ static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
-	struct shmfs_fs *fs = userdata;
-
 	/* The kernel checks ACLs, and a default ACL replaces the umask. */
 	want(conn, FUSE_CAP_POSIX_ACL, true);
 	want(conn, FUSE_CAP_DONT_MASK, true);
@@ -132,7 +130,6 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
 	want(conn, FUSE_CAP_SPLICE_READ, false);
-	shmfs_reply_init(&fs->passthrough, conn);
 	if (conn->max_write > MAX_TRANSFER)
 		conn->max_write = MAX_TRANSFER;
 }

@@ -202,7 +202,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * attributes alone, for which the kernel takes no lock that the opener may hold.
 	 */
 	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
-	if (shmfs_reply_open(req, fi, file, bound) != 0)
+	if (shmfs_reply_open(req, file, bound) != 0)
 		close_file(fs, file);
 }
 

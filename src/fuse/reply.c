@@ -3,12 +3,8 @@
  * Replies without libfuse, and two that it cannot complete before 3.17: that of INIT, which asks
  * the kernel for passthrough, and that of an open, which binds the file.
  *
- * A program that was linked with libfuse 3.14 to 3.16 (libfuse3.so.3) never meets a newer one
- * (libfuse3.so.4), so the compiler chooses between the two halves of this file.
- *
  * fuse_session_custom_io() would let replies be changed on their way, but 3.18.3 and its backports
- * refuse it.  So before 3.17 a pipe stands under the descriptor of /dev/fuse while libfuse answers
- * INIT.
+ * refuse it.  So a pipe stands under the descriptor of /dev/fuse while libfuse answers INIT.
  *
  * INIT also says that writes clear set-user-ID bits and capabilities themselves
  * (FUSE_HANDLE_KILLPRIV_V2).  Otherwise the kernel asks a filesystem that answers GETXATTR for
@@ -82,54 +78,6 @@ void shmfs_reply_error(struct shmfs_fs *fs, const void *request, int err)
 
 	(void)n; /* the caller is gone */
 }
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-
-int shmfs_reply_first(struct shmfs_fs *fs)
-{
-	_Alignas(uint64_t) char request[FUSE_MIN_READ_BUFFER];
-	const ssize_t n = read(fuse_session_fd(fs->session), request, sizeof(request));
-	const struct fuse_buf buf = { .mem = request, .size = (size_t)n };
-
-	/* On failure it is unmounted already: shmfs_loop_run() will find that out. */
-	if (n >= 0)
-		fuse_session_process_buf(fs->session, &buf);
-	return 0;
-}
-
-void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
-{
-	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
-	if (!passthrough->unwanted && fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
-		conn->max_backing_stack_depth = FUSE_BACKING_STACKED_UNDER; /* sent as 1 */
-		passthrough->on = true;
-	}
-}
-
-static void fill_reply(struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
-{
-	fi->fh = (uintptr_t)file;
-	fi->direct_io = bound.binding != SHMFS_IO_PASSTHROUGH;
-	fi->noflush = !file->handle->may_flush;
-	fi->backing_id = bound.backing_id;
-	fi->parallel_direct_writes = bound.parallel;
-}
-
-int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_file *file,
-		     struct shmfs_bound bound)
-{
-	fill_reply(fi, file, bound);
-	return fuse_reply_open(req, fi);
-}
-
-int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
-		       struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
-{
-	fill_reply(fi, file, bound);
-	return fuse_reply_create(req, entry, fi);
-}
-
-#else
 
 /* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
 #define INIT_EXT (1u << 30)	    /* flags2 is there */
@@ -232,11 +180,6 @@ int shmfs_reply_first(struct shmfs_fs *fs)
 	return 0;
 }
 
-/* complete() does it. */
-void shmfs_reply_init(struct shmfs_passthrough *passthrough, struct fuse_conn_info *conn)
-{
-}
-
 /* --- open --- */
 
 static struct open_out open_reply(struct shmfs_file *file, struct shmfs_bound bound)
@@ -254,15 +197,14 @@ static struct open_out open_reply(struct shmfs_file *file, struct shmfs_bound bo
 	return out;
 }
 
-int shmfs_reply_open(fuse_req_t req, struct fuse_file_info *fi, struct shmfs_file *file,
-		     struct shmfs_bound bound)
+int shmfs_reply_open(fuse_req_t req, struct shmfs_file *file, struct shmfs_bound bound)
 {
 	struct open_out out = open_reply(file, bound);
 
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
 }
 
-static struct fuse_attr attr_reply(const struct stat *st)
+static struct fuse_attr attr_of(const struct stat *st)
 {
 	return (struct fuse_attr){
 		.ino = st->st_ino,
@@ -284,17 +226,15 @@ static struct fuse_attr attr_reply(const struct stat *st)
 
 /* The kernel keeps nothing of a file that was just created: all timeouts are 0. */
 int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
-		       struct fuse_file_info *fi, struct shmfs_file *file, struct shmfs_bound bound)
+		       struct shmfs_file *file, struct shmfs_bound bound)
 {
 	struct {
 		struct fuse_entry_out entry;
 		struct open_out open;
 	} out = {
-		.entry = { .nodeid = entry->ino, .attr = attr_reply(&entry->attr) },
+		.entry = { .nodeid = entry->ino, .attr = attr_of(&entry->attr) },
 		.open = open_reply(file, bound),
 	};
 
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
 }
-
-#endif
