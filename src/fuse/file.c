@@ -89,7 +89,6 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 	struct shmfs_inode *inode = file->inode;
 
 	leave(fs, file);
-	shmfs_open_order_acknowledge(file);
 	shmfs_passthrough_unbind(fs, file);
 	ops_of(inode)->release(file->handle);
 	atomic_fetch_sub(&inode->nopen, 1);

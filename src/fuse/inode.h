@@ -36,7 +36,6 @@ struct shmfs_inode {
 	const struct shmfs_view *view; /* borrowed */
 	struct shmfs_object *object;   /* a reference */
 	atomic_uint nopen;	       /* open files */
-	atomic_uint nunacknowledged;   /* served ones whose open(2) may not have returned */
 
 	/* What the kernel serves its open files from: one descriptor an inode. */
 	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */

@@ -22,24 +22,29 @@
 
 void shmfs_open_order_acknowledge(struct shmfs_file *file)
 {
-	if (atomic_load(&file->unacknowledged) && atomic_exchange(&file->unacknowledged, false))
-		atomic_fetch_sub(&file->inode->nunacknowledged, 1);
+	if (atomic_load(&file->unacknowledged))
+		atomic_store(&file->unacknowledged, false);
 }
 
 void shmfs_open_order_served(struct shmfs_file *file)
 {
 	file->inode->daemon_open_at = shmfs_now_ns();
 	atomic_store(&file->unacknowledged, true);
-	atomic_fetch_add(&file->inode->nunacknowledged, 1);
 }
 
-static void acknowledge_opener(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
+/* May a served open not have returned?  Those of `opener` have. */
+static bool is_under_way(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
 {
+	bool any = false;
 	SHMFS_LOCKED(&fs->lock);
 
-	for (struct shmfs_file *file = inode->files; file; file = file->next)
-		if (file->opener == opener)
+	for (struct shmfs_file *file = inode->files; file && !any; file = file->next) {
+		/* 0: threads of another PID namespace, which are not told apart. */
+		if (opener && file->opener == opener)
 			shmfs_open_order_acknowledge(file);
+		any = atomic_load(&file->unacknowledged);
+	}
+	return any;
 }
 
 void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid_t opener)
@@ -48,11 +53,8 @@ void shmfs_open_order_settle(struct shmfs_fs *fs, struct shmfs_inode *inode, pid
 	/* Those that are opened meanwhile make it no longer: somebody can open it for ever. */
 	const uint64_t until = shmfs_now_ns() + SETTLE_NS;
 
-	/* 0: threads of another PID namespace, which are not told apart. */
-	if (opener)
-		acknowledge_opener(fs, inode, opener);
-	while (inode->backing_users == 0 && atomic_load(&inode->nunacknowledged) > 0 &&
-	       shmfs_now_ns() - inode->daemon_open_at < SETTLE_NS && shmfs_now_ns() < until) {
+	while (inode->backing_users == 0 && shmfs_now_ns() - inode->daemon_open_at < SETTLE_NS &&
+	       shmfs_now_ns() < until && is_under_way(fs, inode, opener)) {
 		pthread_mutex_unlock(&inode->backing_lock);
 		nanosleep(&moment, NULL);
 		pthread_mutex_lock(&inode->backing_lock);
