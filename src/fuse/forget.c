@@ -7,19 +7,20 @@
  *
  * To drop a dentry the kernel locks its directory (fs/fuse/dir.c, fuse_reverse_inval_entry(), Linux
  * 6.18).  A process with that lock may wait for a reply of this daemon, or hold it for ever.  So no
- * thread that serves requests drops names.  Another thread does, as long as there are some.
+ * thread that serves requests drops names.  Another thread does, with a pipe for its queue.
  */
 #include "fuse/internal.h"
 
-/* Names that wait, at most: somebody can let the thread wait. */
-#define MOST_NAMES (1u << 16)
+/* The pipe has room for so many bytes of names: somebody can let the thread wait. */
+#define ROOM (1 << 20)
 /* How long the end of the daemon waits for the thread. */
 #define END_S 1
 
-struct shmfs_gone {
-	struct shmfs_gone *next;
-	shmfs_dir dir; /* where it was removed; 0: in none */
-	char name[];
+/* A name as it stands in the pipe.  The pipe takes it whole or not at all (pipe(7), PIPE_BUF). */
+struct gone {
+	shmfs_dir own; /* where it was removed; 0: in none */
+	uint32_t size;
+	char name[NAME_MAX + 1]; /* `size` bytes of it */
 };
 
 void note_searched(struct shmfs_fs *fs, shmfs_dir dir)
@@ -50,78 +51,61 @@ static bool drop_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name,
 	return any;
 }
 
-/* The next name, or NULL: there is none, and the thread ends. */
-static struct shmfs_gone *take(struct shmfs_fs *fs)
-{
-	SHMFS_LOCKED(&fs->lock);
-	struct shmfs_gone *gone = fs->gone;
-
-	if (gone) {
-		fs->gone = gone->next;
-		fs->ngone--;
-	} else {
-		fs->dropping = false;
-		pthread_cond_broadcast(&fs->dropped);
-	}
-	return gone;
-}
-
 static void *drop_all(void *arg)
 {
 	struct shmfs_fs *fs = arg;
-	struct shmfs_gone *gone;
+	const int from = fs->gone[0];
+	const size_t head = offsetof(struct gone, name);
+	struct gone gone;
 
-	while ((gone = take(fs))) {
-		drop_elsewhere(fs, gone->dir, gone->name, true);
-		free(gone);
-	}
+	while (read(from, &gone, head) == (ssize_t)head &&
+	       read(from, gone.name, gone.size) == (ssize_t)gone.size)
+		drop_elsewhere(fs, gone.own, gone.name, true);
 	return NULL;
 }
 
-static void start_thread(struct shmfs_fs *fs)
+static bool start_thread(struct shmfs_fs *fs)
 {
-	pthread_t thread;
+	SHMFS_LOCKED(&fs->lock);
 
-	fs->dropping = pthread_create(&thread, NULL, drop_all, fs) == 0;
-	if (fs->dropping)
-		pthread_detach(thread);
+	if (fs->drops || pipe2(fs->gone, O_CLOEXEC) != 0)
+		return fs->drops;
+	fcntl(fs->gone[1], F_SETFL, O_NONBLOCK);
+	fcntl(fs->gone[1], F_SETPIPE_SZ, ROOM); /* a user may have too many pipes (pipe(7)) */
+	fs->drops = pthread_create(&fs->dropper, NULL, drop_all, fs) == 0;
+	if (!fs->drops) {
+		close(fs->gone[0]);
+		close(fs->gone[1]);
+	}
+	return fs->drops;
 }
 
 void forget_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name)
 {
-	const size_t size = strlen(name) + 1;
-	struct shmfs_gone *gone = NULL;
+	struct gone gone = { .own = own, .size = (uint32_t)strlen(name) + 1 };
+	ssize_t n;
 
-	if (drop_elsewhere(fs, own, name, false))
-		gone = malloc(sizeof(*gone) + size);
-	if (!gone)
+	if (!drop_elsewhere(fs, own, name, false) || !start_thread(fs))
 		return;
-	gone->next = NULL;
-	gone->dir = own;
-	memcpy(gone->name, name, size);
-	SHMFS_LOCKED(&fs->lock);
-	if (fs->ngone == MOST_NAMES) {
-		free(gone);
-		return;
-	}
-	*(fs->gone ? fs->last_gone : &fs->gone) = gone;
-	fs->last_gone = &gone->next;
-	fs->ngone++;
-	if (!fs->dropping)
-		start_thread(fs);
+	memcpy(gone.name, name, gone.size);
+	n = write(fs->gone[1], &gone, offsetof(struct gone, name) + gone.size);
+	(void)n; /* where there is no room the kernel keeps the name */
 }
 
 bool forget_end(struct shmfs_fs *fs)
 {
 	struct timespec end;
-	SHMFS_LOCKED(&fs->lock);
 
-	for (struct shmfs_gone *gone; (gone = fs->gone); free(gone))
-		fs->gone = gone->next;
+	if (!fs->drops)
+		return true;
+	if (fs->gone[1] >= 0)
+		close(fs->gone[1]);
+	fs->gone[1] = -1;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += END_S;
-	while (fs->dropping)
-		if (pthread_cond_timedwait(&fs->dropped, &fs->lock, &end) == ETIMEDOUT)
-			return false;
+	if (pthread_timedjoin_np(fs->dropper, NULL, &end) != 0)
+		return false;
+	close(fs->gone[0]);
+	fs->drops = false;
 	return true;
 }

@@ -57,12 +57,9 @@ struct shmfs_fs {
 	struct shmfs_dirs dirs;
 	struct shmfs_walks walks;
 
-	/* Names that the kernel is to forget. */
-	struct shmfs_gone *gone; /* owned */
-	struct shmfs_gone **last_gone;
-	unsigned ngone;
-	bool dropping;		/* a thread does it */
-	pthread_cond_t dropped; /* all of them */
+	bool drops;	   /* a thread drops names that the kernel is to forget */
+	pthread_t dropper; /* set, as the pipe to it, before the first of them is written */
+	int gone[2];	   /* owned */
 };
 
 /* An open file. */
@@ -76,7 +73,7 @@ struct shmfs_file {
 	uid_t user;		     /* and its user */
 	bool bound;		     /* the kernel serves it from inode->backing_id */
 	bool unbound_writer;	     /* counted in inode->nunbound_writers */
-	atomic_bool unacknowledged;  /* counted in inode->nunacknowledged */
+	atomic_bool unacknowledged;  /* served, and its open(2) may not have returned */
 };
 
 /* The caller of a request.  `caller` comes first: its groups() finds the rest. */

@@ -10,7 +10,6 @@
 void shmfs_fs_init(struct shmfs_fs *fs)
 {
 	pthread_mutex_init(&fs->lock, NULL);
-	pthread_cond_init(&fs->dropped, NULL);
 	/* With a hash that users can foresee they could make many names stand at one place. */
 	if (getrandom(&fs->dirs.seed, sizeof(fs->dirs.seed), GRND_NONBLOCK) < 0)
 		fs->dirs.seed = shmfs_now_ns();
@@ -38,7 +37,6 @@ void shmfs_fs_clear(struct shmfs_fs *fs)
 	free(fs->users);
 	if (fs->names_watch >= 0)
 		close(fs->names_watch);
-	pthread_cond_destroy(&fs->dropped);
 	pthread_mutex_destroy(&fs->lock);
 }
 
