@@ -43,53 +43,37 @@ static const struct shmfs_xattr root_xattrs[] = {
 	{ 0 },
 };
 
+/* --- tables --- */
+
 /*
- * The tables of the root directory, and the context of each, by their index: root_xattrs, then
- * those of the backends that the directory shows.  False: there are no more.
+ * Table number `i` of a file or directory, from 0, and its context.  The root directory has its own
+ * and those of the backends that it shows.  False: there are no more.
  */
-static bool root_table(struct shmfs_fs *fs, unsigned i, const struct shmfs_xattr **table,
-		       void **context)
+static bool table_at(struct shmfs_fs *fs, fuse_ino_t ino, unsigned i,
+		     const struct shmfs_xattr **table, void **context)
 {
 	const struct shmfs_view *view = NULL;
 
-	if (i > 0) {
-		view = shmfs_tree_view(&fs->tree, SHMFS_DIR_ROOT, i - 1);
-		if (!view)
-			return false;
+	if (!is_dir(ino)) {
+		*table = ops_of(inode_of(ino))->xattrs;
+		*context = inode_of(ino)->object;
+		return i == 0;
 	}
+	if (i > 0)
+		view = shmfs_tree_view(&fs->tree, SHMFS_DIR_ROOT, i - 1);
 	*table = view ? view->ops->root_xattrs : root_xattrs;
 	*context = view ? (void *)view->backend : fs;
-	return true;
+	return ino == SHMFS_DIR_ROOT && (i == 0 || view);
 }
-
-static ssize_t dir_list(struct shmfs_fs *fs, fuse_ino_t dir, char *names, size_t size)
-{
-	struct shmfs_xattr_list list = { .names = names, .size = size };
-	const struct shmfs_xattr *table;
-	void *context;
-
-	if (dir != SHMFS_DIR_ROOT)
-		return 0;
-	for (unsigned i = 0; root_table(fs, i, &table, &context); i++)
-		shmfs_xattr_list_table(&list, table);
-	return shmfs_xattr_list_end(&list);
-}
-
-/* --- names of our own --- */
 
 /* The row of a name, and its context; NULL: there is none. */
 static const struct shmfs_xattr *find_row(struct shmfs_fs *fs, fuse_ino_t ino, const char *name,
 					  void **context)
 {
-	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
 	const struct shmfs_xattr *row = NULL;
 	const struct shmfs_xattr *table;
-	unsigned i = 0;
 
-	*context = is_dir(ino) ? NULL : inode->object;
-	if (!is_dir(ino))
-		return shmfs_xattr_find(ops_of(inode)->xattrs, name);
-	while (ino == SHMFS_DIR_ROOT && !row && root_table(fs, i++, &table, context))
+	for (unsigned i = 0; !row && table_at(fs, ino, i, &table, context); i++)
 		row = shmfs_xattr_find(table, name);
 	return row;
 }
@@ -133,18 +117,24 @@ static bool is_copying(struct shmfs_fs *fs, const struct shmfs_inode *inode,
 }
 
 /* `others` is room for XATTR_LIST_MAX bytes. */
-static ssize_t file_list(struct shmfs_fs *fs, const struct shmfs_inode *inode, char *names,
-			 size_t size, char *others, const struct shmfs_caller *caller)
+static ssize_t list_all(struct shmfs_fs *fs, fuse_ino_t ino, char *names, size_t size, char *others,
+			const struct shmfs_caller *caller)
 {
+	const struct shmfs_inode *inode = is_dir(ino) ? NULL : inode_of(ino);
 	struct shmfs_xattr_list list = { .names = names, .size = size };
-	ssize_t len = ops_of(inode)->listxattr(inode->object, others, XATTR_LIST_MAX, caller);
+	const struct shmfs_xattr *table;
+	ssize_t len = 0;
+	void *context;
 
+	if (inode)
+		len = ops_of(inode)->listxattr(inode->object, others, XATTR_LIST_MAX, caller);
 	if (len == -EOPNOTSUPP)
 		len = 0;
 	if (len < 0)
 		return len;
-	if (!is_copying(fs, inode, caller))
-		shmfs_xattr_list_table(&list, ops_of(inode)->xattrs);
+	if (!inode || !is_copying(fs, inode, caller))
+		for (unsigned i = 0; table_at(fs, ino, i, &table, &context); i++)
+			shmfs_xattr_list_table(&list, table);
 	shmfs_xattr_list_others(&list, others, (size_t)len);
 	return shmfs_xattr_list_end(&list);
 }
@@ -204,7 +194,7 @@ void shmfs_fuse_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 	struct shmfs_inode *inode = inode_of(ino); /* unless it is a directory's */
 	const struct shmfs_xattr *row;
 	int err = -EOPNOTSUPP;
-	void *context;
+	void *context = NULL;
 
 	if (shmfs_xattr_is_own(name)) {
 		row = find_row(fs_of(req), ino, name, &context);
@@ -221,10 +211,8 @@ void shmfs_fuse_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	char *names = reply_scratch(size + XATTR_LIST_MAX);
 	ssize_t len = -ENOMEM;
 
-	if (names && is_dir(ino))
-		len = dir_list(fs_of(req), ino, names, size);
-	else if (names)
-		len = file_list(fs_of(req), inode_of(ino), names, size, names + size, &who.caller);
+	if (names)
+		len = list_all(fs_of(req), ino, names, size, names + size, &who.caller);
 	reply_value(req, names, size, len);
 }
 
