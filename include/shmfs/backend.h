@@ -169,7 +169,8 @@ struct shmfs_backend_ops {
 
 	/*
 	 * Read all attributes but st_ino.  -ESTALE if the object is gone and no handle keeps it.
-	 * In a view they may depend on the caller's rights (text.h).  Caller NULL: shmfs itself.
+	 * In a view they may depend on the caller's rights (text.h).  Caller NULL: shmfs itself,
+	 * which asks the backend's own slot.
 	 */
 	int (*getattr)(struct shmfs_object *, const struct shmfs_caller *, struct stat *);
 	int (*chmod)(struct shmfs_object *, mode_t, const struct shmfs_caller *);

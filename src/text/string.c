@@ -71,29 +71,19 @@ static uint64_t known_end(const struct text *text)
 	return shmfs_now_ns() < state->known_until ? state->known : 0;
 }
 
-/* A look through [from, end) that began at `began` found no NUL. */
-static void remember(const struct text *text, uint64_t from, uint64_t end, uint64_t began)
-{
-	struct text_state *state = text->state;
-	uint64_t now = shmfs_now_ns();
-	SHMFS_LOCKED(&text->handle->object->lock);
-
-	if (from == 0) {
-		state->known = end;
-		state->known_until = end > LONG_TEXT ? now + TRUST * (now - began) : 0;
-	} else if (state->known < end) {
-		state->known = end;
-	}
-}
-
-/* The text that ended at `end` ends at `new_end` now. */
-static void remember_change(const struct text *text, uint64_t end, uint64_t new_end)
+/*
+ * The text that was known to have no NUL before `from` has none before `end` either.  A look from
+ * its start took `took` ns.
+ */
+static void remember(const struct text *text, uint64_t from, uint64_t end, uint64_t took)
 {
 	struct text_state *state = text->state;
 	SHMFS_LOCKED(&text->handle->object->lock);
 
-	if (state->known == end || state->known > new_end)
-		state->known = new_end;
+	if (from == 0)
+		state->known_until = end > LONG_TEXT ? shmfs_now_ns() + TRUST * took : 0;
+	if (from == 0 || state->known == from || state->known > end)
+		state->known = end;
 }
 
 int text_length(const struct text *text, uint64_t limit, uint64_t *len)
@@ -113,7 +103,7 @@ int text_length(const struct text *text, uint64_t limit, uint64_t *len)
 		pos += nul ? (uint64_t)(nul - bytes) : (uint64_t)n;
 	}
 	if (pos > from)
-		remember(text, from, pos, began);
+		remember(text, from, pos, shmfs_now_ns() - began);
 	*len = pos;
 	return 0;
 }
@@ -208,7 +198,7 @@ static int cut(const struct text *text, uint64_t size)
 	uint64_t end;
 	int err = ops->getattr(text->handle->object, NULL, &st);
 
-	remember_change(text, UINT64_MAX, size);
+	remember(text, UINT64_MAX, size, 0);
 	if (err || (uint64_t)st.st_size <= size)
 		return err;
 	err = ops->fallocate(text->handle, punch, (off_t)size, st.st_size - (off_t)size,
@@ -244,7 +234,7 @@ ssize_t text_store(const struct text *text, uint64_t off, bool append, const cha
 	if (off + used > end) {
 		n = extend(text, off, end, bytes, used);
 		if (n > 0 && off + (uint64_t)n > end)
-			remember_change(text, end, off + (uint64_t)n);
+			remember(text, end, off + (uint64_t)n, 0);
 	} else if (used > 0) {
 		n = put(text, off, bytes, used);
 	}

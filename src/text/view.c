@@ -78,39 +78,25 @@ static int length_of(const struct text *text, uint64_t *len)
 }
 
 /*
- * Measure for attributes.  -EBUSY: a write has the lock.  A write can take for ever, and its user
- * may hold the lock of the object's inode.
- */
-static int length_soon(const struct text *text, uint64_t *len)
-{
-	int err = shmfs_read_lock_soon(&text->state->io);
-
-	if (err)
-		return err;
-	err = text_length(text, TEXT_MAX, len);
-	pthread_rwlock_unlock(&text->state->io);
-	return err;
-}
-
-/*
  * Put the length of the text in the place of the object's size.  Without read permission, and
  * during a long write or resize, the caller sees the size of the object.
  */
 static int measure(struct shmfs_object *object, const struct shmfs_caller *caller, struct stat *st)
 {
-	static const struct shmfs_caller shmfs_itself;
 	AUTO_HANDLE *handle = NULL;
 	struct text text;
 	uint64_t len;
-	int err;
+	int err = text_inner(object)->open(object, O_RDONLY | SHMFS_OPEN_TO_LOOK, caller, &handle);
 
-	if (!caller)
-		caller = &shmfs_itself;
-	err = text_inner(object)->open(object, O_RDONLY | SHMFS_OPEN_TO_LOOK, caller, &handle);
 	if (err)
 		return err == -EACCES || err == -EPERM || err == -EBUSY ? 0 : err;
 	text = text_of(handle, caller);
-	err = length_soon(&text, &len);
+	/* A write can take for ever, and its user may hold the lock of the object's inode. */
+	err = shmfs_read_lock_soon(&text.state->io);
+	if (!err) {
+		err = text_length(&text, TEXT_MAX, &len);
+		pthread_rwlock_unlock(&text.state->io);
+	}
 	if (!err)
 		st->st_size = (off_t)len;
 	return err == -EBUSY ? 0 : err;

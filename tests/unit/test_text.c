@@ -60,10 +60,10 @@ static void long_texts_have_their_length(void **state)
 		memset(bytes, 'x', lengths[i]);
 		bytes[lengths[i]] = '\0';
 		view_begin(v, bytes, lengths[i] + 1);
-		assert_int_equal(view_size(v, NULL), lengths[i]);
+		assert_int_equal(view_size(v, &view_root), lengths[i]);
 		assert_int_equal(view_read(v, (off_t)lengths[i] - 1, bytes, 100), 1);
 		view_begin(v, bytes, lengths[i]);
-		assert_int_equal(view_size(v, NULL), lengths[i]);
+		assert_int_equal(view_size(v, &view_root), lengths[i]);
 	}
 	free(bytes);
 }
@@ -88,7 +88,7 @@ static void only_who_may_read_learns_the_length(void **state)
 	struct view *v = *state;
 
 	view_begin(v, B("hello\0more\0"));
-	assert_int_equal(view_size(v, NULL), 5);
+	assert_int_equal(view_size(v, &view_root), 5);
 	assert_int_equal(v->memory->seen.uid, 0);
 	assert_int_equal(view_size(v, &caller), 5);
 	assert_int_equal(v->memory->seen.uid, 1000);
@@ -302,7 +302,7 @@ static void appenders_lose_nothing(void **state)
 		assert_null(wrong);
 	}
 	v->memory->hook = NULL;
-	assert_int_equal(view_size(v, NULL), COUNT(threads) * LINES * len);
+	assert_int_equal(view_size(v, &view_root), COUNT(threads) * LINES * len);
 	for (size_t i = 0; i < COUNT(threads) * LINES; i++)
 		assert_memory_equal(v->file->bytes + i * len, LINE, len);
 }

@@ -115,7 +115,7 @@ void view_expect_text(struct view *v, const char *text, size_t len)
 {
 	char bytes[256];
 
-	assert_int_equal(view_size(v, NULL), len);
+	assert_int_equal(view_size(v, &view_root), len);
 	assert_int_equal(view_read(v, 0, bytes, sizeof(bytes)), len);
 	assert_memory_equal(bytes, text, len);
 }
