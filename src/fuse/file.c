@@ -96,7 +96,7 @@ void close_file(struct shmfs_fs *fs, struct shmfs_file *file)
 }
 
 int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handle *handle,
-	      const struct fuse_ctx *opener, struct shmfs_file **out, struct shmfs_bound *bound)
+	      const struct fuse_ctx *opener, struct shmfs_file **out)
 {
 	struct shmfs_file *file = calloc(1, sizeof(*file));
 	int err = -ENOMEM;
@@ -114,13 +114,11 @@ int open_file(struct shmfs_fs *fs, struct shmfs_inode *inode, struct shmfs_handl
 		return err;
 	}
 	atomic_fetch_add(&inode->nopen, 1);
-	*bound = fs->passthrough.on && !fs->passthrough.refused ?
-			 shmfs_passthrough_bind(fs, file) :
-			 (struct shmfs_bound){ .binding = SHMFS_IO_DAEMON, .parallel = true };
-	if (bound->binding == SHMFS_IO_MOVABLE) {
+	if (fs->passthrough.on && !fs->passthrough.refused)
+		err = shmfs_passthrough_bind(fs, file);
+	if (err)
 		close_file(fs, file);
-		return -ESTALE;
-	}
-	*out = file;
-	return 0;
+	else
+		*out = file;
+	return err;
 }

@@ -71,7 +71,8 @@ struct shmfs_file {
 	struct shmfs_handle *handle; /* owned */
 	pid_t opener;		     /* the thread that opened it */
 	uid_t user;		     /* and its user */
-	bool bound;		     /* the kernel serves it from inode->backing_id */
+	enum shmfs_io_mode mode;     /* how it is bound; SHMFS_IO_DAEMON: it is not */
+	int backing_id;		     /* to what, or 0 */
 	bool unbound_writer;	     /* counted in inode->nunbound_writers */
 	atomic_bool unacknowledged;  /* served, and its open(2) may not have returned */
 };
@@ -165,7 +166,7 @@ bool are_kin(uid_t, uid_t);
  * to what the kernel may serve.  -ESTALE: another inode of the object has to be looked up.
  */
 int open_file(struct shmfs_fs *, struct shmfs_inode *, struct shmfs_handle *,
-	      const struct fuse_ctx *opener, struct shmfs_file **, struct shmfs_bound *);
+	      const struct fuse_ctx *opener, struct shmfs_file **);
 void close_file(struct shmfs_fs *, struct shmfs_file *);
 
 /*
@@ -220,10 +221,8 @@ void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t open
 int shmfs_reply_first(struct shmfs_fs *);
 /* Answer a request that libfuse has not seen: a negative errno, or 0. */
 void shmfs_reply_error(struct shmfs_fs *, const void *request, int err);
-/* fuse_reply_open() and fuse_reply_create() with a binding.  Non-zero: not taken. */
-int shmfs_reply_open(fuse_req_t, struct shmfs_file *, struct shmfs_bound);
-int shmfs_reply_create(fuse_req_t, const struct fuse_entry_param *, struct shmfs_file *,
-		       struct shmfs_bound);
+/* fuse_reply_create(), or fuse_reply_open() without an entry, with a binding.  Non-zero: not taken. */
+int shmfs_reply_open(fuse_req_t, const struct fuse_entry_param *, const struct shmfs_file *);
 /* A buffer of this thread, good until the next call, or NULL: no memory. */
 char *reply_scratch(size_t size);
 /* A pipe of the calling thread, empty, with room for a reply; borrowed.  NULL: there is none. */

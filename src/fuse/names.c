@@ -210,7 +210,6 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 {
 	struct shmfs_fs *fs = fs_of(req);
 	struct fuse_entry_param entry;
-	struct shmfs_bound bound;
 	struct shmfs_file *file;
 	struct path path;
 	int err;
@@ -221,7 +220,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 			err = create(req, parent, name, mode, fi->flags, &path);
 		if (err)
 			break;
-		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req), &file, &bound);
+		err = open_file(fs, path.inode, path.handle, fuse_req_ctx(req), &file);
 		if (err)
 			shmfs_inode_forget(fs, path.inode, 1);
 	} while (err == -ESTALE);
@@ -231,7 +230,7 @@ void shmfs_fuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		return;
 	}
 	entry = entry_of(path.inode, &path.st);
-	if (shmfs_reply_create(req, &entry, file, bound) != 0) {
+	if (shmfs_reply_open(req, &entry, file) != 0) {
 		close_file(fs, file);
 		shmfs_inode_forget(fs, path.inode, 1);
 	}

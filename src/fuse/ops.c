@@ -181,7 +181,6 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct shmfs_inode *inode = inode_of(ino);
 	struct request_caller who = caller_of(req);
 	struct shmfs_handle *handle = NULL;
-	struct shmfs_bound bound;
 	struct shmfs_file *file;
 	int err = check_open_share(fs, who.caller.uid);
 
@@ -189,7 +188,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		err = ops_of(inode)->open(inode->object, fi->flags, &who.caller, &handle);
 	err = gone(fs, err, who.caller.pid);
 	if (!err)
-		err = open_file(fs, inode, handle, fuse_req_ctx(req), &file, &bound);
+		err = open_file(fs, inode, handle, fuse_req_ctx(req), &file);
 	if (err != -ESTALE)
 		shmfs_walk_end(fs, who.caller.pid);
 	if (err) {
@@ -202,7 +201,7 @@ void shmfs_fuse_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * attributes alone, for which the kernel takes no lock that the opener may hold.
 	 */
 	fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
-	if (shmfs_reply_open(req, file, bound) != 0)
+	if (shmfs_reply_open(req, NULL, file) != 0)
 		close_file(fs, file);
 }
 

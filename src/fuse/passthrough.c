@@ -6,10 +6,6 @@
  * passthrough (reply.c), in an ioctl(2) which descriptor an inode is served from
  * (here), and in the reply to an open that the file is bound to it (reply.c).
  *
- * FOPEN_PARALLEL_DIRECT_WRITES (Linux 6.2) is only for a mount that binds nothing: a
- * write in progress would keep the inode bound after the last bound file was closed, and
- * the next open would fail with EIO (fs/fuse/iomode.c, fuse_inode_uncached_io_end()).
- *
  * The kernel's side: fs/fuse/passthrough.c, fs/fuse/iomode.c (Linux 6.9).
  */
 #include "fuse/internal.h"
@@ -77,50 +73,44 @@ static void note_unbound(struct shmfs_inode *inode, struct shmfs_file *file)
 	inode->nunbound_writers += file->unbound_writer;
 }
 
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file *file)
+int shmfs_passthrough_bind(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
 	struct backing_map map = { .fd = -1 };
-	struct shmfs_bound bound = { .binding = ops_of(inode)->binding(file->handle, &map.fd) };
-	bool movable, apart;
+	enum shmfs_io_mode mode = ops_of(inode)->binding(file->handle, &map.fd);
+	bool movable;
 	int id;
 	SHMFS_LOCKED(&inode->backing_lock);
 
-	if (bound.binding >= SHMFS_IO_PASSTHROUGH && inode->nunbound_writers == 0) {
+	if (mode >= SHMFS_IO_PASSTHROUGH && inode->nunbound_writers == 0) {
 		shmfs_open_order_settle(fs, inode, file->opener);
 		/* That may have taken long enough for others to open it. */
-		bound.binding = ops_of(inode)->binding(file->handle, &map.fd);
+		mode = ops_of(inode)->binding(file->handle, &map.fd);
 	}
-	apart = bound.binding == SHMFS_IO_APART;
-	movable = bound.binding == SHMFS_IO_MOVABLE || apart;
+	movable = mode == SHMFS_IO_MOVABLE || mode == SHMFS_IO_APART;
 	if (movable && inode->backing_id != 0 &&
-	    (shmfs_walk_again(fs, file->opener, inode->object) || apart)) {
+	    (shmfs_walk_again(fs, file->opener, inode->object) || mode == SHMFS_IO_APART)) {
 		shmfs_inode_supersede(fs, inode);
-		bound.binding = SHMFS_IO_MOVABLE;
-		return bound;
+		return -ESTALE;
 	}
 	if (shmfs_walk_is_awaited(fs, inode->object, file->opener) || movable ||
 	    inode->nunbound_writers > 0)
-		bound.binding = SHMFS_IO_DAEMON;
-	if (inode->backing_users == 0 && bound.binding != SHMFS_IO_DAEMON) {
+		mode = SHMFS_IO_DAEMON;
+	if (inode->backing_users == 0 && mode != SHMFS_IO_DAEMON) {
 		id = ioctl(fuse_session_fd(fs->session), BACKING_OPEN, &map);
 		fs->passthrough.refused = id < 0 && errno == EPERM;
 		inode->backing_id = id > 0 ? id : 0;
 	}
 	if (inode->backing_id == 0) {
-		bound.binding = SHMFS_IO_DAEMON;
 		note_unbound(inode, file);
 	} else {
-		/* Bound in name, for the kernel's sake: reads and writes are served. */
-		if (bound.binding == SHMFS_IO_DAEMON)
-			bound.binding = SHMFS_IO_MMAP_ONLY;
-		bound.backing_id = inode->backing_id;
+		/* What the daemon is to serve is bound in name, for the kernel's sake. */
+		file->mode = mode == SHMFS_IO_PASSTHROUGH ? mode : SHMFS_IO_MMAP_ONLY;
+		file->backing_id = inode->backing_id;
 		inode->backing_users++;
-		file->bound = true;
 	}
-	bound.parallel = bound.binding != SHMFS_IO_PASSTHROUGH;
-	ops_of(inode)->lent(file->handle, file->bound);
-	return bound;
+	ops_of(inode)->lent(file->handle, file->backing_id != 0);
+	return 0;
 }
 
 void shmfs_passthrough_unbind(struct shmfs_fs *fs, struct shmfs_file *file)
@@ -129,7 +119,7 @@ void shmfs_passthrough_unbind(struct shmfs_fs *fs, struct shmfs_file *file)
 	SHMFS_LOCKED(&inode->backing_lock);
 
 	inode->nunbound_writers -= file->unbound_writer;
-	if (!file->bound || --inode->backing_users > 0)
+	if (file->backing_id == 0 || --inode->backing_users > 0)
 		return;
 	ioctl(fuse_session_fd(fs->session), BACKING_CLOSE, &inode->backing_id);
 	inode->backing_id = 0;

@@ -18,13 +18,6 @@ struct shmfs_passthrough {
 	atomic_bool refused;  /* to this daemon, which lacks the privilege: nothing is ever bound */
 };
 
-/* What an open reply says of a handle. */
-struct shmfs_bound {
-	enum shmfs_io_mode binding;
-	int backing_id; /* unless SHMFS_IO_DAEMON */
-	bool parallel;	/* several writes at once; not of SHMFS_IO_PASSTHROUGH */
-};
-
 /* Has the kernel passthrough at all?  `device` is the path of /dev/fuse. */
 bool shmfs_passthrough_exists(const char *device);
 
@@ -35,9 +28,9 @@ bool shmfs_passthrough_exists(const char *device);
 const char *shmfs_passthrough_lack(const struct shmfs_fs *);
 
 /*
- * Bind a handle to the descriptor that its backend names, and say how it is bound.
- * SHMFS_IO_DAEMON: the backend does not want it, or the kernel refused.  SHMFS_IO_MOVABLE: not
- * bound, but the kernel would want that of this inode; the next lookup finds another one.
+ * Bind an open file to the descriptor that its backend names, unless the backend does not want it
+ * or the kernel refuses.  -ESTALE: it must not be bound, and the kernel would want that of this
+ * inode; the next lookup finds another one.
  */
-struct shmfs_bound shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
+int shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
 void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_file *);

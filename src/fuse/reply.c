@@ -182,28 +182,6 @@ int shmfs_reply_first(struct shmfs_fs *fs)
 
 /* --- open --- */
 
-static struct open_out open_reply(struct shmfs_file *file, struct shmfs_bound bound)
-{
-	struct open_out out = { .fh = (uintptr_t)file, .backing_id = bound.backing_id };
-
-	if (bound.binding != SHMFS_IO_PASSTHROUGH)
-		out.open_flags |= FOPEN_DIRECT_IO;
-	if (bound.binding != SHMFS_IO_DAEMON)
-		out.open_flags |= OPEN_PASSTHROUGH;
-	if (bound.parallel)
-		out.open_flags |= OPEN_PARALLEL_WRITES;
-	if (!file->handle->may_flush)
-		out.open_flags |= FOPEN_NOFLUSH;
-	return out;
-}
-
-int shmfs_reply_open(fuse_req_t req, struct shmfs_file *file, struct shmfs_bound bound)
-{
-	struct open_out out = open_reply(file, bound);
-
-	return fuse_reply_buf(req, (char *)&out, sizeof(out));
-}
-
 static struct fuse_attr attr_of(const struct stat *st)
 {
 	return (struct fuse_attr){
@@ -225,16 +203,23 @@ static struct fuse_attr attr_of(const struct stat *st)
 }
 
 /* The kernel keeps nothing of a file that was just created: all timeouts are 0. */
-int shmfs_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
-		       struct shmfs_file *file, struct shmfs_bound bound)
+int shmfs_reply_open(fuse_req_t req, const struct fuse_entry_param *entry,
+		     const struct shmfs_file *file)
 {
 	struct {
 		struct fuse_entry_out entry;
 		struct open_out open;
-	} out = {
-		.entry = { .nodeid = entry->ino, .attr = attr_of(&entry->attr) },
-		.open = open_reply(file, bound),
-	};
+	} out = { .open = { .fh = (uintptr_t)file, .backing_id = file->backing_id } };
 
+	if (file->mode != SHMFS_IO_PASSTHROUGH)
+		out.open.open_flags |= FOPEN_DIRECT_IO | OPEN_PARALLEL_WRITES;
+	if (file->backing_id)
+		out.open.open_flags |= OPEN_PASSTHROUGH;
+	if (!file->handle->may_flush)
+		out.open.open_flags |= FOPEN_NOFLUSH;
+	if (!entry)
+		return fuse_reply_buf(req, (char *)&out.open, sizeof(out.open));
+	out.entry.nodeid = entry->ino;
+	out.entry.attr = attr_of(&entry->attr);
 	return fuse_reply_buf(req, (char *)&out, sizeof(out));
 }
