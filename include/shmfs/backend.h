@@ -220,6 +220,7 @@ struct shmfs_backend_ops {
 		    struct shmfs_handle **);
 	/* A process, the opener or another, has closed its descriptor.  Others may have one. */
 	int (*flush)(struct shmfs_handle *, bool by_opener, const struct shmfs_caller *);
+	/* No view replaces it. */
 	void (*release)(struct shmfs_handle *);
 
 	/* How may the kernel serve this handle, and from which descriptor? */

@@ -82,7 +82,7 @@ static int find_and_hold(struct shmfs_fs *fs, struct path *path, const struct sh
 
 	if (err)
 		return err == -ENOENT ? err : find(fs, path, caller);
-	shmfs_walk_hold(fs, caller->pid, path->inode, path->handle);
+	shmfs_walk_hold(fs, caller->pid, path->handle);
 	return 0;
 }
 

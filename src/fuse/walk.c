@@ -37,36 +37,29 @@ static bool walks(const struct shmfs_walker *walker, uint64_t longest)
 	return walker->at != 0 && shmfs_now_ns() - walker->at <= longest;
 }
 
-/* The slot holds nothing any more.  fs->lock is held. */
-static void take_held(struct shmfs_walker *walker, struct shmfs_walker *taken)
+static void let_go(struct shmfs_handle *const *held)
 {
-	*taken = *walker;
-	walker->held = NULL;
-}
-
-static void let_go(const struct shmfs_walker *taken)
-{
-	struct shmfs_object *object = taken->held ? taken->held->object : NULL;
+	struct shmfs_object *object = *held ? (*held)->object : NULL;
 
 	if (!object)
 		return;
-	taken->ops->release(taken->held);
+	object->backend->ops->release(*held);
 	shmfs_object_put(object);
 }
 
 /* Declared before the lock, so it is let go of without it. */
-#define AUTO_HELD __attribute__((cleanup(let_go))) struct shmfs_walker
+#define AUTO_HELD __attribute__((cleanup(let_go))) struct shmfs_handle *
 
 bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_object *awaited)
 {
-	AUTO_HELD taken = { 0 };
+	AUTO_HELD old = NULL;
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	if (walker->opener == opener && walks(walker, WALK_NS))
 		return false;
 	atomic_store(&fs->walks.used, true);
-	take_held(walker, &taken);
+	old = walker->held;
 	*walker = (struct shmfs_walker){
 		.opener = opener,
 		.at = shmfs_now_ns(),
@@ -108,11 +101,11 @@ static void let_go_of_old(struct shmfs_fs *fs)
 {
 	for (size_t i = 0; i < SHMFS_WALKERS; i++) {
 		struct shmfs_walker *walker = &fs->walks.walkers[i];
-		AUTO_HELD taken = { 0 };
+		AUTO_HELD old = NULL;
 		SHMFS_LOCKED(&fs->lock);
 
-		if (walker->held && walker->is_old)
-			take_held(walker, &taken);
+		if (walker->is_old)
+			old = shmfs_steal_pointer(&walker->held);
 		walker->is_old = true;
 	}
 }
@@ -154,19 +147,17 @@ static bool start_thread(struct shmfs_fs *fs)
 	return walks->runs;
 }
 
-void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, const struct shmfs_inode *inode,
-		     struct shmfs_handle *handle)
+void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, struct shmfs_handle *handle)
 {
-	AUTO_HELD taken = { .ops = ops_of(inode), .held = handle };
+	AUTO_HELD old = handle;
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);
 
-	shmfs_object_ref(inode->object);
+	shmfs_object_ref(handle->object);
 	/* So many others walk that the slot is another's by now. */
 	if (walker->opener != opener || !start_thread(fs))
 		return;
-	take_held(walker, &taken);
-	walker->ops = ops_of(inode);
+	old = walker->held;
 	walker->held = handle;
 	walker->is_old = false;
 }
@@ -175,13 +166,13 @@ void shmfs_walk_end(struct shmfs_fs *fs, pid_t opener)
 {
 	if (!atomic_load(&fs->walks.used))
 		return;
-	AUTO_HELD taken = { 0 };
+	AUTO_HELD old = NULL;
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);
 
 	if (walker->opener != opener)
 		return;
-	take_held(walker, &taken);
+	old = shmfs_steal_pointer(&walker->held);
 	walker->at = 0;
 }
 

@@ -28,10 +28,9 @@ struct shmfs_walker {
 	pid_t opener; /* 0: any thread of another PID namespace */
 	uint64_t at;  /* CLOCK_MONOTONIC, ns; 0: its open(2) has ended */
 	unsigned nlookups;
-	const struct shmfs_object *awaited;  /* by others, not to be followed; or NULL */
-	const struct shmfs_backend_ops *ops; /* borrowed; of `held` */
-	struct shmfs_handle *held;	     /* owned, with a reference to its object; or NULL */
-	bool is_old;			     /* held for TICK_NS and more */
+	const struct shmfs_object *awaited; /* by others, not to be followed; or NULL */
+	struct shmfs_handle *held;	    /* owned, with a reference to its object; or NULL */
+	bool is_old;			    /* held for TICK_NS and more */
 };
 
 struct shmfs_walks {
@@ -58,7 +57,6 @@ bool shmfs_walk_is_awaited(struct shmfs_fs *, const struct shmfs_object *, pid_t
 /* Is a LOOKUP that of an opener's second walk? */
 bool shmfs_walk_is_second(struct shmfs_fs *, pid_t opener);
 /* Hold an object until its OPEN, by a handle, which is owned from here on. */
-void shmfs_walk_hold(struct shmfs_fs *, pid_t opener, const struct shmfs_inode *,
-		     struct shmfs_handle *);
+void shmfs_walk_hold(struct shmfs_fs *, pid_t opener, struct shmfs_handle *);
 /* The open(2) ends. */
 void shmfs_walk_end(struct shmfs_fs *, pid_t opener);
