@@ -18,27 +18,27 @@ uint32_t shmfs_aside_user(const struct fuse_in_header *header)
 	}
 }
 
-static uint32_t user_of(const char *bytes)
+static const struct fuse_in_header *header_of(const struct shmfs_aside *aside)
 {
-	return shmfs_aside_user((const void *)bytes);
+	return (const void *)aside->request;
 }
 
-int shmfs_aside_put(struct shmfs_aside **list, const char *bytes, size_t size)
+int shmfs_aside_put(struct shmfs_aside **list, const struct fuse_in_header *request)
 {
-	const uint32_t uid = user_of(bytes);
+	const uint32_t uid = shmfs_aside_user(request);
 	struct shmfs_aside *aside;
-	size_t sum = size;
+	size_t sum = request->len;
 
 	for (; *list; list = &(*list)->next)
-		if (user_of((*list)->bytes) == uid)
-			sum += (*list)->size;
+		if (shmfs_aside_user(header_of(*list)) == uid)
+			sum += header_of(*list)->len;
 	if (sum > MAX_BYTES && uid != SHMFS_NOBODY)
 		return -EBUSY;
-	aside = malloc(sizeof(*aside) + size);
+	aside = malloc(sizeof(*aside) + request->len);
 	if (!aside)
 		return -ENOMEM;
-	*aside = (struct shmfs_aside){ .size = size };
-	memcpy(aside->bytes, bytes, size);
+	aside->next = NULL;
+	memcpy(aside->request, request, request->len);
 	*list = aside;
 	return 0;
 }
@@ -48,7 +48,7 @@ struct shmfs_aside *shmfs_aside_take(struct shmfs_aside **list,
 {
 	struct shmfs_aside *aside;
 
-	while (*list && !may(arg, user_of((*list)->bytes)))
+	while (*list && !may(arg, shmfs_aside_user(header_of(*list))))
 		list = &(*list)->next;
 	aside = *list;
 	if (aside)

@@ -146,7 +146,7 @@ extern const struct fuse_lowlevel_ops shmfs_fuse_operations;
 /* Begin what the requests share; `fs` is zeroed. */
 void shmfs_fs_init(struct shmfs_fs *);
 /* Serve a request.  Those that nobody serves fail with ENOSYS. */
-void serve_request(struct shmfs_fs *, const struct fuse_buf *);
+void serve_request(struct shmfs_fs *, const struct fuse_in_header *);
 /* The kernel is gone, and neither releases nor forgets any more: close and free all. */
 void close_all(struct shmfs_fs *);
 void shmfs_fs_clear(struct shmfs_fs *);
@@ -220,7 +220,7 @@ void shmfs_open_order_settle(struct shmfs_fs *, struct shmfs_inode *, pid_t open
 /* Answer INIT, the kernel's first request.  The only thread calls it before shmfs_loop_run(). */
 int shmfs_reply_first(struct shmfs_fs *);
 /* Answer a request that libfuse has not seen: a negative errno, or 0. */
-void shmfs_reply_error(struct shmfs_fs *, const void *request, int err);
+void shmfs_reply_error(struct shmfs_fs *, const struct fuse_in_header *, int err);
 /* fuse_reply_create(), or fuse_reply_open() without an entry, with a binding.  Non-zero: not taken. */
 int shmfs_reply_open(fuse_req_t, const struct fuse_entry_param *, const struct shmfs_file *);
 /* A buffer of this thread, good until the next call, or NULL: no memory. */

@@ -14,15 +14,14 @@
 
 struct shmfs_aside {
 	struct shmfs_aside *next; /* owned */
-	size_t size;
-	char bytes[];
+	uint64_t request[];	  /* its header comes first */
 };
 
 /* Whose share of the threads a request takes. */
 uint32_t shmfs_aside_user(const struct fuse_in_header *);
 
 /* Add a copy of a request.  Returns 0, -ENOMEM, or -EBUSY: its user has too many here. */
-int shmfs_aside_put(struct shmfs_aside **list, const char *bytes, size_t size);
+int shmfs_aside_put(struct shmfs_aside **list, const struct fuse_in_header *);
 
 /* Take the first whose user `may` be served, to be freed; or NULL. */
 struct shmfs_aside *shmfs_aside_take(struct shmfs_aside **list,
@@ -43,9 +42,9 @@ struct worker {
 	bool has_turn; /* its own: it need not wait to read */
 	bool waits;    /* its own: for the RELEASE of its node */
 	bool is_serving;
-	uint32_t uid;	    /* whom it serves */
-	uint64_t releasing; /* the node of the RELEASE that it serves, or 0 */
-	char *buffer;	    /* owned; of SHMFS_MAX_REQUEST bytes */
+	uint32_t uid;			/* whom it serves */
+	uint64_t releasing;		/* the node of the RELEASE that it serves, or 0 */
+	struct fuse_in_header *request; /* owned; of SHMFS_MAX_REQUEST bytes */
 	pthread_t id;
 	pid_t tid; /* 0: not known yet */
 };

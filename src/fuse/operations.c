@@ -65,15 +65,15 @@ static void release(struct shmfs_fs *fs, const struct fuse_release_in *in)
  * fuse_session_process_buf_internal(), 3.14).  The kernel sends each FORGET and RELEASE once, and
  * the object would be kept for ever.  So these do not go through libfuse, and take no memory.
  */
-void serve_request(struct shmfs_fs *fs, const struct fuse_buf *buf)
+void serve_request(struct shmfs_fs *fs, const struct fuse_in_header *request)
 {
-	const struct fuse_in_header *header = buf->mem;
-	const void *in = header + 1;
+	const struct fuse_buf buf = { .mem = (void *)(uintptr_t)request, .size = request->len };
+	const void *in = request + 1;
 	int err = 0;
 
-	switch (header->opcode) {
+	switch (request->opcode) {
 	case FUSE_FORGET:
-		forget(fs, header->nodeid, ((const struct fuse_forget_in *)in)->nlookup);
+		forget(fs, request->nodeid, ((const struct fuse_forget_in *)in)->nlookup);
 		return;
 	case FUSE_BATCH_FORGET:
 		forget_many(fs, in);
@@ -95,10 +95,10 @@ void serve_request(struct shmfs_fs *fs, const struct fuse_buf *buf)
 		err = -ENOSYS;
 		break;
 	default:
-		fuse_session_process_buf(fs->session, buf);
+		fuse_session_process_buf(fs->session, &buf);
 		return;
 	}
-	shmfs_reply_error(fs, header, err);
+	shmfs_reply_error(fs, request, err);
 }
 
 /* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */

@@ -66,13 +66,12 @@ void reply_scratch_free(void)
 	reply_pipe_close();
 }
 
-void shmfs_reply_error(struct shmfs_fs *fs, const void *request, int err)
+void shmfs_reply_error(struct shmfs_fs *fs, const struct fuse_in_header *request, int err)
 {
-	const struct fuse_in_header *header = request;
 	const struct fuse_out_header reply = {
 		.len = sizeof(reply),
 		.error = err,
-		.unique = header->unique,
+		.unique = request->unique,
 	};
 	ssize_t n = write(fuse_session_fd(fs->session), &reply, sizeof(reply));
 

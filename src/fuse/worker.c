@@ -9,11 +9,6 @@
 /* So many requests in a row come from one caller when it is alone again. */
 #define ALONE_AGAIN 16
 
-static const struct fuse_in_header *header_of(const void *bytes)
-{
-	return bytes;
-}
-
 /* --- shares --- */
 
 /*
@@ -40,17 +35,18 @@ static bool has_share(const void *arg, uint32_t uid)
 }
 
 /* Serve this request now?  False: it waits, or is answered.  loop->lock is held. */
-static bool is_due(struct loop *loop, uint32_t uid, const struct fuse_buf *buf)
+static bool is_due(struct loop *loop, const struct fuse_in_header *request)
 {
+	const uint32_t uid = shmfs_aside_user(request);
 	int err;
 
 	if (has_share(loop, uid))
 		return true;
-	err = shmfs_aside_put(&loop->aside, buf->mem, buf->size);
+	err = shmfs_aside_put(&loop->aside, request);
 	if (err && uid == SHMFS_NOBODY)
 		return true; /* there is no caller to hear of it */
 	if (err)
-		shmfs_reply_error(loop->fs, buf->mem, err);
+		shmfs_reply_error(loop->fs, request, err);
 	return false;
 }
 
@@ -114,14 +110,12 @@ static bool is_lost(int err)
 	       err == ENOMEM;
 }
 
-static bool receive(struct worker *worker, struct fuse_buf *buf)
+static bool receive(struct worker *worker)
 {
-	ssize_t n = read(worker->loop->fd, buf->mem, SHMFS_MAX_REQUEST);
+	ssize_t n = read(worker->loop->fd, worker->request, SHMFS_MAX_REQUEST);
 
-	if (n > 0) {
-		buf->size = (size_t)n;
+	if (n > 0)
 		return true;
-	}
 	/* ENODEV: unmounted. */
 	if (n == 0 || errno == ENODEV)
 		shmfs_worker_stop_all(worker->loop, 0);
@@ -139,15 +133,15 @@ static bool is_released(const struct loop *loop, uint64_t node)
 }
 
 /* loop->lock is held. */
-static void enter(struct worker *worker, const struct fuse_in_header *header)
+static void enter(struct worker *worker, const struct fuse_in_header *request)
 {
 	struct loop *loop = worker->loop;
 
 	worker->is_serving = true;
-	worker->uid = shmfs_aside_user(header);
-	worker->waits = header->opcode != FUSE_RELEASE && !is_released(loop, header->nodeid);
-	if (header->opcode == FUSE_RELEASE) {
-		worker->releasing = header->nodeid;
+	worker->uid = shmfs_aside_user(request);
+	worker->waits = request->opcode != FUSE_RELEASE && !is_released(loop, request->nodeid);
+	if (request->opcode == FUSE_RELEASE) {
+		worker->releasing = request->nodeid;
 		loop->releases++;
 	}
 }
@@ -182,19 +176,19 @@ static void watch(struct loop *loop)
 }
 
 /* The reader enters requests in their order.  False: this one is not to be served now. */
-static bool begin(struct worker *worker, const struct fuse_buf *buf)
+static bool begin(struct worker *worker)
 {
 	struct loop *loop = worker->loop;
-	const struct fuse_in_header *header = header_of(buf->mem);
+	const struct fuse_in_header *request = worker->request;
 	bool is_due_now;
 
 	pthread_mutex_lock(&loop->lock);
 	loop->nread++;
-	is_due_now = is_due(loop, shmfs_aside_user(header), buf);
+	is_due_now = is_due(loop, request);
 	worker->has_turn =
-		!is_due_now || shmfs_worker_note(loop, (pid_t)header->pid, shmfs_now_ns());
+		!is_due_now || shmfs_worker_note(loop, (pid_t)request->pid, shmfs_now_ns());
 	if (is_due_now)
-		enter(worker, header);
+		enter(worker, request);
 	if (worker->has_turn)
 		watch(loop);
 	else
@@ -238,25 +232,24 @@ static struct shmfs_aside *finish(struct worker *worker)
 	next = shmfs_aside_take(&loop->aside, has_share, loop);
 	worker->has_turn = loop->reader == worker;
 	if (next)
-		enter(worker, header_of(next->bytes));
+		enter(worker, (const void *)next->request);
 	else
 		loop->waiting += !worker->has_turn;
 	return next;
 }
 
 /* Serve a request, and then what has waited for the end of one. */
-static void serve(struct worker *worker, const struct fuse_buf *request)
+static void serve(struct worker *worker)
 {
-	struct fuse_buf buf = *request;
+	const struct fuse_in_header *request = worker->request;
 	struct shmfs_aside *next = NULL;
 
 	do {
-		await_releases(worker, header_of(buf.mem)->nodeid);
-		serve_request(worker->loop->fs, &buf);
+		await_releases(worker, request->nodeid);
+		serve_request(worker->loop->fs, request);
 		free(next);
 		next = finish(worker);
-		if (next)
-			buf = (struct fuse_buf){ .mem = next->bytes, .size = next->size };
+		request = next ? (const void *)next->request : NULL;
 	} while (next);
 }
 
@@ -264,15 +257,14 @@ static void *run(void *arg)
 {
 	struct worker *worker = arg;
 	struct loop *loop = worker->loop;
-	struct fuse_buf buf = { .mem = worker->buffer };
 
 	pthread_mutex_lock(&loop->lock);
 	worker->tid = gettid();
 	pthread_mutex_unlock(&loop->lock);
 	while (await_turn(worker))
-		if (receive(worker, &buf) && begin(worker, &buf))
-			serve(worker, &buf);
-	free(worker->buffer);
+		if (receive(worker) && begin(worker))
+			serve(worker);
+	free(worker->request);
 	reply_scratch_free();
 	caller_groups_free();
 	return NULL;
@@ -282,7 +274,7 @@ static void *run(void *arg)
 int shmfs_worker_add(struct loop *loop)
 {
 	struct worker *worker = loop->workers;
-	char *buffer;
+	void *buffer;
 	int err;
 
 	while (worker < loop->workers + loop->max_threads && worker->exists)
@@ -292,7 +284,7 @@ int shmfs_worker_add(struct loop *loop)
 	buffer = malloc(SHMFS_MAX_REQUEST);
 	if (!buffer)
 		return -ENOMEM;
-	*worker = (struct worker){ .loop = loop, .exists = true, .buffer = buffer };
+	*worker = (struct worker){ .loop = loop, .exists = true, .request = buffer };
 	loop->waiting++;
 	err = pthread_create(&worker->id, NULL, run, worker);
 	if (err) {

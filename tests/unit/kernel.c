@@ -143,7 +143,7 @@ static bool is_waiting(int fd)
 static void serve(struct kernel *k)
 {
 	assert_true(fuse_session_receive_buf(k->session, &k->request) > 0);
-	serve_request(&k->fs, &k->request);
+	serve_request(&k->fs, k->request.mem);
 }
 
 struct kernel *kernel_start(bool want_passthrough)

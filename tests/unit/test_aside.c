@@ -21,8 +21,13 @@ static int put(struct shmfs_aside **list, uint32_t uid, uint32_t opcode, uint64_
 	int err;
 
 	assert_non_null(header);
-	*header = (struct fuse_in_header){ .uid = uid, .opcode = opcode, .unique = unique };
-	err = shmfs_aside_put(list, (const char *)header, size);
+	*header = (struct fuse_in_header){
+		.len = (uint32_t)size,
+		.uid = uid,
+		.opcode = opcode,
+		.unique = unique,
+	};
+	err = shmfs_aside_put(list, header);
 	free(header);
 	return err;
 }
@@ -36,7 +41,7 @@ static bool is_not(const void *arg, uint32_t uid)
 static uint64_t take(struct shmfs_aside **list, uint32_t uid)
 {
 	struct shmfs_aside *aside = shmfs_aside_take(list, is_not, &uid);
-	uint64_t unique = aside ? ((struct fuse_in_header *)(void *)aside->bytes)->unique : 0;
+	uint64_t unique = aside ? ((struct fuse_in_header *)(void *)aside->request)->unique : 0;
 
 	free(aside);
 	return unique;
