@@ -101,33 +101,19 @@ void serve_request(struct shmfs_fs *fs, const struct fuse_in_header *request)
 	shmfs_reply_error(fs, request, err);
 }
 
-/* libfuse 3.17 has functions for it, and keeps conn->want for older programs. */
-static void want(struct fuse_conn_info *conn, unsigned capability, bool wanted)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	if (wanted)
-		fuse_set_feature_flag(conn, capability);
-	else
-		fuse_unset_feature_flag(conn, capability);
-#else
-	if (wanted)
-		conn->want |= conn->capable & capability;
-	else
-		conn->want &= ~capability;
-#endif
-}
-
+/* The newer conn->want_ext takes over what conn->want says (libfuse 3.17). */
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
 	/* The kernel checks ACLs, and a default ACL replaces the umask. */
-	want(conn, FUSE_CAP_POSIX_ACL, true);
-	want(conn, FUSE_CAP_DONT_MASK, true);
+	unsigned want = FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+
 	/*
-	 * Long replies are spliced (io.c), requests are read.  ThreadSanitizer knows that a
-	 * write(2) comes before the read(2) that it lets return, and knows nothing of splice(2).
+	 * Long replies are spliced (io.c).  ThreadSanitizer knows that a write(2) comes before the
+	 * read(2) that it lets return, and knows nothing of splice(2).
 	 */
-	want(conn, FUSE_CAP_SPLICE_WRITE, !SHMFS_TSAN);
-	want(conn, FUSE_CAP_SPLICE_READ, false);
+	if (!SHMFS_TSAN)
+		want |= FUSE_CAP_SPLICE_WRITE;
+	conn->want |= conn->capable & want;
 	if (conn->max_write > MAX_TRANSFER)
 		conn->max_write = MAX_TRANSFER;
 }

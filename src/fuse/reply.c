@@ -79,16 +79,9 @@ void shmfs_reply_error(struct shmfs_fs *fs, const struct fuse_in_header *request
 }
 
 /* From <linux/fuse.h> of Linux 6.9 (protocol 7.40); older headers lack them. */
-#define INIT_EXT (1u << 30)	    /* flags2 is there */
 #define INIT2_PASSTHROUGH (1u << 5) /* in flags2: bit 37 of all */
-#define INIT_KILLPRIV_V2 (1u << 28)
 #define OPEN_PARALLEL_WRITES (1u << 6)
 #define OPEN_PASSTHROUGH (1u << 7)
-
-struct init_in {
-	uint32_t major, minor, max_readahead, flags;
-	uint32_t flags2; /* Linux 5.17 and newer send it */
-};
 
 struct init_out {
 	uint32_t major, minor, max_readahead, flags;
@@ -109,7 +102,7 @@ struct open_out {
 
 struct request {
 	struct fuse_in_header header;
-	struct init_in init;
+	struct fuse_init_in init;
 	char more[FUSE_MIN_READ_BUFFER]; /* the least that the kernel writes to */
 };
 
@@ -118,13 +111,14 @@ struct reply {
 	struct init_out init;
 };
 
-static void complete(struct shmfs_passthrough *passthrough, const struct init_in *in,
+static void complete(struct shmfs_passthrough *passthrough, const struct fuse_init_in *in,
 		     struct init_out *out)
 {
-	out->flags |= in->flags & INIT_KILLPRIV_V2;
-	if (passthrough->unwanted || !(in->flags & INIT_EXT) || !(in->flags2 & INIT2_PASSTHROUGH))
+	out->flags |= in->flags & FUSE_HANDLE_KILLPRIV_V2;
+	if (passthrough->unwanted || !(in->flags & FUSE_INIT_EXT) ||
+	    !(in->flags2 & INIT2_PASSTHROUGH))
 		return;
-	out->flags |= INIT_EXT;
+	out->flags |= FUSE_INIT_EXT;
 	out->flags2 |= INIT2_PASSTHROUGH;
 	out->max_stack_depth = 1;
 	passthrough->on = true;
