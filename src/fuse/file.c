@@ -9,19 +9,15 @@
 /* So many files a user may have open in any case. */
 #define SMALL_SHARE 16
 
-/* fs->lock is held.  NULL: the user has no open file. */
-static struct shmfs_user *find_user(struct shmfs_fs *fs, uid_t uid)
+/* Find or add a user.  fs->lock is held.  NULL: no memory. */
+static struct shmfs_user *user_of(struct shmfs_fs *fs, uid_t uid)
 {
+	struct shmfs_user *more;
+
 	for (size_t i = 0; i < fs->nusers; i++)
 		if (fs->users[i].uid == uid)
 			return &fs->users[i];
-	return NULL;
-}
-
-static struct shmfs_user *add_user(struct shmfs_fs *fs, uid_t uid)
-{
-	struct shmfs_user *more = reallocarray(fs->users, fs->nusers + 1, sizeof(*more));
-
+	more = reallocarray(fs->users, fs->nusers + 1, sizeof(*more));
 	if (!more)
 		return NULL;
 	fs->users = more;
@@ -52,10 +48,8 @@ int check_open_share(struct shmfs_fs *fs, uid_t uid)
 static int enter(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	SHMFS_LOCKED(&fs->lock);
-	struct shmfs_user *user = find_user(fs, file->user);
+	struct shmfs_user *user = user_of(fs, file->user);
 
-	if (!user)
-		user = add_user(fs, file->user);
 	if (!user)
 		return -ENOMEM;
 	user->nopen++;
@@ -72,7 +66,7 @@ static void leave(struct shmfs_fs *fs, struct shmfs_file *file)
 {
 	struct shmfs_inode *inode = file->inode;
 	SHMFS_LOCKED(&fs->lock);
-	struct shmfs_user *user = find_user(fs, file->user);
+	struct shmfs_user *user = user_of(fs, file->user);
 
 	fs->nopen--;
 	if (--user->nopen == 0)

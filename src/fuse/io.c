@@ -105,10 +105,9 @@ void shmfs_fuse_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	ops->read_end(handle, &extent);
 }
 
-/* Store `bytes` at the extent and give it back.  Returns how many count for the backend. */
-static ssize_t store(const struct shmfs_file *file, struct shmfs_extent *extent, const char *bytes)
+/* Give an extent back after `n` bytes or an error.  Returns how many count for the backend. */
+static ssize_t end_write(const struct shmfs_file *file, struct shmfs_extent *extent, ssize_t n)
 {
-	ssize_t n = shmfs_extent_store(extent, bytes);
 	ssize_t counts =
 		ops_of(file->inode)->write_end(file->handle, extent, n < 0 ? 0 : (size_t)n);
 
@@ -127,7 +126,7 @@ void shmfs_fuse_write(fuse_req_t req, fuse_ino_t ino, const char *from, size_t s
 	shmfs_open_order_acknowledge(file);
 	n = ops->write_begin(file->handle, off, size, fi->flags & O_APPEND, &who.caller, &extent);
 	if (n == 0)
-		n = store(file, &extent, from);
+		n = end_write(file, &extent, shmfs_extent_store(&extent, from));
 	if (n < 0)
 		reply_error(req, (int)n);
 	else
@@ -183,20 +182,16 @@ static ssize_t copy_once(const struct shmfs_file *out, off_t off_out, const stru
 			 off_t off_in, size_t len, const struct shmfs_caller *caller)
 {
 	const struct shmfs_backend_ops *in_ops = ops_of(in->inode);
-	const struct shmfs_backend_ops *out_ops = ops_of(out->inode);
 	struct shmfs_extent from, to;
-	ssize_t counts;
 	ssize_t n = in_ops->read_begin(in->handle, off_in, len, &from);
 
 	if (n)
 		return n;
 	if (from.len > 0) {
-		n = out_ops->write_begin(out->handle, off_out, from.len, false, caller, &to);
-		if (n == 0) {
-			n = copy_extent(to, from);
-			counts = out_ops->write_end(out->handle, &to, n < 0 ? 0 : (size_t)n);
-			n = n < 0 ? n : counts;
-		}
+		n = ops_of(out->inode)
+			    ->write_begin(out->handle, off_out, from.len, false, caller, &to);
+		if (n == 0)
+			n = end_write(out, &to, copy_extent(to, from));
 	}
 	in_ops->read_end(in->handle, &from);
 	return n;

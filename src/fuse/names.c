@@ -273,17 +273,6 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		forget_elsewhere(fs, dir_of(parent), name);
 }
 
-/* Make the object that takes the content. */
-static int make_target(struct shmfs_fs *fs, struct path *to, mode_t mode,
-		       const struct shmfs_caller *caller)
-{
-	int err = make(fs, to, O_RDWR | O_EXCL, mode & 07777, caller);
-
-	if (!err)
-		to->view->ops->release(to->handle);
-	return err;
-}
-
 /*
  * A name that cannot be moved takes the content of the source, and the source is removed.  A caller
  * who does not own the source could fail at that last step, so it gets EXDEV first, and mv(1)
@@ -299,8 +288,10 @@ static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to,
 		return -EXDEV;
 	err = find(fs, to, caller);
 	if (err == -ENOENT) {
-		err = make_target(fs, to, from->st.st_mode, caller);
+		err = make(fs, to, O_RDWR | O_EXCL, from->st.st_mode & 07777, caller);
 		made = !err;
+		if (!err)
+			to->view->ops->release(to->handle);
 	} else if (!err && (flags & RENAME_NOREPLACE)) {
 		err = -EEXIST;
 	}
