@@ -80,31 +80,25 @@ static bool is_of(const struct snapshot *snapshot, shmfs_dir dir, const struct s
 }
 
 /*
- * Keep the snapshot in place of an older one of the same directory and caller, or of the oldest.
- * Returns the older one, to be put without the lock, or NULL.
+ * Keep the snapshot in place of an older one of the same directory and caller, or of the oldest,
+ * which is the last.  Returns the other one, to be put without the lock, or NULL.
  */
 static struct snapshot *keep(struct shmfs_fs *fs, struct snapshot *snapshot,
 			     const struct shmfs_caller *caller)
 {
-	struct snapshot **place = fs->dirs.kept;
-	uint64_t oldest = UINT64_MAX;
+	struct snapshot **kept = fs->dirs.kept;
 	struct snapshot *old;
+	size_t i = 0;
 	SHMFS_LOCKED(&fs->lock);
 
-	for (size_t i = 0; i < SHMFS_DIRS_KEPT && oldest > 0; i++) {
-		const struct snapshot *kept = fs->dirs.kept[i];
-		bool goes = !kept || is_of(kept, snapshot->dir, caller);
-
-		if (!goes && kept->moment >= oldest)
-			continue;
-		oldest = goes ? 0 : kept->moment;
-		place = &fs->dirs.kept[i];
-	}
-	if (*place && is_of(*place, snapshot->dir, caller) && (*place)->moment > snapshot->moment)
+	while (i < SHMFS_DIRS_KEPT - 1 && !is_of(kept[i], snapshot->dir, caller))
+		i++;
+	old = kept[i];
+	if (is_of(old, snapshot->dir, caller) && old->moment > snapshot->moment)
 		return NULL;
-	old = *place;
+	memmove(kept + 1, kept, i * sizeof(*kept));
 	atomic_fetch_add(&snapshot->references, 1);
-	*place = snapshot;
+	kept[0] = snapshot;
 	return old;
 }
 
