@@ -274,16 +274,22 @@ void shmfs_fuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 /*
- * A name that cannot be moved takes the content of the source, and the source is removed.  A caller
- * who does not own the source could fail at that last step, so it gets EXDEV first, and mv(1)
- * copies.
+ * Rename between backends.  A name that cannot be moved takes the content of the source, and the
+ * source is removed.  A caller who does not own the source could fail at that last step, so it gets
+ * EXDEV first, and mv(1) copies.  Lookups that are counted here stay counted.
  */
 static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to, unsigned flags,
 			const struct shmfs_caller *caller)
 {
+	const struct shmfs_backend_ops *ops = to->view->ops;
 	bool made = false;
 	int err;
 
+	if (!ops->replace_content || (flags & ~(unsigned)RENAME_NOREPLACE))
+		return -EXDEV;
+	err = find(fs, from, caller);
+	if (err)
+		return err;
 	if (caller->uid != 0 && caller->uid != from->st.st_uid)
 		return -EXDEV;
 	err = find(fs, to, caller);
@@ -291,38 +297,19 @@ static int move_content(struct shmfs_fs *fs, struct path *from, struct path *to,
 		err = make(fs, to, O_RDWR | O_EXCL, from->st.st_mode & 07777, caller);
 		made = !err;
 		if (!err)
-			to->view->ops->release(to->handle);
+			ops->release(to->handle);
 	} else if (!err && (flags & RENAME_NOREPLACE)) {
 		err = -EEXIST;
 	}
 	if (!err)
-		err = to->view->ops->replace_content(to->inode->object, from->inode->object,
-						     caller);
+		err = ops->replace_content(to->inode->object, from->inode->object, caller);
 	if (err) {
 		if (made)
-			to->view->ops->remove(to->view, &to->name, caller);
+			ops->remove(to->view, &to->name, caller);
 		return err;
 	}
 	err = from->view->ops->remove(from->view, &from->name, caller);
 	return err == -ENOENT ? 0 : err;
-}
-
-/* Rename between backends, within a directory. */
-static int rename_across(struct shmfs_fs *fs, struct path *from, struct path *to, unsigned flags,
-			 const struct shmfs_caller *caller)
-{
-	int err;
-
-	if (!to->view->ops->replace_content || (flags & ~(unsigned)RENAME_NOREPLACE))
-		return -EXDEV;
-	err = find(fs, from, caller);
-	if (err)
-		return err;
-	err = move_content(fs, from, to, flags, caller);
-	shmfs_inode_forget(fs, from->inode, 1);
-	if (to->inode)
-		shmfs_inode_forget(fs, to->inode, 1);
-	return err;
 }
 
 static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
@@ -346,7 +333,14 @@ static int rename_name(fuse_req_t req, fuse_ino_t parent, const char *text, fuse
 	*is_copy = from.view->backend != to.view->backend;
 	if (!*is_copy)
 		return to.view->ops->rename(to.view, &from.name, &to.name, flags, &who.caller);
-	return parent == newparent ? rename_across(fs, &from, &to, flags, &who.caller) : -EXDEV;
+	if (parent != newparent)
+		return -EXDEV;
+	err = move_content(fs, &from, &to, flags, &who.caller);
+	if (from.inode)
+		shmfs_inode_forget(fs, from.inode, 1);
+	if (to.inode)
+		shmfs_inode_forget(fs, to.inode, 1);
+	return err;
 }
 
 void shmfs_fuse_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
