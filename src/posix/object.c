@@ -148,24 +148,14 @@ int posix_reopen(int fd, int flags)
 	return again < 0 ? -errno : again;
 }
 
-/*
- * Open the object of the record, `wanted`, by a descriptor, or else what has its name: `found`.
- * One lock is held for both, because a thread that removes the name keeps a descriptor first.
- */
-static int open_known(struct posix_object *obj, int flags, ino_t *found, ino_t *wanted)
+/* Open what has the name of the record.  The object's lock is held. */
+static int open_by_name(struct posix_object *obj, int flags, ino_t *found)
 {
 	struct posix_backend *be = posix_backend(obj);
-	SHMFS_LOCKED(&obj->base.lock);
-	int fd = descriptor_of(obj);
+	int fd = posix_dir_open(be, obj->name, flags, found);
 
-	*wanted = obj->base.identity;
-	*found = fd < 0 ? 0 : *wanted;
-	if (fd >= 0)
-		return flags & O_PATH ? (int)posix_result(fcntl(fd, F_DUPFD_CLOEXEC, 0)) :
-					posix_reopen(fd, flags);
-	fd = posix_dir_open(be, obj->name, flags, found);
 	/* The process has another object there, or is another process.  Its name leads to none. */
-	if (fd >= 0 && *obj->name == '/' && *found != *wanted) {
+	if (fd >= 0 && *obj->name == '/' && *found != obj->base.identity) {
 		close(fd);
 		return -ENOENT;
 	}
@@ -174,6 +164,27 @@ static int open_known(struct posix_object *obj, int flags, ino_t *found, ino_t *
 	/* Another thread has a lease on it, to see whether it is used. */
 	SHMFS_LOCKED(&be->base.lock);
 	return posix_dir_open(be, obj->name, flags, found);
+}
+
+/*
+ * Open the object of the record, `wanted`, by a descriptor, or else what has its name: `found`.
+ * One lock is held for both, because a thread that removes the name keeps a descriptor first.
+ * Opening by a descriptor waits for the leases of others, so that is done without the lock.
+ */
+static int open_known(struct posix_object *obj, int flags, ino_t *found, ino_t *wanted)
+{
+	SHMFS_AUTO_FD int known = -1;
+
+	{
+		SHMFS_LOCKED(&obj->base.lock);
+		known = descriptor_of(obj);
+		*wanted = obj->base.identity;
+		*found = known < 0 ? 0 : *wanted;
+		if (known < 0)
+			return open_by_name(obj, flags, found);
+		known = (int)posix_result(fcntl(known, F_DUPFD_CLOEXEC, 0));
+	}
+	return known < 0 || (flags & O_PATH) ? shmfs_steal_fd(&known) : posix_reopen(known, flags);
 }
 
 struct renamed {

@@ -265,6 +265,39 @@ static void writing_over_it_is_a_write_as_any(void **state)
 	close(fd);
 }
 
+static int open_to_write(int unused)
+{
+	return open(PATH, O_RDWR) == -1;
+}
+
+static int look(int unused)
+{
+	struct stat st;
+	return stat(PATH, &st);
+}
+
+/* The kernel lets an open wait until the lease is given back. */
+static void a_lease_holds_up_no_look(void **state)
+{
+	int status = -1;
+	signal(SIGIO, SIG_IGN);
+	become(&ALICE);
+	int native = must(open(NATIVE "/frames", O_CREAT | O_RDONLY, 0666));
+	int reader = must(open(PATH, O_RDONLY));
+	must(fcntl(native, F_SETLEASE, F_RDLCK));
+	pid_t opener = child_start(open_to_write, 0);
+	usleep(100000);
+	become(&ROOT);
+	pid_t looker = child_start(look, 0);
+	bool looked = eventually(waitpid(looker, &status, WNOHANG) == looker);
+	must(fcntl(native, F_SETLEASE, F_UNLCK));
+	assert_int_equal(children_join(&opener, 1), 0);
+	assert_true(looked);
+	assert_int_equal(status, 0);
+	close(native);
+	close(reader);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +317,7 @@ int main(void)
 		mounted(a_full_dev_shm_is_an_error_of_that_write),
 		mounted(an_object_shrunk_meanwhile_reads_short),
 		mounted(writing_over_it_is_a_write_as_any),
+		mounted(a_lease_holds_up_no_look),
 	};
 
 	harness_enter(SHMFS_BINARY);
