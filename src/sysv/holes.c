@@ -59,16 +59,21 @@ static bool has_bytes(const char *map, size_t len)
 bool sysv_has_bytes_behind(const struct sysv_segment *segment, uint64_t end)
 {
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t next;
 
-	for (uint64_t pos = end; pos < segment->size; pos = next) {
-		const uint64_t start = pos / page * page;
-		unsigned char present = 0;
+	for (uint64_t pos = end / page * page; pos < segment->size; pos += SYSV_LONGEST_COPY) {
+		size_t len = (size_t)shmfs_min(SYSV_LONGEST_COPY, segment->size - pos);
+		unsigned char present[MOST_PAGES] = { 0 };
 
-		next = shmfs_min(start + page, segment->size);
-		mincore(segment->map + start, page, &present);
-		if ((present & 1) && has_bytes(segment->map + pos, (size_t)(next - pos)))
-			return true;
+		if (mincore(segment->map + pos, len, present) != 0)
+			return false;
+		for (uint64_t at = pos; at < pos + len; at += page) {
+			uint64_t from = shmfs_max(at, end);
+			uint64_t to = shmfs_min(at + page, segment->size);
+
+			if ((present[(at - pos) / page] & 1) && from < to &&
+			    has_bytes(segment->map + from, (size_t)(to - from)))
+				return true;
+		}
 	}
 	return false;
 }
