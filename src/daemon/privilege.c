@@ -126,58 +126,47 @@ static const int refused[] = {
 #define CLONE_FLAGS_ARG 0
 #endif
 
-/*
- * Allow threads and processes, but no namespaces.  A filter cannot read the flags of clone3(2),
- * which are in memory.  libc calls clone(2) where clone3(2) fails with ENOSYS.
- */
-static int restrict_clone(scmp_filter_ctx filter)
-{
-	static const unsigned long namespaces[] = {
-		CLONE_NEWNS,  CLONE_NEWUSER, CLONE_NEWIPC,    CLONE_NEWNET,
-		CLONE_NEWPID, CLONE_NEWUTS,  CLONE_NEWCGROUP,
-	};
-	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+#define NAMESPACE(flag) \
+	{ \
+		SCMP_SYS(clone), SCMP_CMP(CLONE_FLAGS_ARG, SCMP_CMP_MASKED_EQ, flag, flag) \
+	}
 
-	for (size_t i = 0; !err && i < sizeof(namespaces) / sizeof(*namespaces); i++)
-		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-				       SCMP_CMP(CLONE_FLAGS_ARG, SCMP_CMP_MASKED_EQ, namespaces[i],
-						namespaces[i]));
-	return err;
-}
-
+/* System calls that fail with EPERM for one argument. */
+static const struct {
+	int call;
+	struct scmp_arg_cmp refused;
+} arguments[] = {
+	/* Threads and processes are allowed, but no namespaces. */
+	NAMESPACE(CLONE_NEWNS),
+	NAMESPACE(CLONE_NEWUSER),
+	NAMESPACE(CLONE_NEWIPC),
+	NAMESPACE(CLONE_NEWNET),
+	NAMESPACE(CLONE_NEWPID),
+	NAMESPACE(CLONE_NEWUTS),
+	NAMESPACE(CLONE_NEWCGROUP),
+	/* A thread that takes the caller's umask needs CLONE_FS. */
+	{ SCMP_SYS(unshare), SCMP_A0(SCMP_CMP_NE, CLONE_FS, 0) },
 /*
- * Allow sockets of AF_UNIX: syslog(3) opens one, and another after syslogd was restarted.  On
- * architectures with socketcall(2) (i386, s390x) a filter cannot read the family, and libseccomp
- * would refuse all sockets, so none is refused there.
+ * syslog(3) opens a socket of AF_UNIX, and another after syslogd was restarted.  On architectures
+ * with socketcall(2) (i386, s390x) a filter cannot read the family, and libseccomp would refuse all.
  */
-static int restrict_sockets(scmp_filter_ctx filter)
-{
-#ifdef __NR_socketcall
-	return 0;
-#else
-	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
-				SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
+#ifndef __NR_socketcall
+	{ SCMP_SYS(socket), SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0) },
 #endif
-}
+};
 
 static int fill(scmp_filter_ctx filter)
 {
-	int err = 0;
+	/* A filter cannot read its flags, which are in memory.  libc then calls clone(2). */
+	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
-	if (!err)
-		err = restrict_sockets(filter);
-	/* A thread that takes the caller's umask needs unshare(CLONE_FS). */
-	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(unshare), 1,
-				       SCMP_A0(SCMP_CMP_NE, CLONE_FS, 0));
-	if (!err)
-		err = restrict_clone(filter);
+	for (size_t i = 0; !err && i < sizeof(arguments) / sizeof(*arguments); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), arguments[i].call, 1,
+				       arguments[i].refused);
 	/* It is set already. */
-	if (!err)
-		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
-	return err;
+	return err ? err : seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
 }
 
 /* In this thread and in every thread that it starts. */
