@@ -10,7 +10,16 @@
  * use.  The kernel is asked about the rest, because it knows of hidden processes, and of uses that
  * began after the snapshot.
  */
-#include "users/internal.h"
+#include "shmfs/cleanup.h"
+#include "shmfs/user_views.h"
+
+/* What a directory of a view shows to a caller. */
+struct uses {
+	const struct shmfs_user_view *view;
+	const struct shmfs_users_snapshot *snapshot;
+	pid_t pid; /* what this process uses; 0: what none does */
+	const struct shmfs_caller *caller;
+};
 
 /* --- processes --- */
 
@@ -103,6 +112,146 @@ static bool is_shown(const struct uses *uses, uint64_t identity)
 	return used == (uses->pid != 0);
 }
 
+/* --- objects without a name --- */
+
+/*
+ * Objects in .by-pid that have lost their name are shown by the last part of the path in /proc, with
+ * a mark, and are reached through the process's descriptor or mapping.  That takes the caller's
+ * right to look into the process, and for a mapping CAP_SYS_ADMIN as well (fs/proc/base.c,
+ * proc_map_files_get_link()).
+ */
+#define DELETED " (deleted)"
+
+/* The text without the mark; false: it has none, or is too long for a name. */
+static bool strip_mark(const char *text, char bare[static NAME_MAX + 1])
+{
+	size_t len = strlen(text);
+	size_t mark = strlen(DELETED);
+
+	if (len <= mark || len > NAME_MAX || strcmp(text + len - mark, DELETED) != 0)
+		return false;
+	memcpy(bare, text, len - mark);
+	bare[len - mark] = '\0';
+	return true;
+}
+
+/* Look up a name in .by-name.  -ENOENT if it leads to another object than that of the use. */
+static int look_up_object(const struct uses *uses, const char *text, const struct shmfs_use *use,
+			  struct shmfs_object **out, struct stat *st)
+{
+	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = text };
+	const struct shmfs_view *files = uses->view->files;
+	int err = files->ops->lookup(files, &name, uses->caller, out, st);
+
+	if (err || (*out)->identity == use->file.ino)
+		return err;
+	shmfs_object_put(*out);
+	return -ENOENT;
+}
+
+/* Does the name that /proc shows still lead to the object? */
+static bool has_name(const struct uses *uses, const struct shmfs_use *use)
+{
+	struct shmfs_object *object;
+	struct stat st;
+
+	if (look_up_object(uses, shmfs_use_name(uses->snapshot, use), use, &object, &st) != 0)
+		return false;
+	shmfs_object_put(object);
+	return true;
+}
+
+/* Objects that had the same name have their numbers behind it, all but the first. */
+static int spell(char *text, size_t size, const char *name, ino_t number, const char *mark)
+{
+	return number ? snprintf(text, size, "%s.%llu%s", name, (unsigned long long)number, mark) :
+			snprintf(text, size, "%s%s", name, mark);
+}
+
+/*
+ * The next use of an object without a name; `bare` NULL: of any.  The uses of a snapshot come by
+ * inode number, so the first is the same each time.
+ */
+static const struct shmfs_use *next_deleted(const struct uses *uses, const char *bare, size_t *next)
+{
+	while (*next < uses->snapshot->nuses) {
+		const struct shmfs_use *use = &uses->snapshot->uses[(*next)++];
+		const char *name = shmfs_use_name(uses->snapshot, use);
+		char second[2 * NAME_MAX];
+
+		if (use->pid != uses->pid || use->file.dev != SHMFS_OBJECTS)
+			continue;
+		spell(second, sizeof(second), name, use->file.ino, "");
+		if (bare && strcmp(name, bare) != 0 && strcmp(second, bare) != 0)
+			continue;
+		if (*name && !has_name(uses, use))
+			return use;
+	}
+	return NULL;
+}
+
+static int look_up_deleted(const struct uses *uses, const char *bare, struct shmfs_object **out,
+			   struct stat *st)
+{
+	const struct shmfs_use *use;
+	char path[SHMFS_USE_PATH];
+	int err = -ENOENT;
+	size_t next = 0;
+
+	while (err && (use = next_deleted(uses, bare, &next)) != NULL) {
+		shmfs_use_path(uses->snapshot, use, path);
+		err = look_up_object(uses, path, use, out, st);
+	}
+	return err;
+}
+
+static int compare_names(const void *a, const void *b, void *arg)
+{
+	const struct shmfs_use *const *x = a;
+	const struct shmfs_use *const *y = b;
+	int order = strcmp(shmfs_use_name(arg, *x), shmfs_use_name(arg, *y));
+
+	return order ? order :
+		       ((*x)->file.ino > (*y)->file.ino) - ((*x)->file.ino < (*y)->file.ino);
+}
+
+/* Find the uses of objects without a name, one of each object.  Returns how many. */
+static size_t collect(const struct uses *uses, const struct shmfs_use **deleted)
+{
+	const struct shmfs_use *use;
+	size_t found = 0;
+	size_t next = 0;
+
+	while ((use = next_deleted(uses, NULL, &next)) != NULL) {
+		if (found == 0 || deleted[found - 1]->file.ino != use->file.ino)
+			deleted[found++] = use;
+	}
+	qsort_r(deleted, found, sizeof(*deleted), compare_names, (void *)uses->snapshot);
+	return found;
+}
+
+static int list_deleted(const struct uses *uses, shmfs_list_fn *fn, void *arg)
+{
+	const struct shmfs_users_snapshot *snapshot = uses->snapshot;
+	SHMFS_AUTO_FREE const struct shmfs_use **deleted =
+		calloc(snapshot->nuses + 1, sizeof(void *));
+	const char *last = "";
+	int stopped = deleted ? 0 : -ENOMEM;
+	size_t count = deleted ? collect(uses, deleted) : 0;
+
+	for (size_t i = 0; i < count && !stopped; i++) {
+		const char *text = shmfs_use_name(snapshot, deleted[i]);
+		char shown[NAME_MAX + 1];
+		const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = shown };
+		ino_t number = strcmp(text, last) == 0 ? deleted[i]->file.ino : 0;
+
+		last = text;
+		if (spell(shown, sizeof(shown), text, number, DELETED) <= NAME_MAX)
+			stopped = fn(&name, deleted[i]->file.ino, arg);
+	}
+	return stopped;
+}
+
 /* --- names --- */
 
 /* The name in .by-id or .by-name. */
@@ -143,11 +292,11 @@ static int look_up(const struct shmfs_view *view, const struct shmfs_name *name,
 
 	if (!err)
 		err = look_up_named(&uses, name->text, out, st);
-	if (err != -ENOENT || !deleted_strip(name->text, bare))
+	if (err != -ENOENT || !strip_mark(name->text, bare))
 		return err;
 	/* A segment keeps its number. */
 	return uses.view->segments ? look_up_named(&uses, bare, out, st) :
-				     deleted_lookup(&uses, bare, out, st);
+				     look_up_deleted(&uses, bare, out, st);
 }
 
 struct lister {
@@ -184,7 +333,7 @@ static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t 
 		err = view->files->ops->list(
 			view->files, uses.view->segments ? SHMFS_SPACE_SHMID : SHMFS_SPACE_POSIX, 0,
 			caller, list_shown, &lister);
-	return err || !uses.pid || uses.view->segments ? err : deleted_list(&uses, fn, arg);
+	return err || !uses.pid || uses.view->segments ? err : list_deleted(&uses, fn, arg);
 }
 
 static int create_nothing(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
