@@ -50,7 +50,7 @@ struct shmfs_use {
 
 struct shmfs_process {
 	pid_t pid;
-	uid_t uid;	  /* effective; (uid_t)-1: not known */
+	uid_t uid;	  /* effective */
 	uint32_t command; /* offset in the names of the snapshot */
 };
 

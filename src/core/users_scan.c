@@ -365,27 +365,22 @@ static bool has_threads(int process)
 	return fstatat(process, "task", &st, 0) == 0 && st.st_nlink > 3;
 }
 
-/* The effective one; (uid_t)-1: it is not shown. */
-static uid_t read_uid(struct reader *reader)
-{
-	char *text = reader->buffer;
-	unsigned uid;
-
-	shmfs_proc_read(reader->dir, text, BUFFER, "status");
-	text = strstr(text, "\nUid:");
-	return text && sscanf(text, "\nUid: %*u %u", &uid) == 1 ? (uid_t)uid : (uid_t)-1;
-}
-
-/* Write down the process that has the uses which were found. */
+/*
+ * Write down the process that has the uses which were found.  The owner of its directory is its
+ * effective uid, dumpable or not (fs/proc/base.c, task_dump_owner()).
+ */
 static int keep_process(struct reader *reader)
 {
 	struct users_sheet *sheet = reader->sheet;
 	struct shmfs_process *process = &sheet->processes[sheet->nprocesses];
 	char command[64]; /* kernel threads have longer ones than TASK_COMM_LEN */
+	struct stat st;
 	ssize_t len;
 
 	if (sheet->nprocesses == PROCESSES_MAX)
 		return -ENOSPC;
+	if (fstat(reader->dir, &st) != 0)
+		return -errno;
 	len = shmfs_proc_read(reader->dir, command, sizeof(command), "comm");
 	if (len < 0)
 		return (int)len;
@@ -393,7 +388,7 @@ static int keep_process(struct reader *reader)
 		len--;
 	process->pid = reader->pid;
 	process->command = keep_name(reader, command, (size_t)len);
-	process->uid = read_uid(reader);
+	process->uid = st.st_uid;
 	sheet->nprocesses++;
 	sheet->nuses = reader->nuses;
 	sheet->names_used = reader->names_used;

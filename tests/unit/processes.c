@@ -34,12 +34,19 @@ void write_file(const char *path, const char *format, ...)
 	assert_int_equal(fclose(file), 0);
 }
 
+unsigned uid_of(int pid)
+{
+	return geteuid() == 0 ? 1000 + (unsigned)pid : geteuid();
+}
+
 void add_process(int pid, const char *command, const char *ipc)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "%d", pid);
 	assert_int_equal(mkdir(path, 0700), 0);
+	if (geteuid() == 0)
+		assert_int_equal(chown(path, uid_of(pid), (gid_t)-1), 0);
 	for (const char *const *name = (const char *const[]){ "ns", "fd", "fdinfo", NULL }; *name;
 	     name++) {
 		snprintf(path, sizeof(path), "%d/%s", pid, *name);
@@ -49,8 +56,6 @@ void add_process(int pid, const char *command, const char *ipc)
 	assert_int_equal(symlink(ipc, path), 0);
 	snprintf(path, sizeof(path), "%d/ns/pid", pid);
 	assert_int_equal(symlink("pid:[4026532001]", path), 0);
-	snprintf(path, sizeof(path), "%d/status", pid);
-	write_file(path, "Name:\tx\nUid:\t1\t%d\t3\t4\nGid:\t5\t6\t7\t8\n", 1000 + pid);
 	snprintf(path, sizeof(path), "%d/comm", pid);
 	write_file(path, "%s\n", command);
 	snprintf(path, sizeof(path), "%d/maps", pid);

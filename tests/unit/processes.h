@@ -26,6 +26,8 @@ int processes_end(void **state);
 void write_file(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A process without files: its mappings are those of any program. */
 void add_process(int pid, const char *command, const char *ipc);
+/* The owner of such a process: one of its own if the test is root. */
+unsigned uid_of(int pid);
 void add_mapping(int pid, dev_t dev, unsigned long long ino, const char *path);
 /* `file` is in the directory, or absolute. */
 void add_descriptor(int pid, int fd, const char *file);
