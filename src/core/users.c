@@ -37,10 +37,10 @@
 struct snapshot {
 	struct shmfs_users_snapshot public;
 	struct shmfs_users *users; /* borrowed */
-	struct users_sheet *sheet; /* owned */
 	unsigned references;	   /* guarded by users->lock */
 	uint64_t taken_at;	   /* when it was begun; CLOCK_MONOTONIC, ns */
 	uint64_t cost;
+	struct users_sheet sheet;
 };
 
 struct shmfs_users {
@@ -144,23 +144,21 @@ static bool parse(const char *line, struct mount *mount)
 	return uid == 0 || uid == getuid();
 }
 
-/* The next mount in the table.  False: there is none. */
-static bool next(FILE *table, struct mount *mount)
+/* Take in a mount: ours, or another with the source that ours was seen to have. */
+static void take_mount(struct users_scope *scope, struct mount *ours, const struct mount *mount)
 {
-	SHMFS_AUTO_FREE char *line = NULL;
-	size_t size = 0;
-
-	while (getline(&line, &size, table) > 0) {
-		if (parse(line, mount))
-			return true;
-	}
-	return false;
+	if (mount->dev == scope->mount)
+		*ours = *mount;
+	else if (strcmp(mount->source, ours->source) == 0 && scope->nmounts < USERS_MOUNTS)
+		scope->mounts[scope->nmounts++] = mount->dev;
 }
 
 void users_find_mounts(struct users_scope *scope)
 {
+	SHMFS_AUTO_FREE char *line = NULL;
 	struct mount ours = { 0 };
-	struct mount other;
+	struct mount mount;
+	size_t size = 0;
 	char path[128];
 	FILE *table;
 
@@ -168,16 +166,16 @@ void users_find_mounts(struct users_scope *scope)
 	scope->nmounts = scope->mount ? 1 : 0;
 	snprintf(path, sizeof(path), "%s/self/mountinfo", scope->proc_dir);
 	table = scope->mount ? fopen(path, "re") : NULL;
-	if (!table)
-		return;
-	while (ours.dev != scope->mount && next(table, &ours))
-		;
-	rewind(table);
-	while (ours.dev == scope->mount && scope->nmounts < USERS_MOUNTS && next(table, &other)) {
-		if (other.dev != ours.dev && strcmp(other.source, ours.source) == 0)
-			scope->mounts[scope->nmounts++] = other.dev;
+	for (int pass = 0; table && pass < 2; pass++) {
+		scope->nmounts = 1;
+		rewind(table);
+		while (getline(&line, &size, table) > 0) {
+			if (parse(line, &mount))
+				take_mount(scope, &ours, &mount);
+		}
 	}
-	fclose(table);
+	if (table)
+		fclose(table);
 }
 
 /* --- the child --- */
@@ -292,18 +290,13 @@ static void sort_uses(struct users_sheet *sheet)
 
 static struct snapshot *new_snapshot(struct shmfs_users *users)
 {
-	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	struct snapshot *snapshot = mmap(NULL, sizeof(*snapshot), PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (!snapshot)
+	if (snapshot == MAP_FAILED)
 		return NULL;
 	snapshot->users = users;
-	snapshot->sheet = mmap(NULL, sizeof(struct users_sheet), PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (snapshot->sheet == MAP_FAILED) {
-		free(snapshot);
-		return NULL;
-	}
-	snapshot->sheet->names_used = 1; /* the empty name */
+	snapshot->sheet.names_used = 1; /* the empty name */
 	snapshot->references = 1;
 	snapshot->taken_at = shmfs_now_ns();
 	return snapshot;
@@ -312,7 +305,7 @@ static struct snapshot *new_snapshot(struct shmfs_users *users)
 static int fill_snapshot(struct snapshot *snapshot)
 {
 	struct users_scope scope = snapshot->users->scope;
-	struct users_sheet *sheet = snapshot->sheet;
+	struct users_sheet *sheet = &snapshot->sheet;
 	int err = list_processes(&scope);
 
 	if (!err)
@@ -342,8 +335,7 @@ static void put_locked(struct snapshot *snapshot)
 {
 	if (!snapshot || --snapshot->references > 0)
 		return;
-	munmap(snapshot->sheet, sizeof(*snapshot->sheet));
-	free(snapshot);
+	munmap(snapshot, sizeof(*snapshot));
 }
 
 /* users->lock is held. */
