@@ -16,8 +16,13 @@
  */
 int shmfs_sigbus_install(void);
 
-/* memcpy(3).  Returns 0, or -EFAULT after an unknown part if a page of either side is missing. */
+/*
+ * memcpy(3), or zeros if `from` is NULL.  Returns 0, or -EFAULT after an unknown part if a page of
+ * either side is missing.
+ */
 int shmfs_copy_nofault(void *to, const void *from, size_t len);
 
-/* memset(3) with zero.  Returns 0 or -EFAULT. */
-int shmfs_zero_nofault(void *to, size_t len);
+static inline int shmfs_zero_nofault(void *to, size_t len)
+{
+	return shmfs_copy_nofault(to, NULL, len);
+}

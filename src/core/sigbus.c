@@ -33,8 +33,7 @@ int shmfs_sigbus_install(void)
 	return -pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
 }
 
-/* `from` NULL: zeros. */
-static int copy(void *to, const void *from, size_t len)
+int shmfs_copy_nofault(void *to, const void *from, size_t len)
 {
 	sigjmp_buf here;
 
@@ -49,14 +48,4 @@ static int copy(void *to, const void *from, size_t len)
 		memset(to, 0, len);
 	escape = NULL;
 	return 0;
-}
-
-int shmfs_copy_nofault(void *to, const void *from, size_t len)
-{
-	return copy(to, from, len);
-}
-
-int shmfs_zero_nofault(void *to, size_t len)
-{
-	return copy(to, NULL, len);
 }
