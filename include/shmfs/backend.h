@@ -28,6 +28,7 @@ struct shmfs_backend {
 	struct shmfs_object_table objects; /* those in use */
 	pthread_mutex_t lock;		   /* guards what the backend's own struct names */
 	unsigned number;		   /* 1 to 7; part of st_ino, see object.h */
+	int names_dir; /* a descriptor of the directory that has the names; -1: there is none */
 };
 
 /*
@@ -153,15 +154,6 @@ struct shmfs_backend_ops {
 	/* Fill in what this backend knows of statvfs(3): blocks and flags, or inodes. */
 	int (*statfs)(struct shmfs_backend *, struct statvfs *);
 
-	/* Fill in the times of the directory that has the names. */
-	int (*stat_names)(struct shmfs_backend *, struct stat *);
-
-	/*
-	 * Have `inotify`, a descriptor of inotify_init1(2), become readable when these times
-	 * change.
-	 */
-	int (*watch_names)(struct shmfs_backend *, int inotify);
-
 	/* --- objects --- */
 
 	/* Called when the last reference to the object was put. */
@@ -262,7 +254,7 @@ struct shmfs_backend_ops {
 /* clang-format off */
 #define SHMFS_SLOTS(each) \
 	each(lookup) each(list) each(create) each(remove) each(remove_unused) \
-	each(rename) each(statfs) each(stat_names) each(watch_names) \
+	each(rename) each(statfs) \
 	each(object_free) each(getattr) each(chmod) each(chown) each(utimens) each(truncate) \
 	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \
 	each(open) each(flush) each(release) each(binding) each(lent) \

@@ -92,7 +92,10 @@ const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *, shmfs_dir di
 /* Attributes of a directory.  Returns 0 or a negative errno. */
 int shmfs_tree_getattr(const struct shmfs_tree *, shmfs_dir dir, struct stat *);
 
-/* watch_names() of each backend of the root.  Returns 0 or a negative errno. */
+/*
+ * Have `inotify`, a descriptor of inotify_init1(2), become readable when the times of the
+ * directories change.  Returns 0 or a negative errno.
+ */
 int shmfs_tree_watch(const struct shmfs_tree *, int inotify);
 
 /* statfs() of each backend of the root.  Returns 0 or a negative errno. */

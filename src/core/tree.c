@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 
 #define FILES_MAX 2
 
@@ -153,29 +154,41 @@ const struct shmfs_view *shmfs_tree_view(const struct shmfs_tree *tree, shmfs_di
 
 int shmfs_tree_getattr(const struct shmfs_tree *tree, shmfs_dir dir, struct stat *st)
 {
-	struct stat now = { .st_nlink = 2, .st_uid = tree->uid, .st_gid = tree->gid };
 	const struct shmfs_view *view;
-	int err = 0;
+	struct stat names = { 0 };
 
-	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++)
-		err = view->ops->stat_names(view->backend, &now);
-	if (err)
-		return err;
-	now.st_ino = dir;
-	/* Not sticky: fs.protected_regular would refuse `>` onto others' segments. */
-	now.st_mode = S_IFDIR | 0777;
-	*st = now;
+	for (unsigned i = 0; (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++) {
+		if (view->backend->names_dir >= 0 && fstat(view->backend->names_dir, &names) != 0)
+			return -errno;
+	}
+	*st = (struct stat){
+		.st_ino = dir,
+		/* Not sticky: fs.protected_regular would refuse `>` onto others' segments. */
+		.st_mode = S_IFDIR | 0777,
+		.st_nlink = 2,
+		.st_uid = tree->uid,
+		.st_gid = tree->gid,
+		/* inotify(7) does not tell reading the directory from reading a file in it. */
+		.st_atim = names.st_mtim,
+		.st_mtim = names.st_mtim,
+		.st_ctim = names.st_ctim,
+	};
 	return 0;
 }
 
 int shmfs_tree_watch(const struct shmfs_tree *tree, int inotify)
 {
+	const uint32_t events =
+		IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_ONLYDIR | IN_ONESHOT;
 	const struct shmfs_view *view;
-	int err = 0;
+	char path[32];
 
-	for (unsigned i = 0; !err && (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++)
-		err = view->ops->watch_names(view->backend, inotify);
-	return err;
+	for (unsigned i = 0; (view = shmfs_tree_view(tree, SHMFS_DIR_ROOT, i)); i++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", view->backend->names_dir);
+		if (view->backend->names_dir >= 0 && inotify_add_watch(inotify, path, events) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 int shmfs_tree_statfs(const struct shmfs_tree *tree, struct statvfs *st)

@@ -6,8 +6,6 @@
  */
 #include "posix/internal.h"
 
-#include <sys/inotify.h>
-
 static struct posix_backend *backend(struct shmfs_backend *base)
 {
 	return (struct posix_backend *)base;
@@ -28,29 +26,6 @@ int posix_statfs(struct shmfs_backend *base, struct statvfs *st)
 	st->f_namemax = NAME_MAX;
 	st->f_flag = fs.f_flag;
 	return 0;
-}
-
-/* inotify(7) does not tell reading the directory from reading a file in it: no atime. */
-int posix_stat_names(struct shmfs_backend *base, struct stat *st)
-{
-	struct stat dir;
-
-	if (fstat(backend(base)->dir, &dir) != 0)
-		return -errno;
-	st->st_atim = dir.st_mtim;
-	st->st_mtim = dir.st_mtim;
-	st->st_ctim = dir.st_ctim;
-	return 0;
-}
-
-int posix_watch_names(struct shmfs_backend *base, int inotify)
-{
-	const uint32_t events =
-		IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_ONLYDIR | IN_ONESHOT;
-	char path[POSIX_PROC_PATH];
-
-	posix_proc_path(backend(base)->dir, path);
-	return inotify_add_watch(inotify, path, events) < 0 ? -errno : 0;
 }
 
 #define ROW(slot) .slot = posix_##slot,
@@ -77,6 +52,7 @@ int shmfs_posix_new(int dir, const char *proc_dir, struct shmfs_users *users,
 	}
 	be->base.ops = &posix_ops;
 	be->base.number = SHMFS_POSIX_NUMBER;
+	be->base.names_dir = dir;
 	be->dir = dir;
 	be->users = users;
 	be->dev = st.st_dev;

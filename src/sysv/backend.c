@@ -221,17 +221,6 @@ int sysv_statfs(struct shmfs_backend *base, struct statvfs *st)
 	return 0;
 }
 
-/* Keys leave no trace in time. */
-int sysv_stat_names(struct shmfs_backend *base, struct stat *st)
-{
-	return 0;
-}
-
-int sysv_watch_names(struct shmfs_backend *base, int inotify)
-{
-	return 0;
-}
-
 /* --- objects --- */
 
 /*
@@ -385,6 +374,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	}
 	be->base.ops = &sysv_ops;
 	be->base.number = SHMFS_SYSV_NUMBER;
+	be->base.names_dir = -1; /* keys leave no trace in time */
 	be->config = *config;
 	be->proc = open(config->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	be->rmid_forced = openat(be->proc, "sys/kernel/shm_rmid_forced", O_RDONLY | O_CLOEXEC);

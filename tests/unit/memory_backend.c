@@ -213,24 +213,6 @@ static int memory_statfs(struct shmfs_backend *base, struct statvfs *st)
 	return memory_leave(be, 0);
 }
 
-static int memory_stat_names(struct shmfs_backend *base, struct stat *st)
-{
-	struct memory_backend *be = backend(base);
-	int err = memory_enter(be, MEMORY_STAT_NAMES);
-
-	if (!err && be->flavour == MEMORY_POSIX) {
-		st->st_atim = (struct timespec){ .tv_sec = 11 };
-		st->st_mtim = (struct timespec){ .tv_sec = 12, .tv_nsec = 34 };
-		st->st_ctim = (struct timespec){ .tv_sec = 13 };
-	}
-	return memory_leave(be, err);
-}
-
-static int memory_watch_names(struct shmfs_backend *base, int inotify)
-{
-	return -EOPNOTSUPP;
-}
-
 /* --- objects --- */
 
 struct shmfs_object *memory_object_make(struct shmfs_backend *base, uint64_t identity)
@@ -419,7 +401,6 @@ static int memory_truncate(struct shmfs_object *obj, struct shmfs_handle *h, off
 #define COMMON_SLOTS \
 	.lookup = memory_lookup, .list = memory_list, .create = memory_create, \
 	.remove = memory_remove, .rename = memory_rename, .statfs = memory_statfs, \
-	.stat_names = memory_stat_names, .watch_names = memory_watch_names, \
 	.object_free = memory_object_free, .getattr = memory_getattr, .chmod = memory_chmod, \
 	.chown = memory_chown, .utimens = memory_utimens, .truncate = memory_truncate, \
 	.getxattr = memory_getxattr, .setxattr = memory_setxattr, .xattrs = memory_xattrs, \
@@ -450,6 +431,23 @@ static const struct shmfs_backend_ops posix_ops = {
 
 /* --- for the tests --- */
 
+/* A file whose times are those of the names. */
+static int make_names_dir(void)
+{
+	const struct timespec times[2] = { { .tv_sec = 11 }, { .tv_sec = 12, .tv_nsec = 34 } };
+	int fd = memfd_create("names", MFD_CLOEXEC);
+
+	if (fd < 0 || futimens(fd, times) != 0)
+		abort();
+	return fd;
+}
+
+void memory_lose_names(struct memory_backend *be)
+{
+	close(be->base.names_dir);
+	be->base.names_dir = INT_MAX;
+}
+
 struct memory_backend *memory_backend_new(enum memory_flavour flavour)
 {
 	struct memory_backend *be = calloc(1, sizeof(*be));
@@ -457,6 +455,7 @@ struct memory_backend *memory_backend_new(enum memory_flavour flavour)
 	if (!be)
 		abort();
 	be->base.ops = flavour == MEMORY_SYSV ? &sysv_ops : &posix_ops;
+	be->base.names_dir = flavour == MEMORY_POSIX ? make_names_dir() : -1;
 	be->flavour = flavour;
 	if (shmfs_object_table_init(&be->base.objects) != 0)
 		abort();
@@ -479,6 +478,8 @@ bool memory_backend_free(struct memory_backend *be)
 			close(file->fd);
 		free(file);
 	}
+	if (be->flavour == MEMORY_POSIX)
+		close(be->base.names_dir);
 	shmfs_object_table_destroy(&be->base.objects);
 	pthread_mutex_destroy(&be->lock);
 	free(be);

@@ -32,7 +32,6 @@ enum memory_slot {
 	MEMORY_REMOVE,
 	MEMORY_RENAME,
 	MEMORY_STATFS,
-	MEMORY_STAT_NAMES,
 	MEMORY_OBJECT_FREE,
 	MEMORY_GETATTR,
 	MEMORY_CHMOD,
@@ -166,6 +165,8 @@ bool memory_backend_free(struct memory_backend *);
 
 /* Let the next call of a slot fail with `err`, which is negative. */
 void memory_fail(struct memory_backend *, enum memory_slot, int err);
+/* Let the times of the names fail with -EBADF from now on. */
+void memory_lose_names(struct memory_backend *);
 /* Let `skip` calls succeed and the `times` after them fail. */
 void memory_fail_later(struct memory_backend *, enum memory_slot, unsigned skip, unsigned times,
 		       int err);
