@@ -63,47 +63,36 @@ int posix_dir_stat(const struct posix_backend *be, const char *name, struct stat
 
 /*
  * A path of /proc leads to what its process has there now, which can be any file, a device or a
- * file of a server that never answers.  So the file is looked at before it is opened.
+ * file of a server that never answers.  So the file is looked at before it is opened.  If a name is
+ * a FIFO's now, opening it does not wait for a writer.
  */
-static int open_path(const struct posix_backend *be, const char *path, int flags, ino_t *ino)
-{
-	SHMFS_AUTO_FD int found = open(path, O_PATH | O_CLOEXEC);
-	char found_path[POSIX_PROC_PATH];
-	struct stat st;
-	int err, fd;
-
-	if (found < 0)
-		return -errno;
-	posix_proc_path(found, found_path);
-	err = posix_dir_stat(be, found_path, &st);
-	if (err)
-		return err;
-	fd = flags & O_PATH ? shmfs_steal_fd(&found) :
-			      open(found_path, flags | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	*ino = st.st_ino;
-	return fd;
-}
-
 int posix_dir_open(const struct posix_backend *be, const char *name, int flags, ino_t *ino)
 {
-	/* If the name is a FIFO's now, do not wait for a writer. */
-	const int more = O_CLOEXEC | O_NOFOLLOW | (flags & O_PATH ? 0 : O_NONBLOCK);
-	const struct open_how how = { .flags = (unsigned)(flags | more),
-				      .resolve = RESOLVE_NO_XDEV };
-	SHMFS_AUTO_FD int fd = -1;
+	const bool is_path = *name == '/';
+	const int nonblock = flags & O_PATH ? 0 : O_NONBLOCK;
+	const struct open_how how = {
+		.flags = (unsigned)(O_CLOEXEC | (is_path ? O_PATH : flags | nonblock | O_NOFOLLOW)),
+		.resolve = is_path ? 0 : RESOLVE_NO_XDEV,
+	};
+	SHMFS_AUTO_FD int fd = (int)syscall(SYS_openat2, be->dir, name, &how, sizeof(how));
+	struct statx stx;
 	struct stat st;
 
-	if (*name == '/')
-		return open_path(be, name, flags, ino);
-	fd = (int)syscall(SYS_openat2, be->dir, name, &how, sizeof(how));
 	if (fd < 0)
 		return errno == ELOOP || errno == EXDEV ? -ENOENT : -errno;
-	if (fstat(fd, &st) != 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &stx) != 0)
 		return -errno;
+	st = stat_of(&stx);
 	if (!S_ISREG(st.st_mode) || st.st_dev != be->dev)
 		return -ENOENT;
+	if (is_path && nonblock) {
+		int again = posix_reopen(fd, flags | nonblock);
+
+		if (again < 0)
+			return again;
+		close(fd);
+		fd = again;
+	}
 	*ino = st.st_ino;
 	return shmfs_steal_fd(&fd);
 }
@@ -214,4 +203,14 @@ int posix_dir_check_search(const struct posix_backend *be, const struct shmfs_ca
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH])
 {
 	snprintf(path, POSIX_PROC_PATH, "/proc/self/fd/%d", fd);
+}
+
+int posix_reopen(int fd, int flags)
+{
+	char path[POSIX_PROC_PATH];
+	int again;
+
+	posix_proc_path(fd, path);
+	again = open(path, flags | O_CLOEXEC);
+	return again < 0 ? -errno : again;
 }

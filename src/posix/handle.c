@@ -142,12 +142,13 @@ static int open_handle(struct posix_object *obj, struct posix_handle *h, int fla
 int posix_open(struct shmfs_object *base, int flags, const struct shmfs_caller *caller,
 	       struct shmfs_handle **out)
 {
-	AUTO_HANDLE *h = new_handle(flags);
-	int err = h ? open_handle(posix_object(base), h, flags, caller) : -ENOMEM;
+	AUTO_HANDLE *h = NULL;
+	int err = -ESTALE;
 
 	for (int i = 0; i < OPEN_TRIES && err == -ESTALE; i++) {
-		close(h->fd);
-		err = open_handle(posix_object(base), h, flags, caller);
+		close_handle(&h);
+		h = new_handle(flags);
+		err = h ? open_handle(posix_object(base), h, flags, caller) : -ENOMEM;
 	}
 	if (!err)
 		*out = shmfs_steal_pointer(&h);

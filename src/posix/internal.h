@@ -72,6 +72,8 @@ bool posix_dir_is_closed(const struct posix_backend *);
 int posix_dir_check_search(const struct posix_backend *, const struct shmfs_caller *);
 /* A path to the inode of a descriptor, at which the thread's rights are checked. */
 void posix_proc_path(int fd, char path[static POSIX_PROC_PATH]);
+/* Open the inode of a descriptor once more, with the rights of this thread. */
+int posix_reopen(int fd, int flags);
 
 /* --- object.c --- */
 
@@ -100,8 +102,6 @@ void posix_object_remove_handle(struct posix_object *, const struct posix_handle
  * descriptor and its inode number.
  */
 int posix_object_open(struct posix_object *, int flags, ino_t *ino);
-/* Open the inode of a descriptor once more, with the rights of this thread. */
-int posix_reopen(int fd, int flags);
 
 /* A path to an object, for one system call with the credentials of a caller. */
 struct posix_path {

@@ -110,16 +110,17 @@ int posix_rename(const struct shmfs_view *view, const struct shmfs_name *from,
 		 const struct shmfs_name *to, unsigned flags, const struct shmfs_caller *caller)
 {
 	AUTO_RECORD *obj = NULL;
+	int tries = flags & RENAME_NOREPLACE ? 1 : RENAME_TRIES;
 	struct stat st;
 	int err = posix_dir_stat(backend(view), from->text, &st);
 
 	if (err)
 		return err;
 	obj = find_record(view, st.st_ino);
-	err = try_rename(view, from->text, to->text, flags, caller);
 	/* An object that somebody puts there meanwhile is replaced after all. */
-	for (int i = 0; i < RENAME_TRIES && err == -EEXIST && !(flags & RENAME_NOREPLACE); i++)
+	do {
 		err = try_rename(view, from->text, to->text, flags, caller);
+	} while (err == -EEXIST && --tries > 0);
 	if (!err && obj)
 		posix_object_set_name(obj, to->text);
 	return err;

@@ -138,16 +138,6 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 
 /* --- ways to the object --- */
 
-int posix_reopen(int fd, int flags)
-{
-	char path[POSIX_PROC_PATH];
-	int again;
-
-	posix_proc_path(fd, path);
-	again = open(path, flags | O_CLOEXEC);
-	return again < 0 ? -errno : again;
-}
-
 /* Open what has the name of the record.  The object's lock is held. */
 static int open_by_name(struct posix_object *obj, int flags, ino_t *found)
 {
