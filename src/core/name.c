@@ -13,16 +13,17 @@
 
 #include "shmfs/name.h"
 
-/* The magnitude of the most negative key_t. */
-#define KEY_NEGATIVE_MAX UINT32_C(2147483648)
-
-/* "0" or digits without a leading zero, up to `max`, and nothing after them. */
-static bool read_decimal(const char *text, uint32_t max, uint32_t *value)
+/* "0", or digits without a leading zero and perhaps a minus, from `min` to `max`. */
+static bool read_decimal(const char *text, int64_t min, int64_t max, uint32_t *value)
 {
-	const size_t len = strspn(text, "0123456789");
-	const unsigned long long number = strtoull(text, NULL, 10);
+	const char first = text[text[0] == '-'];
+	char *end;
+	/* Out of range, strtoll(3) gives the largest or smallest number. */
+	const long long number = strtoll(text, &end, 10);
 
-	if (len == 0 || text[len] != '\0' || (len > 1 && text[0] == '0') || number > max)
+	if (strcmp(text, "0") != 0 && (first < '1' || first > '9'))
+		return false;
+	if (*end != '\0' || number < min || number > max)
 		return false;
 	*value = (uint32_t)number;
 	return true;
@@ -42,17 +43,9 @@ static bool read_hex(const char *text, uint32_t *value)
 /* Does the text spell a key, or the 0 that would be one? */
 static bool read_key(const char *text, uint32_t *key)
 {
-	uint32_t magnitude;
-
 	if (text[0] == '0' && text[1] == 'x')
 		return read_hex(text + 2, key);
-	if (text[0] != '-')
-		return read_decimal(text, UINT32_MAX, key);
-	if (!read_decimal(text + 1, KEY_NEGATIVE_MAX, &magnitude) || magnitude == 0)
-		return false;
-
-	*key = 0 - magnitude;
-	return true;
+	return read_decimal(text, INT32_MIN, UINT32_MAX, key);
 }
 
 int shmfs_name_parse_posix(const char *text, struct shmfs_name *out)
@@ -85,7 +78,7 @@ int shmfs_name_parse_shmid(const char *text, struct shmfs_name *out)
 {
 	uint32_t id;
 
-	if (!read_decimal(text, INT32_MAX, &id))
+	if (!read_decimal(text, 0, INT32_MAX, &id))
 		return -ENOENT;
 
 	*out = (struct shmfs_name){ .space = SHMFS_SPACE_SHMID, .number = id, .text = text };
