@@ -8,11 +8,10 @@
 #include "shmfs/tree.h"
 #include "shmfs/users.h"
 
-/* A view, and what its slots know. */
+/* The slots of a view, and what they know. */
 struct shmfs_user_view {
 	struct shmfs_backend_ops ops;
-	struct shmfs_users *users;	/* borrowed */
-	const struct shmfs_view *files; /* borrowed; .by-id or .by-name */
+	struct shmfs_users *users; /* borrowed */
 	bool segments;
 };
 #define SHMFS_USER_VIEWS 4

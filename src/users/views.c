@@ -15,7 +15,8 @@
 
 /* What a directory of a view shows to a caller. */
 struct uses {
-	const struct shmfs_user_view *view;
+	const struct shmfs_view *files; /* .by-id or .by-name */
+	bool segments;
 	const struct shmfs_users_snapshot *snapshot;
 	pid_t pid; /* what this process uses; 0: what none does */
 	const struct shmfs_caller *caller;
@@ -69,10 +70,11 @@ static int list_processes(void *context, const struct shmfs_caller *caller,
 static int begin(struct uses *uses, const struct shmfs_view *view, uint32_t pid,
 		 const struct shmfs_caller *caller)
 {
+	const struct shmfs_user_view *known = view->context;
 	int err;
 
-	*uses = (struct uses){ .view = view->context, .pid = (pid_t)pid, .caller = caller };
-	err = shmfs_users_get(uses->view->users, &uses->snapshot);
+	*uses = (struct uses){ view->files, known->segments, NULL, (pid_t)pid, caller };
+	err = shmfs_users_get(known->users, &uses->snapshot);
 	return err || !pid ? err : check_process(uses->snapshot, uses->pid, caller);
 }
 
@@ -100,12 +102,11 @@ static bool is_used(const struct uses *uses, dev_t dev, ino_t ino)
  */
 static bool is_shown(const struct uses *uses, uint64_t identity)
 {
-	const struct shmfs_user_view *view = uses->view;
-	const dev_t dev = view->segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS;
-	const dev_t file_dev = view->segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
-	uint64_t id = view->segments ? (uint32_t)identity : identity;
+	const dev_t dev = uses->segments ? SHMFS_SEGMENTS : SHMFS_OBJECTS;
+	const dev_t file_dev = uses->segments ? SHMFS_SEGMENT_FILES : SHMFS_OBJECT_FILES;
+	uint64_t id = uses->segments ? (uint32_t)identity : identity;
 	ino_t usual = id & (SHMFS_INO_VARIANT / 2 - 1);
-	ino_t given = SHMFS_FILE_NUMBER(shmfs_identity_ino(view->files->backend, id, 0));
+	ino_t given = SHMFS_FILE_NUMBER(shmfs_identity_ino(uses->files->backend, id, 0));
 	bool used = is_used(uses, dev, id) || is_used(uses, file_dev, usual) ||
 		    (given != usual && is_used(uses, file_dev, given));
 
@@ -140,7 +141,7 @@ static int look_up_object(const struct uses *uses, const char *text, const struc
 			  struct shmfs_object **out, struct stat *st)
 {
 	const struct shmfs_name name = { .space = SHMFS_SPACE_POSIX, .text = text };
-	const struct shmfs_view *files = uses->view->files;
+	const struct shmfs_view *files = uses->files;
 	int err = files->ops->lookup(files, &name, uses->caller, out, st);
 
 	if (err || (*out)->identity == use->file.ino)
@@ -255,9 +256,9 @@ static int list_deleted(const struct uses *uses, shmfs_list_fn *fn, void *arg)
 /* --- names --- */
 
 /* The name in .by-id or .by-name. */
-static int translate(const struct shmfs_user_view *view, const char *text, struct shmfs_name *name)
+static int translate(bool segment, const char *text, struct shmfs_name *name)
 {
-	if (view->segments)
+	if (segment)
 		return shmfs_name_parse_shmid(text, name);
 	*name = (struct shmfs_name){ .space = SHMFS_SPACE_POSIX, .text = text };
 	return 0;
@@ -267,9 +268,9 @@ static int translate(const struct shmfs_user_view *view, const char *text, struc
 static int look_up_named(const struct uses *uses, const char *text, struct shmfs_object **out,
 			 struct stat *st)
 {
-	const struct shmfs_view *files = uses->view->files;
+	const struct shmfs_view *files = uses->files;
 	struct shmfs_name name;
-	int err = translate(uses->view, text, &name);
+	int err = translate(uses->segments, text, &name);
 
 	if (!err)
 		err = files->ops->lookup(files, &name, uses->caller, out, st);
@@ -295,8 +296,8 @@ static int look_up(const struct shmfs_view *view, const struct shmfs_name *name,
 	if (err != -ENOENT || !strip_mark(name->text, bare))
 		return err;
 	/* A segment keeps its number. */
-	return uses.view->segments ? look_up_named(&uses, bare, out, st) :
-				     look_up_deleted(&uses, bare, out, st);
+	return uses.segments ? look_up_named(&uses, bare, out, st) :
+			       look_up_deleted(&uses, bare, out, st);
 }
 
 struct lister {
@@ -309,7 +310,7 @@ static int list_shown(const struct shmfs_name *name, uint64_t identity, void *ar
 {
 	const struct lister *lister = arg;
 	const struct uses *uses = lister->uses;
-	const struct shmfs_view *files = uses->view->files;
+	const struct shmfs_view *files = uses->files;
 	char text[NAME_MAX + 1];
 	const struct shmfs_name segment = { .space = SHMFS_SPACE_POSIX, .text = text };
 
@@ -318,8 +319,7 @@ static int list_shown(const struct shmfs_name *name, uint64_t identity, void *ar
 		return 0;
 	/* A segment in .by-pid: its shmid, and the mark that /proc gives it. */
 	snprintf(text, sizeof(text), "%u%s", name->number, name->deleted ? DELETED : "");
-	return lister->fn(uses->pid && uses->view->segments ? &segment : name, identity,
-			  lister->arg);
+	return lister->fn(uses->pid && uses->segments ? &segment : name, identity, lister->arg);
 }
 
 static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t dir,
@@ -330,10 +330,10 @@ static int list(const struct shmfs_view *view, enum shmfs_space space, uint32_t 
 	int err = begin(&uses, view, dir, caller);
 
 	if (!err)
-		err = view->files->ops->list(
-			view->files, uses.view->segments ? SHMFS_SPACE_SHMID : SHMFS_SPACE_POSIX, 0,
-			caller, list_shown, &lister);
-	return err || !uses.pid || uses.view->segments ? err : list_deleted(&uses, fn, arg);
+		err = view->files->ops->list(view->files,
+					     uses.segments ? SHMFS_SPACE_SHMID : SHMFS_SPACE_POSIX,
+					     0, caller, list_shown, &lister);
+	return err || !uses.pid || uses.segments ? err : list_deleted(&uses, fn, arg);
 }
 
 static int create_nothing(const struct shmfs_view *view, const struct shmfs_name *name, int flags,
@@ -362,7 +362,7 @@ static int remove_used(const struct shmfs_view *view, const struct shmfs_name *n
 	if (err)
 		return err;
 	shmfs_object_put(object);
-	err = translate(view->context, name->text, &inner);
+	err = translate(((struct shmfs_user_view *)view->context)->segments, name->text, &inner);
 	if (!err)
 		err = view->files->ops->remove(view->files, &inner, caller);
 	return err == -ENOENT ? -EPERM : err;
@@ -389,7 +389,7 @@ void shmfs_user_views_init(struct shmfs_tree *tree, struct shmfs_users *users,
 		const struct shmfs_view *files = &tree->views[rows[i].files];
 		struct shmfs_user_view *view = &views[i];
 
-		*view = (struct shmfs_user_view){ *files->ops, users, files, rows[i].segments };
+		*view = (struct shmfs_user_view){ *files->ops, users, rows[i].segments };
 		view->ops.lookup = look_up;
 		view->ops.list = list;
 		view->ops.create = create_nothing;
