@@ -14,17 +14,13 @@
 static int check_mountpoint(const char *mountpoint)
 {
 	struct stat st;
+	int err = stat(mountpoint, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
 
-	if (stat(mountpoint, &st) != 0) {
-		shmfs_log(LOG_ERR, "mount point %s: %s; %s", mountpoint, strerror(errno),
-			  errno == ENOTCONN ?
+	if (err) {
+		shmfs_log(LOG_ERR, "mount point %s: %s; %s", mountpoint, strerror(err),
+			  err == ENOTCONN ?
 				  "a shmfs that died is still mounted there: umount it first" :
-				  "make it with mkdir");
-		return -EINVAL;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		shmfs_log(LOG_ERR, "mount point %s is not a directory; make one with mkdir",
-			  mountpoint);
+				  "make a directory with mkdir");
 		return -EINVAL;
 	}
 	if (access(FUSE_DEVICE, R_OK | W_OK) != 0) {
