@@ -138,14 +138,16 @@ void posix_object_remove_handle(struct posix_object *obj, const struct posix_han
 
 /* --- ways to the object --- */
 
-/* Open what has the name of the record.  The object's lock is held. */
-static int open_by_name(struct posix_object *obj, int flags, ino_t *found)
+/* `named` is what has the name of the record, `wanted` the object of the record. */
+static int open_by_name(struct posix_object *obj, int flags, ino_t *named, ino_t *wanted)
 {
 	struct posix_backend *be = posix_backend(obj);
-	int fd = posix_dir_open(be, obj->name, flags, found);
+	SHMFS_LOCKED(&obj->base.lock);
+	int fd = posix_dir_open(be, obj->name, flags, named);
 
+	*wanted = obj->base.identity;
 	/* The process has another object there, or is another process.  Its name leads to none. */
-	if (fd >= 0 && *obj->name == '/' && *found != obj->base.identity) {
+	if (fd >= 0 && *obj->name == '/' && *named != *wanted) {
 		close(fd);
 		return -ENOENT;
 	}
@@ -153,28 +155,19 @@ static int open_by_name(struct posix_object *obj, int flags, ino_t *found)
 		return fd;
 	/* Another thread has a lease on it, to see whether it is used. */
 	SHMFS_LOCKED(&be->base.lock);
-	return posix_dir_open(be, obj->name, flags, found);
+	return posix_dir_open(be, obj->name, flags, named);
 }
 
-/*
- * Open the object of the record, `wanted`, by a descriptor, or else what has its name: `found`.
- * One lock is held for both, because a thread that removes the name keeps a descriptor first.
- * Opening by a descriptor waits for the leases of others, so that is done without the lock.
- */
-static int open_known(struct posix_object *obj, int flags, ino_t *found, ino_t *wanted)
+/* A duplicate of a descriptor that leads to the object.  -ENOENT: there is none. */
+static int duplicate(struct posix_object *obj)
 {
-	SHMFS_AUTO_FD int known = -1;
+	SHMFS_LOCKED(&obj->base.lock);
+	int fd = descriptor_of(obj);
 
-	{
-		SHMFS_LOCKED(&obj->base.lock);
-		known = descriptor_of(obj);
-		*wanted = obj->base.identity;
-		*found = known < 0 ? 0 : *wanted;
-		if (known < 0)
-			return open_by_name(obj, flags, found);
-		known = (int)posix_result(fcntl(known, F_DUPFD_CLOEXEC, 0));
-	}
-	return known < 0 || (flags & O_PATH) ? shmfs_steal_fd(&known) : posix_reopen(known, flags);
+	if (fd < 0)
+		return -ENOENT;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 struct renamed {
@@ -197,25 +190,29 @@ static int open_renamed(struct posix_object *obj, int flags, ino_t wanted)
 {
 	struct renamed renamed = { obj, wanted };
 	SHMFS_AUTO_FD int fd = -1;
-	ino_t found;
+	ino_t named;
 
 	if (posix_dir_list(posix_backend(obj), is_name_of, &renamed) != 1)
 		return -ENOENT;
-	fd = open_known(obj, flags, &found, &wanted);
-	return fd < 0 || found == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
+	fd = open_by_name(obj, flags, &named, &wanted);
+	return fd < 0 || named == renamed.ino ? shmfs_steal_fd(&fd) : -ENOENT;
 }
 
 int posix_object_open(struct posix_object *obj, int flags, ino_t *ino)
 {
 	ino_t wanted;
-	SHMFS_AUTO_FD int known = open_known(obj, flags, ino, &wanted);
+	SHMFS_AUTO_FD int by_name = open_by_name(obj, flags, ino, &wanted);
+	SHMFS_AUTO_FD int other = -1;
 	int fd;
 
-	if (*ino == wanted)
-		return shmfs_steal_fd(&known);
-	fd = open_renamed(obj, flags, wanted);
+	if (by_name >= 0 && *ino == wanted)
+		return shmfs_steal_fd(&by_name);
+	other = duplicate(obj);
+	fd = other < 0 || (flags & O_PATH) ? shmfs_steal_fd(&other) : posix_reopen(other, flags);
 	if (fd == -ENOENT)
-		return shmfs_steal_fd(&known);
+		fd = open_renamed(obj, flags, wanted);
+	if (fd == -ENOENT)
+		return shmfs_steal_fd(&by_name);
 	*ino = wanted;
 	return fd;
 }
@@ -228,8 +225,12 @@ static int refer(struct posix_object *obj, const struct shmfs_caller *caller)
 {
 	int err = caller ? posix_dir_check_search(posix_backend(obj), caller) : 0;
 	ino_t ino;
+	int fd;
 
-	return err ? err : posix_object_open(obj, O_PATH, &ino);
+	if (err)
+		return err;
+	fd = duplicate(obj);
+	return fd == -ENOENT ? posix_object_open(obj, O_PATH, &ino) : fd;
 }
 
 /* --- attributes --- */
