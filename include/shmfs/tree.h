@@ -52,6 +52,8 @@ typedef uint32_t shmfs_dir;
 #define SHMFS_DIR(row, number) ((shmfs_dir)(number) << 6 | (shmfs_dir)(row) << 1 | 1)
 #define SHMFS_ROW_OF(dir) ((enum shmfs_row)((dir) >> 1 & 31))
 #define SHMFS_DIR_ROOT SHMFS_DIR(SHMFS_ROW_ROOT, 0)
+/* Is it always there?  Those with a number come and go. */
+#define SHMFS_DIR_IS_FIXED(dir) ((dir) >> 6 == 0)
 
 /* The directories of a row that has many. */
 struct shmfs_numbers {

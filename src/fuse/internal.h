@@ -15,6 +15,8 @@
 
 /* The shortest time to keep attributes; the kernel rounds up (fs/fuse/dir.c, time_to_jiffies()). */
 #define ONE_JIFFY 1e-9
+/* For what does not change, or what the kernel is told of. */
+#define LONG_S 3600
 
 /*
  * The most bytes of one READ or WRITE.  With a page for its header it fits into a pipe of 1 MiB,
@@ -182,7 +184,7 @@ void shmfs_fs_names_changed(struct shmfs_fs *);
 
 /* --- forget.c --- */
 
-/* Note that a file was found in the directory. */
+/* Note that the directory, or a file in it, was found. */
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
 void forget_elsewhere(struct shmfs_fs *, shmfs_dir own, const char *name);

@@ -2,9 +2,9 @@
 /*
  * Requests on names.
  *
- * The kernel caches no names (an entry timeout of 0), because other processes make and remove
- * segments without telling shmfs.  A lookup brings attributes, which the kernel may use for a jiffy
- * while nobody has the file open.  That saves a GETATTR after every LOOKUP.
+ * The kernel caches no name of a file (an entry timeout of 0), because other processes make and
+ * remove segments without telling shmfs.  A lookup brings attributes, which the kernel may use for
+ * a jiffy while nobody has the file open.  That saves a GETATTR after every LOOKUP.
  */
 #include "fuse/internal.h"
 
@@ -110,11 +110,20 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 	return err;
 }
 
+/*
+ * The attributes are for a jiffy: the kernel could make the inode after it was told that they have
+ * changed.
+ */
 static void reply_dir(fuse_req_t req, shmfs_dir dir)
 {
-	struct fuse_entry_param entry = { .ino = dir, .attr_timeout = ONE_JIFFY };
+	struct fuse_entry_param entry = {
+		.ino = dir,
+		.attr_timeout = ONE_JIFFY,
+		.entry_timeout = SHMFS_DIR_IS_FIXED(dir) ? LONG_S : 0,
+	};
 	int err = shmfs_tree_getattr(&fs_of(req)->tree, dir, &entry.attr);
 
+	note_searched(fs_of(req), dir);
 	if (err)
 		reply_error(req, err);
 	else

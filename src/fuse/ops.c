@@ -6,17 +6,16 @@
 
 #include "shmfs/proc.h"
 
-/* For so long after a change of the root's names its attributes are not kept. */
+/* For so long after a change of the root's names no directory's attributes are kept. */
 #define RESTLESS_NS 1000000000u
-#define QUIET_S 3600
 
 /* --- attributes --- */
 
 /*
- * The kernel asks for the root's attributes at each walk for which they are too old
- * (fs/fuse/dir.c, fuse_permission(), Linux 6.18).  So it keeps them until a watch says that
- * they have changed.  The watch comes first: no change goes unseen.  While names come and go
- * again and again, watching would cost more than it saves.
+ * The kernel asks for a directory's attributes at each walk for which they are too old
+ * (fs/fuse/dir.c, fuse_permission(), Linux 6.18).  Those of all directories are alike.  So it keeps
+ * them until a watch says that they have changed.  The watch comes first: no change goes unseen.
+ * While names come and go again and again, watching would cost more than it saves.
  */
 static double dir_timeout(struct shmfs_fs *fs, shmfs_dir dir)
 {
@@ -31,10 +30,10 @@ static double dir_timeout(struct shmfs_fs *fs, shmfs_dir dir)
 	atomic_compare_exchange_strong(&fs->names_changed, &never, shmfs_now_ns());
 	quiet = shmfs_now_ns() - atomic_load(&fs->names_changed);
 
-	if (dir != SHMFS_DIR_ROOT || fs->names_watch < 0 || quiet < RESTLESS_NS ||
+	if (!SHMFS_DIR_IS_FIXED(dir) || fs->names_watch < 0 || quiet < RESTLESS_NS ||
 	    shmfs_tree_watch(&fs->tree, fs->names_watch) != 0)
 		return ONE_JIFFY;
-	return QUIET_S;
+	return LONG_S;
 }
 
 void shmfs_fs_names_changed(struct shmfs_fs *fs)
@@ -44,7 +43,10 @@ void shmfs_fs_names_changed(struct shmfs_fs *fs)
 	if (read(fs->names_watch, events, sizeof(events)) <= 0)
 		return;
 	atomic_store(&fs->names_changed, shmfs_now_ns());
-	fuse_lowlevel_notify_inval_inode(fs->session, FUSE_ROOT_ID, -1, 0);
+	for (unsigned row = 0; row < SHMFS_ROWS; row++) {
+		if (row == SHMFS_ROW_ROOT || atomic_load(&fs->searched[row]))
+			fuse_lowlevel_notify_inval_inode(fs->session, SHMFS_DIR(row, 0), -1, 0);
+	}
 }
 
 /*
