@@ -97,39 +97,31 @@ bool shmfs_walk_is_second(struct shmfs_fs *fs, pid_t opener)
 	return walker->at != 0;
 }
 
-static void let_go_of_old(struct shmfs_fs *fs)
-{
-	for (size_t i = 0; i < SHMFS_WALKERS; i++) {
-		struct shmfs_walker *walker = &fs->walks.walkers[i];
-		AUTO_HELD old = NULL;
-		SHMFS_LOCKED(&fs->lock);
-
-		if (walker->is_old)
-			old = shmfs_steal_pointer(&walker->held);
-		walker->is_old = true;
-	}
-}
-
-/* Does the thread go on? */
-static bool holds_any(struct shmfs_fs *fs)
-{
-	SHMFS_LOCKED(&fs->lock);
-
-	fs->walks.runs = false;
-	for (size_t i = 0; i < SHMFS_WALKERS; i++)
-		fs->walks.runs = fs->walks.runs || fs->walks.walkers[i].held;
-	return fs->walks.runs;
-}
-
 /* A thread of its own: letting go can wait until a segment has been copied. */
-static void *run(void *fs)
+static void *run(void *arg)
 {
 	const struct timespec tick = { .tv_nsec = TICK_NS };
+	struct shmfs_fs *fs = arg;
+	struct shmfs_handle *old[SHMFS_WALKERS];
+	size_t count = 0;
+	bool goes_on;
 
 	do {
 		nanosleep(&tick, NULL);
-		let_go_of_old(fs);
-	} while (holds_any(fs));
+		pthread_mutex_lock(&fs->lock);
+		goes_on = false;
+		for (struct shmfs_walker *walker = fs->walks.walkers;
+		     walker < fs->walks.walkers + SHMFS_WALKERS; walker++) {
+			goes_on = goes_on || walker->held;
+			if (walker->held && walker->is_old)
+				old[count++] = shmfs_steal_pointer(&walker->held);
+			walker->is_old = true;
+		}
+		fs->walks.runs = goes_on;
+		pthread_mutex_unlock(&fs->lock);
+		while (count > 0)
+			let_go(&old[--count]);
+	} while (goes_on);
 	return NULL;
 }
 
