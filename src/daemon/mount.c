@@ -5,7 +5,7 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#include "fuse/passthrough.h"
+#include "fuse/internal.h"
 
 #define FUSE_DEVICE "/dev/fuse"
 #define PROFILE "/etc/apparmor.d/fusermount3"

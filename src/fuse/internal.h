@@ -6,9 +6,10 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
-#include "fuse/passthrough.h"
-#include "fuse/walk.h"
+#include "shmfs/backend.h"
 #include "shmfs/cleanup.h"
 #include "shmfs/clock.h"
 #include "shmfs/tree.h"
@@ -23,6 +24,77 @@
  * the default limit of pipe(7), and a copy on its way stays in a processor's own cache.
  */
 #define MAX_TRANSFER (512 << 10)
+
+/* A thread that had the file open until a moment ago. */
+struct shmfs_closer {
+	pid_t thread;
+	uint64_t at; /* CLOCK_MONOTONIC, ns */
+};
+#define SHMFS_CLOSERS 4
+
+/*
+ * A file that the kernel knows: an object by one view, counted by lookups.  Its address is the node
+ * id that the kernel is given.
+ */
+struct shmfs_inode {
+	/* Guarded by shmfs_fs.lock. */
+	struct shmfs_inode *next; /* in the table */
+	struct shmfs_inode **link;
+	struct shmfs_inode *sibling; /* of the same object, by another view */
+	uint64_t nlookup;	     /* lookups that were not forgotten */
+	bool superseded;	     /* lookups lead to another one of the same object and view */
+	struct shmfs_file *files;    /* owned; the open ones */
+	struct shmfs_closer closers[SHMFS_CLOSERS]; /* the last */
+	unsigned nclosed;
+
+	const struct shmfs_view *view; /* borrowed */
+	struct shmfs_object *object;   /* a reference */
+	atomic_uint nopen;	       /* open files */
+
+	/* What the kernel serves its open files from: one descriptor an inode. */
+	pthread_mutex_t backing_lock; /* guards all below; held for one ioctl(2) */
+	int backing_id;		      /* the kernel's number for it, 0: none */
+	unsigned backing_users;	      /* files bound to that */
+	unsigned nunbound_writers;    /* files open for writing that are not bound */
+	uint64_t daemon_open_at;      /* last open that was not bound; CLOCK_MONOTONIC, ns */
+};
+
+/* Guarded by shmfs_fs.lock, as are `inodes` of objects. */
+struct shmfs_inode_table {
+	struct shmfs_inode *inodes; /* owned */
+	size_t count;
+	size_t nfreed; /* since memory was given back to the system */
+};
+
+/* See passthrough.c. */
+struct shmfs_passthrough {
+	const char *unwanted; /* why it is not asked for, in words for the user; or NULL */
+	bool on;	      /* asked for and, as far as INIT tells, granted */
+	atomic_bool refused;  /* to this daemon, which lacks the privilege: nothing is ever bound */
+};
+
+/* A thread that was told to walk to a file once more. */
+struct shmfs_walker {
+	pid_t opener; /* 0: any thread of another PID namespace */
+	uint64_t at;  /* CLOCK_MONOTONIC, ns; 0: its open(2) has ended */
+	unsigned nlookups;
+	const struct shmfs_object *awaited; /* by others, not to be followed; or NULL */
+	struct shmfs_handle *held;	    /* owned, with a reference to its object; or NULL */
+	bool is_old;			    /* held for TICK_NS and more */
+};
+
+#define SHMFS_WALKERS 64
+struct shmfs_walks {
+	pthread_t thread; /* lets go of what is not opened */
+	bool has_thread;  /* it is to be joined */
+
+	/* A thread was ever told to: until then a LOOKUP takes no lock. */
+	atomic_bool used;
+
+	/* Guarded by shmfs_fs.lock. */
+	bool runs; /* an object is held, or was a moment ago */
+	struct shmfs_walker walkers[SHMFS_WALKERS];
+};
 
 /* Listings that are kept for open streams; see dir.c. */
 #define SHMFS_DIRS_KEPT 4
@@ -114,6 +186,17 @@ static inline struct shmfs_file *file_of(const struct fuse_file_info *fi)
 	return (struct shmfs_file *)(uintptr_t)fi->fh;
 }
 
+/* Its st_ino. */
+static inline ino_t ino_of(const struct shmfs_inode *inode)
+{
+	return shmfs_object_ino(inode->object, inode->view->variant);
+}
+
+static inline const struct shmfs_backend_ops *ops_of(const struct shmfs_inode *inode)
+{
+	return inode->view->ops;
+}
+
 /* Errors are negative below and positive in replies; here they turn. */
 static inline void reply_error(fuse_req_t req, int err)
 {
@@ -161,6 +244,21 @@ void caller_groups_free(void);
 /* Can both ids be of one user? */
 bool are_kin(uid_t, uid_t);
 
+/* --- inode.c --- */
+
+/*
+ * Find or make the inode of an object by a view, and count one lookup more.  Takes over the
+ * caller's reference to the object.  Returns 0 and *out, or -ENOMEM.
+ */
+int shmfs_inode_get(struct shmfs_fs *, const struct shmfs_view *, struct shmfs_object *,
+		    struct shmfs_inode **out);
+
+/* Let lookups find another inode of the object. */
+void shmfs_inode_supersede(struct shmfs_fs *, struct shmfs_inode *);
+
+/* Take `nlookup` lookups back; with the last of them the inode goes. */
+void shmfs_inode_forget(struct shmfs_fs *, struct shmfs_inode *, uint64_t nlookup);
+
 /* --- file.c --- */
 
 /*
@@ -204,6 +302,43 @@ void dirs_clear(struct shmfs_fs *);
  * signalfd(2), is readable.  Returns 0 or a negative errno.
  */
 int shmfs_loop_run(struct shmfs_fs *, int signal_fd, bool single_thread);
+
+/* --- passthrough.c --- */
+
+/* Has the kernel passthrough at all?  `device` is the path of /dev/fuse. */
+bool shmfs_passthrough_exists(const char *device);
+
+/*
+ * Try out whether the kernel serves files that are opened now.  Returns NULL, or why not, in words
+ * for the user.
+ */
+const char *shmfs_passthrough_lack(const struct shmfs_fs *);
+
+/*
+ * Bind an open file to the descriptor that its backend names, unless the backend does not want it
+ * or the kernel refuses.  -ESTALE: it must not be bound, and the kernel would want that of this
+ * inode; the next lookup finds another one.
+ */
+int shmfs_passthrough_bind(struct shmfs_fs *, struct shmfs_file *);
+void shmfs_passthrough_unbind(struct shmfs_fs *, struct shmfs_file *);
+
+/* --- walk.c --- */
+
+void shmfs_walks_clear(struct shmfs_fs *);
+
+/*
+ * May a request of an open(2) be answered with -ESTALE?  False: this is its second walk.  If
+ * `awaited` is not NULL, others wait for the opener before they bind an inode of that object.
+ */
+bool shmfs_walk_again(struct shmfs_fs *, pid_t opener, const struct shmfs_object *awaited);
+/* Is an opener other than `opener` awaited at another inode of the object? */
+bool shmfs_walk_is_awaited(struct shmfs_fs *, const struct shmfs_object *, pid_t opener);
+/* Is a LOOKUP that of an opener's second walk? */
+bool shmfs_walk_is_second(struct shmfs_fs *, pid_t opener);
+/* Hold an object until its OPEN, by a handle, which is owned from here on. */
+void shmfs_walk_hold(struct shmfs_fs *, pid_t opener, struct shmfs_handle *);
+/* The open(2) ends. */
+void shmfs_walk_end(struct shmfs_fs *, pid_t opener);
 
 /* --- open_order.c --- */
 

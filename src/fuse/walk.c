@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Opens that walk to their file once more.
+ *
+ * The kernel makes several requests of an open(2): a LOOKUP of the name, a GETATTR at times, and an
+ * OPEN.  Other processes can remove the object in between.  With O_CREAT open(2) must not fail
+ * then, and an OPEN does not tell of O_CREAT.  So the request is answered with -ESTALE, and the
+ * kernel walks to the file once more.  A second -ESTALE would be the program's (fs/namei.c,
+ * do_filp_open(), Linux 6.18).  The LOOKUP of the second walk finds nothing, and the kernel sends a
+ * CREATE if O_CREAT was given (fs/fuse/dir.c, fuse_atomic_open()); or it finds an object that is
+ * held until its OPEN.
+ *
+ * An opener is also told to walk once more when it should come to another inode of the object
+ * (passthrough.c).
+ */
 #include "fuse/internal.h"
 
 #include <time.h>
 
+/* Threads whose ids have near remainders share this many slots. */
+#define SLOTS 8
 /* How long others wait for an opener that walks to another inode. */
 #define AWAIT_NS 1000000000u
 /* How long a walk takes at most, on a machine with far more to do than it can. */
@@ -20,7 +36,7 @@ static struct shmfs_walker *slot_of(struct shmfs_fs *fs, pid_t opener)
 {
 	struct shmfs_walker *first = NULL;
 
-	for (unsigned i = 0; i < SHMFS_SLOTS_OF_WALKER; i++) {
+	for (unsigned i = 0; i < SLOTS; i++) {
 		struct shmfs_walker *walker =
 			&fs->walks.walkers[((unsigned)opener + i) % SHMFS_WALKERS];
 
