@@ -90,22 +90,16 @@ void shmfs_fuse_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	reply_attr(req, ino);
 }
 
-static struct timespec time_to_set(int to_set, int set, int now, struct timespec value)
-{
-	if (to_set & now)
-		return (struct timespec){ .tv_nsec = UTIME_NOW };
-	if (to_set & set)
-		return value;
-	return (struct timespec){ .tv_nsec = UTIME_OMIT };
-}
-
 static int set_times(const struct shmfs_inode *inode, const struct stat *st, int to_set,
 		     const struct shmfs_caller *caller)
 {
-	const struct timespec times[2] = {
-		time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, st->st_atim),
-		time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, st->st_mtim),
-	};
+	const struct timespec now = { .tv_nsec = UTIME_NOW };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
+
+	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
+		times[0] = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : st->st_atim;
+	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
+		times[1] = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : st->st_mtim;
 
 	return ops_of(inode)->utimens(inode->object, times, caller);
 }
