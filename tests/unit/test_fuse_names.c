@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -363,6 +368,29 @@ static void keys_ids_and_directories_stay_in_place(void **state)
 	assert_int_equal(rename_to(k, ROOT, "frames", ROOT, "x", 0), -EDQUOT);
 }
 
+/* A child of the daemon may have copies of all descriptors for as long as it runs. */
+static void a_child_does_not_hold_up_the_end(void **state)
+{
+	struct kernel *k = *state;
+	char told[512];
+	pid_t child;
+
+	note_searched(&k->fs, ROOT);
+	forget_elsewhere(&k->fs, 0, "frames");
+	assert_true(recv(k->device, told, sizeof(told), 0) > 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	usleep(20000); /* the thread waits by now */
+	assert_true(forget_end(&k->fs));
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +412,7 @@ int main(void)
 		KERNEL_TEST(rename_passes_its_flags),
 		KERNEL_TEST(rename_without_flags),
 		KERNEL_TEST(keys_ids_and_directories_stay_in_place),
+		KERNEL_TEST(a_child_does_not_hold_up_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
