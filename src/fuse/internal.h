@@ -217,7 +217,8 @@ static inline double attr_timeout(const struct shmfs_inode *inode)
 /* Requests that come by libfuse: shmfs_fuse_lookup() and so on. */
 /* clang-format off */
 #define SHMFS_REQUESTS(each) \
-	each(lookup) each(create) each(mknod) each(unlink) each(rename) \
+	each(lookup) each(create) each(mknod) each(mkdir) each(symlink) each(link) \
+	each(unlink) each(rmdir) each(rename) \
 	each(getattr) each(setattr) each(open) each(flush) \
 	each(getxattr) each(setxattr) each(listxattr) each(removexattr) \
 	each(read) each(write) each(fallocate) each(lseek) each(copy_file_range) \

@@ -261,6 +261,17 @@ void shmfs_fuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	reply_entry(req, &path);
 }
 
+/* What cannot be made, and directories, which cannot be removed. */
+#define REFUSE(name, ...) \
+	void shmfs_fuse_##name(fuse_req_t req, __VA_ARGS__) \
+	{ \
+		reply_error(req, -EPERM); \
+	}
+REFUSE(mkdir, fuse_ino_t parent, const char *text, mode_t mode)
+REFUSE(symlink, const char *target, fuse_ino_t parent, const char *text)
+REFUSE(link, fuse_ino_t ino, fuse_ino_t newparent, const char *text)
+REFUSE(rmdir, fuse_ino_t parent, const char *text)
+
 /* --- removing and renaming --- */
 
 static int remove_name(fuse_req_t req, fuse_ino_t parent, const char *text)

@@ -84,12 +84,6 @@ void serve_request(struct shmfs_fs *fs, const struct fuse_in_header *request)
 	case FUSE_RELEASEDIR:
 		dirs_close(fs);
 		break;
-	case FUSE_MKDIR:
-	case FUSE_SYMLINK:
-	case FUSE_LINK:
-	case FUSE_RMDIR:
-		err = -EPERM;
-		break;
 	case FUSE_INTERRUPT:
 		/* Told so, the kernel sends no more (fs/fuse/dev.c, fuse_dev_do_write()). */
 		err = -ENOSYS;
