@@ -16,20 +16,21 @@
  * what the kernel has allowed a user to open, and carry out requests of root.
  */
 static const unsigned kept[] = {
-	CAP_SYS_ADMIN,	  /* passthrough; map_files; umount(2); root's IPC_SET and IPC_RMID */
-	CAP_SETUID,	  /* taking the caller's uid */
-	CAP_SETGID,	  /* taking the caller's groups */
-	CAP_IPC_OWNER,	  /* shmat(2) with any mode */
-	CAP_DAC_OVERRIDE, /* open(2) in /dev/shm with any mode; root's unlink and rename */
-	CAP_LEASE,	  /* a lease on a file of another user: sysv/segment.c, posix/names.c */
-	CAP_IPC_LOCK,	  /* SHM_HUGETLB and SHM_LOCK, when such a segment is resized */
-	CAP_KILL,	  /* ending a process that locks for a user: sysv/memlock.c */
-	CAP_FOWNER,	  /* clearing set-user-ID bits when a user writes; root's chmod */
-	CAP_CHOWN,	  /* root's chown */
-	CAP_FSETID,	  /* root's chmod g+s */
-	CAP_SETFCAP,	  /* root's setcap(8); removing file capabilities on a write */
-	CAP_SYS_NICE,	  /* leaving SCHED_IDLE: fuse/follow.c */
-	CAP_SYS_PTRACE,	  /* reading /proc where it is mounted with hidepid */
+	CAP_SYS_ADMIN,	     /* passthrough; map_files; umount(2); root's IPC_SET and IPC_RMID */
+	CAP_SETUID,	     /* taking the caller's uid */
+	CAP_SETGID,	     /* taking the caller's groups */
+	CAP_IPC_OWNER,	     /* shmat(2) with any mode */
+	CAP_DAC_READ_SEARCH, /* open_by_handle_at(2): sysv/segment.c */
+	CAP_DAC_OVERRIDE,    /* open(2) in /dev/shm with any mode; root's unlink and rename */
+	CAP_LEASE,	     /* a lease on a file of another user: sysv/segment.c, posix/names.c */
+	CAP_IPC_LOCK,	     /* SHM_HUGETLB and SHM_LOCK, when such a segment is resized */
+	CAP_KILL,	     /* ending a process that locks for a user: sysv/memlock.c */
+	CAP_FOWNER,	     /* clearing set-user-ID bits when a user writes; root's chmod */
+	CAP_CHOWN,	     /* root's chown */
+	CAP_FSETID,	     /* root's chmod g+s */
+	CAP_SETFCAP,	     /* root's setcap(8); removing file capabilities on a write */
+	CAP_SYS_NICE,	     /* leaving SCHED_IDLE: fuse/follow.c */
+	CAP_SYS_PTRACE,	     /* reading /proc where it is mounted with hidepid */
 };
 
 /*

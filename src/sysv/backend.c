@@ -7,6 +7,8 @@
  */
 #include "sysv/internal.h"
 
+#include <sys/mman.h>
+
 #include "shmfs/log.h"
 
 #define LOOKUP_TRIES 10
@@ -379,6 +381,7 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->proc = open(config->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	be->rmid_forced = openat(be->proc, "sys/kernel/shm_rmid_forced", O_RDONLY | O_CLOEXEC);
 	be->by_descriptor = sysv_descriptors_work(be->proc);
+	be->tmpfs = memfd_create("shmfs", MFD_CLOEXEC);
 	pthread_mutex_init(&be->base.lock, NULL);
 	sysv_trim_begin(be);
 	err = sysv_usage_init(&be->usage, config->proc_dir, &be->base.lock);
@@ -409,6 +412,8 @@ void shmfs_sysv_free(struct shmfs_backend *base)
 		close(be->proc);
 	if (be->rmid_forced >= 0)
 		close(be->rmid_forced);
+	if (be->tmpfs >= 0)
+		close(be->tmpfs);
 	sysv_times_destroy(be);
 	pthread_mutex_destroy(&be->base.lock);
 	shmfs_object_table_destroy(&be->base.objects);

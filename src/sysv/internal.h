@@ -44,6 +44,16 @@ struct sysv_segment {
 	_Atomic uint64_t populated; /* in `map`, bytes from its beginning; a guess */
 };
 
+/*
+ * How to open the inode of a segment again: a struct file_handle of the internal tmpfs
+ * (mm/shmem.c, shmem_encode_fh()).  It holds nothing.
+ */
+struct sysv_inode_handle {
+	unsigned bytes; /* 0: none */
+	int type;
+	unsigned char handle[12];
+};
+
 /* Bytes of one segment. */
 struct sysv_usage_row {
 	int id;
@@ -89,6 +99,7 @@ struct sysv_backend {
 	bool by_descriptor; /* segments are reached through descriptors */
 	int proc;	    /* owned: /proc, for paths that are short */
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
+	int tmpfs;	    /* owned: an empty file of the internal tmpfs, or -1 */
 
 	/*
 	 * base.lock guards all below.  It is held while a key is taken, and across shmat(2),
@@ -142,7 +153,8 @@ struct sysv_object {
 	struct shmid_ds last; /* as last seen */
 	uint64_t size;	      /* of the segment: all bits of it */
 	bool known;	      /* `last` is valid */
-	uint32_t key;	      /* the name that led to it, or 0: its shmid alone did */
+	struct sysv_inode_handle inode; /* of the segment that `last` tells of */
+	uint32_t key;			/* the name that led to it, or 0: its shmid alone did */
 
 	/* See size.c. */
 	enum sysv_growth growth;
@@ -215,6 +227,15 @@ extern const struct shmfs_xattr sysv_root_xattrs[];
  */
 int sysv_segment_open(struct sysv_backend *, int id, const struct shmid_ds *seen, bool writable,
 		      const struct shmfs_caller *caller, struct sysv_segment **);
+/*
+ * The same by a handle of its inode, without attaching it.  *last is the segment as it was seen,
+ * and becomes what it is now.  After any error sysv_segment_open() may do.
+ */
+int sysv_segment_reopen(struct sysv_backend *, int id, const struct sysv_inode_handle *,
+			struct shmid_ds *last, bool writable, const struct shmfs_caller *,
+			struct sysv_segment **);
+/* The handle of the inode of an open segment, or none. */
+void sysv_segment_handle(const struct sysv_segment *, struct sysv_inode_handle *);
 /* Can `now` be the segment that was seen as `before`? */
 bool sysv_is_same(const struct shmid_ds *now, const struct shmid_ds *before);
 /* Is it closed to others for a replacement, since a moment ago? */

@@ -60,8 +60,10 @@ int sysv_object_stat(struct sysv_object *obj, uint64_t *others)
 
 	if (!err && obj->known && !sysv_is_same(&ds, &obj->last))
 		err = -ESTALE;
-	if (!err && !obj->known)
+	if (!err && !obj->known) {
 		obj->size = whole_size(obj, &ds);
+		obj->inode.bytes = 0;
+	}
 	if (!err) {
 		obj->last = ds;
 		obj->known = true;
@@ -345,6 +347,7 @@ static int set_segment(struct sysv_object *obj, bool writable, const struct shmf
 		return err;
 	sysv_segment_put(obj->segment);
 	obj->segment = segment;
+	sysv_segment_handle(segment, &obj->inode);
 	return 0;
 }
 
@@ -383,7 +386,12 @@ int sysv_check_rights(struct sysv_object *obj, bool writable, bool closed_too,
 int sysv_open_checked(struct sysv_object *obj, bool writable, bool closed_too,
 		      const struct shmfs_caller *caller)
 {
-	int err = check_rights(obj, writable, closed_too, caller);
+	int err;
 
+	if (obj->known && !obj->segment &&
+	    sysv_segment_reopen(sysv_backend_of(obj), obj->id, &obj->inode, &obj->last, writable,
+				caller, &obj->segment) == 0)
+		return 0;
+	err = check_rights(obj, writable, closed_too, caller);
 	return err || has_segment(obj, writable) ? err : set_segment(obj, writable, caller);
 }

@@ -8,6 +8,9 @@
  * CAP_SYS_ADMIN (proc(5)).  It is the plain file and not the attachment: after shmdt(2) nattch is
  * as before, read(2) and write(2) work without faults, holes are read without being filled, and the
  * kernel can bind an open file to it.
+ *
+ * A file handle of that file (open_by_handle_at(2), with CAP_DAC_READ_SEARCH) opens it again, and
+ * leaves no trace in the segment.
  */
 #include "sysv/internal.h"
 
@@ -306,15 +309,20 @@ static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds
 }
 
 /* With a lock for sysv_segment_is_opened_again(). */
-static int open_file(struct sysv_segment *segment)
+static int adopt_file(struct sysv_segment *segment, int fd)
 {
-	int fd = open_map_file(segment->backend->proc, segment->map, segment->map_size);
 	struct flock lock = { .l_type = F_RDLCK };
 
 	if (fd < 0)
 		return fd;
 	segment->fd = fd;
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+static int open_file(struct sysv_segment *segment)
+{
+	return adopt_file(segment,
+			  open_map_file(segment->backend->proc, segment->map, segment->map_size));
 }
 
 int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *seen, bool writable,
@@ -350,6 +358,46 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	else
 		*out = segment;
 	return err;
+}
+
+/*
+ * The inode of a handle keeps its number, which is the shmid.  So it is another segment's only if
+ * that has the same shmid, and looks the same.
+ */
+int sysv_segment_reopen(struct sysv_backend *be, int id, const struct sysv_inode_handle *inode,
+			struct shmid_ds *last, bool writable, const struct shmfs_caller *caller,
+			struct sysv_segment **out)
+{
+	struct sysv_segment *segment = inode->bytes ? sysv_segment_new(be) : NULL;
+	struct shmid_ds now;
+	int err;
+
+	if (!segment)
+		return -ENOENT;
+	segment->id = id;
+	segment->size = last->shm_segsz;
+	segment->writable = true;
+	err = adopt_file(segment, open_by_handle_at(be->tmpfs, (struct file_handle *)inode,
+						    O_RDWR | O_CLOEXEC));
+	if (!err)
+		err = check_attached(be, id, last, writable, caller, &now, NULL);
+	if (err || sysv_is_closed(&now)) {
+		sysv_segment_put(segment);
+		return err ? err : -EACCES;
+	}
+	*last = now;
+	*out = segment;
+	return 0;
+}
+
+void sysv_segment_handle(const struct sysv_segment *segment, struct sysv_inode_handle *inode)
+{
+	int mount;
+
+	inode->bytes = sizeof(inode->handle);
+	if (segment->fd < 0 || name_to_handle_at(segment->fd, "", (struct file_handle *)inode,
+						 &mount, AT_EMPTY_PATH) != 0)
+		inode->bytes = 0;
 }
 
 int sysv_segment_fill(struct sysv_segment *segment, uint64_t size)

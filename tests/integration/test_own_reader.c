@@ -118,6 +118,11 @@ static void its_mapping_shows_what_is_written(void **state)
 	/* They keep what they show, and nothing else. */
 	must(truncate(SEGMENT, 5 * PAGE));
 	assert_string_equal(before, "near");
+	/* The next one that opens the key reaches the segment that it has now. */
+	fd = must(open(SEGMENT, O_WRONLY));
+	assert_int_equal(pwrite(fd, "new", 4, 0), 4);
+	close(fd);
+	assert_true(segment_has(segment_find(KEY), 0, "new", 4));
 	munmap(before, PAGE);
 	munmap(after, 4 * PAGE);
 }

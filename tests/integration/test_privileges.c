@@ -59,6 +59,17 @@ static bool a_user_opens_his_segment(struct fixture *fixture)
 	return opens(SEGMENT);
 }
 
+/* The kernel knows the file meanwhile. */
+static bool a_second_open_leaves_no_trace(struct fixture *fixture)
+{
+	int known = must(open(SEGMENT, O_PATH));
+	bool opened = opens(SEGMENT);
+	segment_detach(segment_attach(segment_find(KEY)));
+	opened = opened && opens(SEGMENT);
+	close(known);
+	return opened && segment_stat(segment_find(KEY)).shm_lpid == getpid();
+}
+
 static bool a_user_opens_his_object(struct fixture *fixture)
 {
 	become(&ALICE);
@@ -163,6 +174,7 @@ static const struct use {
 	{ CAP_SETUID, a_user_owns_what_he_makes },
 	{ CAP_SETGID, a_user_owns_what_he_makes },
 	{ CAP_IPC_OWNER, a_user_opens_his_segment },
+	{ CAP_DAC_READ_SEARCH, a_second_open_leaves_no_trace },
 	{ CAP_DAC_OVERRIDE, a_user_opens_his_object },
 	{ CAP_LEASE, a_held_segment_keeps_its_size },
 	{ CAP_IPC_LOCK, a_locked_segment_is_resized_over_the_limit },
