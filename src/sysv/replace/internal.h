@@ -31,7 +31,6 @@ struct sysv_reserve {
 	struct sysv_segment *rescue; /* owned; empty, as large as the old one, and open */
 	int ballast[SYSV_BALLAST];   /* segments, or -1; the first is as large as the new one */
 	uint64_t size;		     /* bytes of memory in `rescue`, from its beginning */
-	int meminfo;		     /* borrowed; /proc/meminfo, or -1 */
 	uint64_t used;		     /* of them by the copy; that is given back, piece by piece */
 };
 

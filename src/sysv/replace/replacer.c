@@ -342,15 +342,8 @@ static void move_lock(struct replacement *r)
 
 int sysv_replacement_run(struct replacement *r)
 {
-	char path[128];
-	SHMFS_AUTO_FD int meminfo = -1;
 	int err;
 
-	/* Here, because what a replacer that is killed has open stays open in the daemon. */
-	snprintf(path, sizeof(path), "%s/meminfo", r->backend->config.proc_dir);
-	if (r->reserve.size > 0)
-		meminfo = open(path, O_RDONLY | O_CLOEXEC);
-	r->reserve.meminfo = meminfo;
 	r->err = -EIO; /* what it is when the replacer is killed before it began */
 	err = run_replacer(r);
 	if (err == 1)

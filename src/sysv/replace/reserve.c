@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "shmfs/proc.h"
 #include "shmfs/sigbus.h"
 
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of <linux/shm.h> */
@@ -82,15 +83,13 @@ bool sysv_reserve_free_slot(struct replacement *r)
 /* --- memory --- */
 
 /* The kernel's estimate of what can be had without harm to others, and swap space. */
-static bool is_available(int meminfo, uint64_t bytes)
+static bool is_available(const char *proc_dir, uint64_t bytes)
 {
 	static const char *const labels[] = { "MemAvailable:", "SwapFree:" };
 	char text[4096];
 	uint64_t kib = 0;
-	ssize_t len;
+	ssize_t len = shmfs_proc_read(AT_FDCWD, text, sizeof(text), "%s/meminfo", proc_dir);
 
-	len = read(meminfo, text, sizeof(text) - 1);
-	text[len < 0 ? 0 : len] = '\0';
 	for (size_t i = 0; i < 2; i++) {
 		const char *line = strstr(text, labels[i]);
 
@@ -117,16 +116,18 @@ static int populate(struct sysv_segment *segment, uint64_t bytes)
 static void be_populator(const struct replacement *r)
 {
 	struct sysv_segment *rescue = r->reserve.rescue;
+	const char *proc_dir = r->backend->config.proc_dir;
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/self/oom_score_adj", r->backend->config.proc_dir);
+	snprintf(path, sizeof(path), "%s/self/oom_score_adj", proc_dir);
 	(void)!write(open(path, O_WRONLY | O_CLOEXEC), "1000", 4);
 	/* It has none of the daemon's attachments. */
 	if (rescue->fd < 0)
 		rescue->map = shmat(rescue->id, NULL, 0);
 	/* Not _exit(): ThreadSanitizer looks there for threads that nobody has joined. */
-	syscall(SYS_exit_group,
-		rescue->map == (void *)-1 || populate(rescue, r->reserve.size) != 0);
+	syscall(SYS_exit_group, rescue->map == (void *)-1 ||
+					!is_available(proc_dir, r->reserve.size) ||
+					populate(rescue, r->reserve.size) != 0);
 }
 
 static int populate_in_child(const struct replacement *r)
@@ -134,8 +135,6 @@ static int populate_in_child(const struct replacement *r)
 	int status = 0;
 	pid_t child;
 
-	if (!is_available(r->reserve.meminfo, r->reserve.size))
-		return -ENOMEM;
 	/* Not fork(): that takes libc's locks. */
 	child = _Fork();
 	if (child == 0)
