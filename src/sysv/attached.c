@@ -106,23 +106,3 @@ void sysv_let_go(struct sysv_object *obj, struct sysv_handle *h, pid_t opener)
 		nanosleep(&pause, NULL);
 	sysv_segment_put(segment);
 }
-
-int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-
-	if (!h->busy) {
-		h->busy = true;
-		obj->nbusy++;
-	}
-	if (writes)
-		sysv_resume_growing(obj, h);
-	return sysv_need_segment(obj, sysv_access(h) != O_RDONLY);
-}
-
-int sysv_keep_segment(struct sysv_object *obj)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-
-	return obj->nhandles ? sysv_need_segment(obj, false) : 0;
-}

@@ -144,9 +144,8 @@ static void adopt(struct sysv_handle *h, struct sysv_object *obj, uint32_t key,
 		obj->segment = segment;
 	obj->key = key;
 	obj->growth = SYSV_GROWING;
-	obj->is_new = true;
 	obj->creator_is_open = true;
-	obj->keep_size = obj->segment->size;
+	obj->least_size = obj->segment->size;
 	obj->content_end = 0;
 }
 
@@ -282,7 +281,7 @@ int sysv_flush(struct shmfs_handle *base, bool by_opener, const struct shmfs_cal
 		return 0;
 	SHMFS_WRITE_LOCKED(&obj->io);
 	/* Nothing was written: a shell closes one of two descriptors before its command runs. */
-	if (obj->is_new && obj->content_end == 0 && sysv_is_open_in(obj, caller->pid))
+	if (obj->least_size && obj->content_end == 0 && sysv_is_open_in(obj, caller->pid))
 		return 0;
 	if (sysv_stop_growing(obj, sysv_handle(base)))
 		sysv_settle(obj);
@@ -310,7 +309,8 @@ void sysv_release(struct shmfs_handle *base)
 	}
 	if (h->created) {
 		obj->creator_is_open = false;
-		obj->is_new = obj->is_new && obj->growth != SYSV_SETTLED;
+		if (obj->growth == SYSV_SETTLED)
+			obj->least_size = 0;
 	}
 	pthread_mutex_unlock(&obj->base.lock);
 	if (sysv_stop_growing(obj, h))

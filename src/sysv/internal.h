@@ -158,10 +158,9 @@ struct sysv_object {
 
 	/* See size.c. */
 	enum sysv_growth growth;
-	bool is_new;	      /* made by a handle that is open, or has been while it grows */
-	bool creator_is_open; /* that handle */
-	uint64_t keep_size;   /* the size it had, or was made with */
-	uint64_t content_end; /* end of the furthest write */
+	uint64_t content_end; /* the size it had, or the end of the furthest write */
+	uint64_t least_size;  /* of a new file: its segment is cut to no less; else 0 */
+	bool creator_is_open; /* the handle that made it; as long as it grows, it is new after that */
 };
 
 /* An object as it was at one moment. */
@@ -408,10 +407,8 @@ int sysv_object_now(struct sysv_object *, int *id, struct shmid_ds *ds, uint64_t
 void sysv_set_grows(struct sysv_object *, struct sysv_handle *, bool grows);
 /* The handle writes no more.  Returns whether it was the last that did. */
 bool sysv_stop_growing(struct sysv_object *, struct sysv_handle *);
-/* The handle writes, perhaps after a close.  The object's lock is held. */
-void sysv_resume_growing(struct sysv_object *, struct sysv_handle *);
 /* Set the size of the file; a write can make it larger. */
-void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t keep_size);
+void sysv_set_file(struct sysv_object *, enum sysv_growth, uint64_t size);
 /* The size of the segment as last seen.  The object's lock is held. */
 uint64_t sysv_segment_size(const struct sysv_object *);
 /* The size that the file shows.  The object's lock is held. */
@@ -429,8 +426,6 @@ int sysv_snapshot_now(struct sysv_object *, struct sysv_snapshot *);
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
-/* Open object->segment if it is not, for shmfs itself.  The object's lock is held. */
-int sysv_need_segment(struct sysv_object *, bool writable);
 /* sysv_check_rights(), and the same for the caller.  The object's lock is held. */
 int sysv_open_checked(struct sysv_object *, bool writable, bool closed_too,
 		      const struct shmfs_caller *);

@@ -100,7 +100,7 @@ static int follow_key(struct sysv_object *obj)
 	obj->id = id;
 	obj->known = false;
 	obj->growth = SYSV_SETTLED;
-	obj->is_new = false;
+	obj->least_size = 0;
 	return 0;
 }
 
@@ -124,11 +124,10 @@ uint64_t sysv_segment_size(const struct sysv_object *obj)
 
 uint64_t sysv_file_size(const struct sysv_object *obj)
 {
-	if (obj->growth == SYSV_GROWING && obj->is_new)
-		return obj->content_end;
-	if (obj->growth != SYSV_SETTLED)
-		return shmfs_max(obj->keep_size, obj->content_end);
-	return sysv_segment_size(obj);
+	if (obj->growth == SYSV_SETTLED)
+		return sysv_segment_size(obj);
+	return obj->growth == SYSV_GROWING ? obj->content_end :
+					     shmfs_max(obj->least_size, obj->content_end);
 }
 
 /* --- attributes --- */
@@ -281,24 +280,24 @@ bool sysv_stop_growing(struct sysv_object *obj, struct sysv_handle *h)
 	return last;
 }
 
-void sysv_resume_growing(struct sysv_object *obj, struct sysv_handle *h)
+/* The handle writes, perhaps after a close.  The object's lock is held. */
+static void resume_growing(struct sysv_object *obj, struct sysv_handle *h)
 {
 	if (h->grows || h->lent || h->fixed)
 		return;
 	sysv_set_grows(obj, h, true);
 	/* The writer that made the file goes on behind its last write. */
-	if (h->created && obj->is_new)
+	if (h->created && obj->least_size)
 		obj->growth = SYSV_GROWING;
 }
 
-void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t keep_size)
+void sysv_set_file(struct sysv_object *obj, enum sysv_growth growth, uint64_t size)
 {
 	SHMFS_LOCKED(&obj->base.lock);
 
 	obj->growth = growth;
-	obj->is_new = false;
-	obj->keep_size = keep_size;
-	obj->content_end = 0;
+	obj->least_size = 0;
+	obj->content_end = size;
 }
 
 /* --- memory and rights --- */
@@ -351,11 +350,32 @@ static int set_segment(struct sysv_object *obj, bool writable, const struct shmf
 	return 0;
 }
 
-int sysv_need_segment(struct sysv_object *obj, bool writable)
+/* Open object->segment if it is not, for shmfs itself.  The object's lock is held. */
+static int need_segment(struct sysv_object *obj, bool writable)
 {
 	int err = has_segment(obj, writable) ? 0 : sysv_object_stat(obj, NULL);
 
 	return err || has_segment(obj, writable) ? err : set_segment(obj, writable, NULL);
+}
+
+int sysv_use(struct sysv_object *obj, struct sysv_handle *h, bool writes)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	if (!h->busy) {
+		h->busy = true;
+		obj->nbusy++;
+	}
+	if (writes)
+		resume_growing(obj, h);
+	return need_segment(obj, sysv_access(h) != O_RDONLY);
+}
+
+int sysv_keep_segment(struct sysv_object *obj)
+{
+	SHMFS_LOCKED(&obj->base.lock);
+
+	return obj->nhandles ? need_segment(obj, false) : 0;
 }
 
 /*

@@ -49,9 +49,10 @@ int sysv_clear(struct sysv_object *obj, const struct shmfs_caller *caller)
 	{
 		SHMFS_LOCKED(&obj->base.lock);
 
-		if (obj->growth != SYSV_GROWING || !obj->is_new)
-			obj->keep_size = shmfs_max(obj->keep_size, obj->content_end);
-		obj->content_end = 0;
+		if (obj->least_size && obj->growth != SYSV_GROWING)
+			obj->least_size = shmfs_max(obj->least_size, obj->content_end);
+		if (obj->least_size)
+			obj->content_end = 0;
 		sysv_times_wrote(sysv_backend_of(obj), obj->id);
 	}
 	sysv_mirror_punch(obj, 0, err ? 0 : segment->size);

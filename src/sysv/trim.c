@@ -37,7 +37,7 @@ int sysv_trim(struct sysv_object *obj)
 {
 	/* The writer had the right to grow it: no right is needed to cut it. */
 	static const struct shmfs_caller daemon_itself;
-	uint64_t size = shmfs_max(obj->keep_size, obj->content_end);
+	uint64_t size = shmfs_max(obj->least_size, obj->content_end);
 	struct shmid_ds ds;
 	int err = sysv_object_now(obj, NULL, &ds, NULL);
 
@@ -49,7 +49,8 @@ int sysv_trim(struct sysv_object *obj)
 	if (!err) {
 		SHMFS_LOCKED(&obj->base.lock);
 		obj->growth = SYSV_SETTLED;
-		obj->is_new = obj->is_new && obj->creator_is_open;
+		if (!obj->creator_is_open)
+			obj->least_size = 0;
 	}
 	return err;
 }

@@ -183,7 +183,7 @@ static void plan_copy(struct sysv_object *obj, struct replacement *r)
 	if (!r->copy.moves)
 		r->reserve.size = resident;
 	/* A file that was written through the mount moves into its own memory. */
-	else if (!obj->is_new)
+	else if (!obj->least_size)
 		r->reserve.size = shmfs_min(resident, r->size);
 }
 
