@@ -420,10 +420,16 @@ uint64_t sysv_file_size(const struct sysv_object *);
  * retry_estale()).
  */
 bool sysv_follows_key(struct sysv_object *, unsigned *tries, int *err);
-/* Fill in a snapshot.  Put snapshot->segment back.  -ESTALE: nothing has the segment any more. */
+/* Fill in a snapshot.  -ESTALE: nothing has the segment any more. */
 int sysv_snapshot_now(struct sysv_object *, struct sysv_snapshot *);
 /* The same, of the segment that the key has now.  No lock is held. */
 int sysv_snapshot_take(struct sysv_object *, struct sysv_snapshot *);
+/* SYSV_SNAPSHOT snapshot = { 0 }: puts its segment back at the end of the block. */
+#define SYSV_SNAPSHOT __attribute__((cleanup(sysv_snapshot_clear))) struct sysv_snapshot
+static inline void sysv_snapshot_clear(struct sysv_snapshot *snapshot)
+{
+	sysv_segment_put(snapshot->segment);
+}
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
 /* sysv_check_rights(), and the same for the caller.  The object's lock is held. */
@@ -456,16 +462,6 @@ int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
 void sysv_user_xattr_init(struct sysv_backend *);
 /* Remove what is kept of segments that are gone. */
 void sysv_user_xattr_sweep(struct sysv_backend *);
-/*
- * As getxattr(2) and so on.  -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC for too much on one
- * segment, -ESTALE if the segment was removed meanwhile.
- */
-ssize_t sysv_user_xattr_get(const struct sysv_snapshot *, const char *name, void *value,
-			    size_t size);
-ssize_t sysv_user_xattr_list(const struct sysv_snapshot *, char *names, size_t size);
-/* `value` NULL: remove it. */
-int sysv_user_xattr_set(const struct sysv_snapshot *, const char *name, const void *value,
-			size_t size, int flags);
 /*
  * carry() gives a segment the attributes of another as well, and drop() removes them from one.
  * Neither allocates or locks.

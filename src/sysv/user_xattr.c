@@ -13,6 +13,9 @@
 #include "sysv/internal.h"
 
 #include <dirent.h>
+#include <endian.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
 #include <sys/xattr.h>
 
@@ -114,29 +117,46 @@ static int error_of_file(void)
 	return errno == EPERM ? -EOPNOTSUPP : -errno;
 }
 
-ssize_t sysv_user_xattr_get(const struct sysv_snapshot *segment, const char *name, void *value,
-			    size_t size)
+/* Is it the name of a user's own attribute? */
+static bool is_users(const char *name)
 {
-	struct sysv_backend *be = sysv_backend_of(segment->object);
-	int err = check_dir(&be->user_xattrs);
+	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
+}
+
+ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
+		      const struct shmfs_caller *caller)
+{
+	struct sysv_backend *be = (struct sysv_backend *)base->backend;
+	SYSV_SNAPSHOT snapshot = { 0 };
+	int err = is_users(name) ? sysv_snapshot_take(sysv_object(base), &snapshot) : -EOPNOTSUPP;
 	ssize_t len;
 
+	/* The kernel has checked a mode that may be old. */
+	if (!err && !sysv_may(&snapshot.ds, 04, caller))
+		err = -EACCES;
+	if (!err)
+		err = check_dir(&be->user_xattrs);
 	if (err)
 		return err == -EPERM ? -ENODATA : err;
-	len = lgetxattr(path_of(be, segment->id, &segment->ds).text, stored_name(name).text, value,
+	len = lgetxattr(path_of(be, snapshot.id, &snapshot.ds).text, stored_name(name).text, value,
 			size);
 	return len < 0 ? error_of_file() : len;
 }
 
-ssize_t sysv_user_xattr_list(const struct sysv_snapshot *segment, char *names, size_t size)
+ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
+		       const struct shmfs_caller *caller)
 {
-	struct sysv_backend *be = sysv_backend_of(segment->object);
+	struct sysv_backend *be = (struct sysv_backend *)base->backend;
 	struct shmfs_xattr_list list = { .names = names, .size = size };
+	SYSV_SNAPSHOT snapshot = { 0 };
 	char stored[LIST_SIZE];
 	ssize_t len = 0;
+	int err = sysv_snapshot_take(sysv_object(base), &snapshot);
 
+	if (err)
+		return err;
 	if (check_dir(&be->user_xattrs) == 0)
-		len = llistxattr(path_of(be, segment->id, &segment->ds).text, stored, LIST_SIZE);
+		len = llistxattr(path_of(be, snapshot.id, &snapshot.ds).text, stored, LIST_SIZE);
 	for (const char *name = stored; name < stored + len; name += strlen(name) + 1) {
 		if (strncmp(name, PREFIX XATTR_USER_PREFIX, strlen(PREFIX XATTR_USER_PREFIX)) == 0)
 			shmfs_xattr_list_name(&list, name + strlen(PREFIX));
@@ -175,8 +195,12 @@ static int make_file(struct sysv_backend *be, const char *path)
 	return 0;
 }
 
-int sysv_user_xattr_set(const struct sysv_snapshot *segment, const char *name, const void *value,
-			size_t size, int flags)
+/*
+ * `value` NULL: remove it.  -EOPNOTSUPP in an ordinary user's daemon, -ENOSPC for too much on one
+ * segment, -ESTALE if the segment was removed meanwhile.
+ */
+static int set(const struct sysv_snapshot *segment, const char *name, const void *value,
+	       size_t size, int flags)
 {
 	struct sysv_backend *be = sysv_backend_of(segment->object);
 	const struct text stored = stored_name(name);
@@ -202,6 +226,70 @@ int sysv_user_xattr_set(const struct sysv_snapshot *segment, const char *name, c
 	    (shmctl(segment->id, SHM_STAT_ANY, &now) != segment->id || !now.shm_perm.__key))
 		return -ESTALE;
 	return err;
+}
+
+/* A resize in this daemon carries over all attributes or comes before the change. */
+static int change(struct sysv_object *obj, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *caller)
+{
+	unsigned tries = 0;
+	int err;
+
+	if (!is_users(name))
+		return -EOPNOTSUPP;
+	do {
+		SHMFS_READ_LOCKED(&obj->io);
+		SYSV_SNAPSHOT snapshot = { 0 };
+
+		err = sysv_snapshot_now(obj, &snapshot);
+		if (!err && !sysv_may(&snapshot.ds, 02, caller))
+			err = -EACCES;
+		if (!err)
+			err = set(&snapshot, name, value, size, flags);
+	} while (sysv_follows_key(obj, &tries, &err));
+	return err;
+}
+
+/*
+ * An ACL of three entries is another form of the mode, so setting it is chmod(2).  Any other ACL is
+ * refused: the kernel does not follow it when it checks a segment's rights.
+ */
+static int set_acl(struct shmfs_object *base, const void *value, size_t size,
+		   const struct shmfs_caller *caller)
+{
+	static const unsigned tags[] = { ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER };
+	struct {
+		struct posix_acl_xattr_header header;
+		struct posix_acl_xattr_entry entries[3];
+	} acl;
+	mode_t mode = 0;
+
+	if (size != sizeof(acl))
+		return -EOPNOTSUPP;
+	memcpy(&acl, value, sizeof(acl));
+	for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
+		if (le16toh(acl.entries[i].e_tag) != tags[i])
+			return -EOPNOTSUPP;
+		mode = mode << 3 | (le16toh(acl.entries[i].e_perm) & 07);
+	}
+	return base->backend->ops->chmod(base, mode, caller);
+}
+
+int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
+		  int flags, const struct shmfs_caller *caller)
+{
+	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
+		return set_acl(base, value, size, caller);
+	return change(sysv_object(base), name, value ? value : "", size, flags, caller);
+}
+
+int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
+{
+	/* There is none besides the mode. */
+	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	    strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0)
+		return 0;
+	return change(sysv_object(base), name, NULL, 0, 0, caller);
 }
 
 int sysv_user_xattr_carry(const struct sysv_backend *be, int from, const struct shmid_ds *from_ds,

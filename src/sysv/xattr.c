@@ -5,18 +5,9 @@
  */
 #include "sysv/internal.h"
 
-#include <endian.h>
 #include <inttypes.h>
-#include <linux/posix_acl.h>
-#include <linux/posix_acl_xattr.h>
-#include <linux/xattr.h>
+#include <linux/limits.h>
 #include <sys/sysinfo.h>
-
-static void snapshot_clear(struct sysv_snapshot *snapshot)
-{
-	sysv_segment_put(snapshot->segment);
-}
-#define SNAPSHOT __attribute__((cleanup(snapshot_clear))) struct sysv_snapshot
 
 /* --- of a segment; the context is its struct sysv_object --- */
 
@@ -32,7 +23,7 @@ static bool is_swap_empty(void)
 /* shmctl(2) tells most of them, /proc/sysvipc/shm alone what is resident and swapped. */
 static int get_field(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	SNAPSHOT snapshot = { 0 };
+	SYSV_SNAPSHOT snapshot = { 0 };
 	struct sysv_usage_row row = { 0 };
 	const struct shmid_ds *ds = &snapshot.ds;
 	int err = sysv_snapshot_take(context, &snapshot);
@@ -65,7 +56,7 @@ static int get_field(void *context, int field, FILE *out, const struct shmfs_cal
  */
 static int get_status(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
-	SNAPSHOT snapshot = { 0 };
+	SYSV_SNAPSHOT snapshot = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 	unsigned mode = snapshot.ds.shm_perm.mode;
 	const char *words[] = {
@@ -91,7 +82,7 @@ static int get_status(void *context, int field, FILE *out, const struct shmfs_ca
 static int get_users(void *context, int field, FILE *out, const struct shmfs_caller *caller)
 {
 	struct sysv_backend *be = sysv_backend_of(context);
-	SNAPSHOT snapshot = { 0 };
+	SYSV_SNAPSHOT snapshot = { 0 };
 	int err = sysv_snapshot_take(context, &snapshot);
 
 	if (err)
@@ -140,99 +131,6 @@ const struct shmfs_xattr sysv_xattrs[] = {
 	{ OF("locked"), get_field, set_locked, LOCKED, 0 },
 	{ 0 },
 };
-
-/* --- all other names --- */
-
-/* Is it the name of a user's own attribute? */
-static bool is_users(const char *name)
-{
-	return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0;
-}
-
-/*
- * An ACL of three entries is another form of the mode, so setting it is chmod(2).  Any other ACL is
- * refused: the kernel does not follow it when it checks a segment's rights.
- */
-static int set_acl(struct shmfs_object *base, const void *value, size_t size,
-		   const struct shmfs_caller *caller)
-{
-	static const unsigned tags[] = { ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER };
-	struct {
-		struct posix_acl_xattr_header header;
-		struct posix_acl_xattr_entry entries[3];
-	} acl;
-	mode_t mode = 0;
-
-	if (size != sizeof(acl))
-		return -EOPNOTSUPP;
-	memcpy(&acl, value, sizeof(acl));
-	for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
-		if (le16toh(acl.entries[i].e_tag) != tags[i])
-			return -EOPNOTSUPP;
-		mode = mode << 3 | (le16toh(acl.entries[i].e_perm) & 07);
-	}
-	return base->backend->ops->chmod(base, mode, caller);
-}
-
-ssize_t sysv_getxattr(struct shmfs_object *base, const char *name, void *value, size_t size,
-		      const struct shmfs_caller *caller)
-{
-	SNAPSHOT snapshot = { 0 };
-	int err = is_users(name) ? sysv_snapshot_take(sysv_object(base), &snapshot) : -EOPNOTSUPP;
-
-	/* The kernel has checked a mode that may be old. */
-	if (!err && !sysv_may(&snapshot.ds, 04, caller))
-		err = -EACCES;
-	return err ? err : sysv_user_xattr_get(&snapshot, name, value, size);
-}
-
-/* A resize in this daemon carries over all attributes or comes before the change. */
-static int change(struct sysv_object *obj, const char *name, const void *value, size_t size,
-		  int flags, const struct shmfs_caller *caller)
-{
-	unsigned tries = 0;
-	int err;
-
-	if (!is_users(name))
-		return -EOPNOTSUPP;
-	do {
-		SHMFS_READ_LOCKED(&obj->io);
-		SNAPSHOT snapshot = { 0 };
-
-		err = sysv_snapshot_now(obj, &snapshot);
-		if (!err && !sysv_may(&snapshot.ds, 02, caller))
-			err = -EACCES;
-		if (!err)
-			err = sysv_user_xattr_set(&snapshot, name, value, size, flags);
-	} while (sysv_follows_key(obj, &tries, &err));
-	return err;
-}
-
-int sysv_setxattr(struct shmfs_object *base, const char *name, const void *value, size_t size,
-		  int flags, const struct shmfs_caller *caller)
-{
-	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0)
-		return set_acl(base, value, size, caller);
-	return change(sysv_object(base), name, value ? value : "", size, flags, caller);
-}
-
-ssize_t sysv_listxattr(struct shmfs_object *base, char *names, size_t size,
-		       const struct shmfs_caller *caller)
-{
-	SNAPSHOT snapshot = { 0 };
-	int err = sysv_snapshot_take(sysv_object(base), &snapshot);
-
-	return err ? err : sysv_user_xattr_list(&snapshot, names, size);
-}
-
-int sysv_removexattr(struct shmfs_object *base, const char *name, const struct shmfs_caller *caller)
-{
-	/* There is none besides the mode. */
-	if (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
-	    strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0)
-		return 0;
-	return change(sysv_object(base), name, NULL, 0, 0, caller);
-}
 
 /* --- of the root directory; the context is the backend --- */
 
