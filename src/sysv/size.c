@@ -144,26 +144,24 @@ static int resize(struct sysv_object *obj, const struct sysv_handle *h, uint64_t
 	return err == -ESTALE || err == -EIDRM ? resize_removed(obj, size, spare) : err;
 }
 
-static uint64_t segment_size(struct sysv_object *obj)
-{
-	SHMFS_LOCKED(&obj->base.lock);
-
-	return sysv_segment_size(obj);
-}
-
 int sysv_set_size(struct sysv_object *obj, struct sysv_handle *h, uint64_t size,
 		  const struct shmfs_caller *caller)
 {
-	struct sysv_segment *segment = sysv_open_segment(obj);
-	struct shmid_ds ds;
-	/* A removed one that is open has a size as well, and may be given that. */
-	int err = segment ? 0 : sysv_object_now(obj, NULL, &ds, NULL);
 	enum sysv_growth growth = SYSV_SETTLED;
+	uint64_t file_size, segment_size;
+	int err;
 
-	sysv_segment_put(segment);
-	if (!err && obj->growth != SYSV_SETTLED && size == sysv_file_size(obj))
+	{
+		SHMFS_LOCKED(&obj->base.lock);
+
+		/* A removed one that is open has a size as well, and may be given that. */
+		err = obj->segment ? 0 : sysv_object_stat(obj, NULL);
+		file_size = sysv_file_size(obj);
+		segment_size = sysv_segment_size(obj);
+	}
+	if (!err && obj->growth != SYSV_SETTLED && size == file_size)
 		growth = obj->growth; /* It is cut to that in the end. */
-	else if (!err && size != segment_size(obj))
+	else if (!err && size != segment_size)
 		err = resize(obj, h, size, 0, caller);
 	if (err)
 		return err;
