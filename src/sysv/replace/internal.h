@@ -79,8 +79,8 @@ int sysv_resize(struct sysv_object *, uint64_t size, const struct shmfs_caller *
 
 /* --- replacer.c --- */
 
-/* Replace the old segment, with the outcome in *r.  A negative errno: nothing was begun. */
-int sysv_replacement_run(struct replacement *r);
+/* Replace the old segment, with the outcome in *r. */
+void sysv_replacement_run(struct replacement *r);
 /* Log what went wrong.  Keep the old segment if it alone has the content. */
 void sysv_replacement_report(struct replacement *r);
 

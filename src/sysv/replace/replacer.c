@@ -96,8 +96,7 @@ static int take_back(struct replacement *r)
 }
 
 /* Fill a segment from the old one, and only then open it to others. */
-static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t size,
-		struct sysv_reserve *reserve)
+static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t size)
 {
 	struct shmid_ds first;
 	int err;
@@ -112,7 +111,7 @@ static int fill(struct replacement *r, struct sysv_segment *segment, uint64_t si
 	}
 	if (!err)
 		err = sysv_segment_copy(segment, r->old, shmfs_min(size, r->old->size), &r->copy,
-					reserve);
+					&r->reserve);
 	if (err)
 		return err;
 	/* Attributes that stay behind are no reason to lose the content. */
@@ -133,7 +132,7 @@ static int complete(struct replacement *r, int id, uint64_t size)
 	if (id < 0)
 		return id;
 	r->made->id = id;
-	err = fill(r, r->made, size, &r->reserve);
+	err = fill(r, r->made, size);
 	if (!err) {
 		r->phase = REPLACE_COMPLETE;
 		return 0;
@@ -171,7 +170,7 @@ static void restore(struct replacement *r)
 	if (!err || err == -EIDRM || r->phase == REPLACE_TORN)
 		return;
 	sysv_reserve_yield(&r->reserve, r->reserve.size);
-	if (fill(r, r->reserve.rescue, r->old->size, NULL) == 0)
+	if (fill(r, r->reserve.rescue, r->old->size) == 0)
 		r->phase = REPLACE_RESCUED;
 	else if (take_back(r) != 0)
 		r->phase = REPLACE_TORN;
@@ -340,16 +339,17 @@ static void move_lock(struct replacement *r)
 			  key, strerror(-err), key);
 }
 
-int sysv_replacement_run(struct replacement *r)
+void sysv_replacement_run(struct replacement *r)
 {
 	int err;
 
 	r->err = -EIO; /* what it is when the replacer is killed before it began */
 	err = run_replacer(r);
-	if (err == 1)
+	if (err < 0)
+		r->err = err;
+	else if (err)
 		recover(r);
 	move_lock(r);
-	return err < 0 ? err : 0;
 }
 
 void sysv_replacement_report(struct replacement *r)

@@ -120,8 +120,6 @@ static int attach_anchor(struct sysv_segment *anchor)
 /* All is allocated: do it. */
 static int commit(struct sysv_object *obj, struct replacement *r)
 {
-	int err = 0;
-
 	begin(obj, r);
 	/*
 	 * Attached, the old segment keeps its id until the new one is complete.  Without
@@ -130,15 +128,13 @@ static int commit(struct sysv_object *obj, struct replacement *r)
 	if (r->backend->by_descriptor) {
 		r->anchor->id = r->old->id;
 		r->anchor->size = r->old->size;
-		err = attach_anchor(r->anchor);
+		r->err = attach_anchor(r->anchor);
 	}
-	if (!err)
-		err = sysv_replacement_run(r);
-	if (!err)
-		err = r->err;
+	if (!r->err)
+		sysv_replacement_run(r);
 	end(obj, r);
 	sysv_replacement_report(r);
-	return err;
+	return r->err;
 }
 
 /* The segment to be replaced, and empty ones for what may come of it. */
