@@ -242,7 +242,7 @@ bool sysv_is_closed(const struct shmid_ds *);
 /* Does a segment that nobody has attached go when it is detached? */
 bool sysv_detaching_removes(const struct sysv_backend *);
 /*
- * The same in steps.  fill() opens a new segment in a record with its id, and empty() undoes that.
+ * To open a new segment in steps: fill() opens it in a record with its id, and empty() undoes that.
  * Neither allocates or locks.  count() then enters the attachment, if there is one.
  */
 struct sysv_segment *sysv_segment_new(struct sysv_backend *);
@@ -432,12 +432,18 @@ static inline void sysv_snapshot_clear(struct sysv_snapshot *snapshot)
 }
 /* The attributes of the segment that the object has; sysv_getattr() follows its key. */
 int sysv_look(struct sysv_object *, const struct shmfs_caller *, struct stat *);
-/* sysv_check_rights(), and the same for the caller.  The object's lock is held. */
+/*
+ * May the caller read, or write, now?  `io` is held.  -EACCES: the caller may not, or, without
+ * `closed_too`, the mode is closed.  -ESTALE: it is gone.
+ */
+int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
+		      const struct shmfs_caller *);
+/* Check these rights, and open object->segment if it is not.  The object's lock is held. */
 int sysv_open_checked(struct sysv_object *, bool writable, bool closed_too,
 		      const struct shmfs_caller *);
-/* The same for a handle, perhaps after a close.  Rights are not checked again.  `io` is held. */
+/* Open object->segment for a handle, perhaps after a close.  Rights do not matter.  `io` is held. */
 int sysv_use(struct sysv_object *, struct sysv_handle *, bool writes);
-/* The same if handles are open, before a change after which it cannot be attached. */
+/* Open object->segment if handles are open, before a change after which it cannot be attached. */
 int sysv_keep_segment(struct sysv_object *);
 /* The segment that handles have open, to be put back, or NULL. */
 struct sysv_segment *sysv_open_segment(struct sysv_object *);
@@ -450,12 +456,6 @@ int sysv_borrow_segment(struct sysv_object *, const struct shmfs_caller *, struc
 bool sysv_wait_while_closed(struct sysv_object *, bool to_open, const struct shmfs_caller *);
 /* How often a request waits like that: a segment can be replaced again at once. */
 #define SYSV_CLOSED_TRIES 3
-/*
- * May the caller read, or write, now?  `io` is held.  -EACCES: the caller may not, or, without
- * `closed_too`, the mode is closed.  -ESTALE: it is gone.
- */
-int sysv_check_rights(struct sysv_object *, bool writable, bool closed_too,
-		      const struct shmfs_caller *);
 
 /* --- user_xattr.c --- */
 
