@@ -192,30 +192,6 @@ static bool has_totals_of_now(const struct sysv_usage_table *table)
 	       now.shm_swp * page == table->swapped;
 }
 
-/* Can the last table tell st_blocks of a segment that was changed then? */
-static bool tells_blocks(struct sysv_usage *usage, time_t changed)
-{
-	SHMFS_LOCKED(usage->lock);
-
-	if (is_recent(&usage->table))
-		return true;
-	if (usage->table.cost <= SLOW_NS)
-		return changed < usage->table.second && has_totals_of_now(&usage->table);
-	read_later(usage);
-	return true;
-}
-
-/* Does the last table tell what there is now? */
-static bool is_true(struct sysv_usage *usage)
-{
-	struct sysv_usage_table table;
-
-	pthread_mutex_lock(usage->lock);
-	table = usage->table;
-	pthread_mutex_unlock(usage->lock);
-	return is_recent(&table) && has_totals_of_now(&table);
-}
-
 /* The lock is held. */
 static struct sysv_usage_row *find_row(struct sysv_usage *usage, int id)
 {
@@ -236,39 +212,54 @@ static int copy_row(struct sysv_usage *usage, int id, struct sysv_usage_row *out
 	return row ? 0 : -ENODATA;
 }
 
-/* The row as it is now, if the last table can tell. */
-static int find_true_row(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
+/*
+ * Can the last table tell of segment `id`, as it is now, or with `changed` its st_blocks?  The
+ * segment was changed last at that time.
+ */
+static bool is_told(struct sysv_usage *usage, int id, const time_t *changed)
 {
-	/* One segment that replaced another has the same totals. */
-	return is_true(usage) ? copy_row(usage, id, row) : -ENODATA;
+	struct sysv_usage_table table;
+	bool has_row;
+
+	{
+		SHMFS_LOCKED(usage->lock);
+		table = usage->table;
+		/* One segment that replaced another has the same totals. */
+		has_row = find_row(usage, id);
+		if (changed && table.cost > SLOW_NS && !is_recent(&table))
+			read_later(usage);
+	}
+	if (!changed && (!has_row || !is_recent(&table)))
+		return false;
+	if (changed && (table.cost > SLOW_NS || is_recent(&table)))
+		return true;
+	return (!changed || *changed < table.second) && has_totals_of_now(&table);
+}
+
+static int find(struct sysv_usage *usage, int id, const time_t *changed, struct sysv_usage_row *row)
+{
+	int err = 0;
+
+	if (!is_told(usage, id, changed)) {
+		begin_reading(usage);
+		/* Another thread may have read it meanwhile. */
+		if (!is_told(usage, id, changed))
+			err = read_table(usage);
+		end_reading(usage);
+	}
+	return err ? err : copy_row(usage, id, row);
 }
 
 int sysv_usage_find(struct sysv_usage *usage, int id, struct sysv_usage_row *row)
 {
-	int err = find_true_row(usage, id, row);
-
-	if (!err)
-		return 0;
-	begin_reading(usage);
-	/* Another thread may have read it meanwhile. */
-	err = find_true_row(usage, id, row);
-	if (err)
-		err = read_table(usage);
-	end_reading(usage);
-	return err ? err : copy_row(usage, id, row);
+	return find(usage, id, NULL, row);
 }
 
 uint64_t sysv_usage_of(struct sysv_usage *usage, int id, time_t changed)
 {
-	bool tells = tells_blocks(usage, changed);
 	struct sysv_usage_row row;
 
-	if (!tells) {
-		begin_reading(usage);
-		tells = tells_blocks(usage, changed) || read_table(usage) == 0;
-		end_reading(usage);
-	}
-	return tells && copy_row(usage, id, &row) == 0 ? row.resident + row.swapped : 0;
+	return find(usage, id, &changed, &row) == 0 ? row.resident + row.swapped : 0;
 }
 
 uint64_t sysv_usage_size(struct sysv_usage *usage, int id, uint32_t low_bits)
