@@ -430,21 +430,18 @@ void sysv_segment_empty(struct sysv_segment *segment)
 	segment->size = 0;
 }
 
-static void detach_now(struct sysv_segment *segment)
+void sysv_segment_put(struct sysv_segment *segment)
 {
 	struct shmid_ds now;
 	uint64_t others = 0;
-	int err = sysv_segment_stat(segment->backend, segment->id, &now, &others);
 
-	detach(segment, err ? NULL : &now, others);
-}
-
-void sysv_segment_put(struct sysv_segment *segment)
-{
 	if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1)
 		return;
-	if (segment->is_attached)
-		detach_now(segment);
+	if (segment->is_attached) {
+		int err = sysv_segment_stat(segment->backend, segment->id, &now, &others);
+
+		detach(segment, err ? NULL : &now, others);
+	}
 	sysv_segment_empty(segment);
 	free(segment);
 }
