@@ -107,6 +107,20 @@ static void its_maker_goes_on_behind_what_was_written(void **state)
 	assert_true(segment_has(segment_find(KEY), 0, "texttexttext", 13));
 }
 
+/* Another process clears it after a close that has cut it. */
+static void a_new_segment_that_is_cleared_keeps_its_least_size(void **state)
+{
+	int fd = must(open(PATH, O_CREAT | O_EXCL | O_WRONLY | O_APPEND, 0600));
+	int copy = must(dup(fd));
+	assert_int_equal(write(copy, "text", 4), 4);
+	must(close(copy));
+	must(truncate(PATH, 0));
+	assert_int_equal(write(fd, "end", 3), 3);
+	must(close(fd));
+	assert_true(segment_has(segment_find(KEY), 0, "end", 4));
+	assert_int_equal(segment_size(), PAGE);
+}
+
 /* A shell has two descriptors of the file for a moment, and each command appends. */
 static void two_that_append_to_a_new_key_begin_at_its_beginning(void **state)
 {
@@ -441,6 +455,7 @@ int main(void)
 		mounted(the_size_is_exact_when_close_returns),
 		mounted(commands_that_share_a_handle_write_one_after_the_other),
 		mounted(its_maker_goes_on_behind_what_was_written),
+		mounted(a_new_segment_that_is_cleared_keeps_its_least_size),
 		mounted(two_that_append_to_a_new_key_begin_at_its_beginning),
 		mounted_with(two_that_append_to_a_new_key_begin_at_its_beginning, "nopassthrough"),
 		mounted(what_fills_its_segment_keeps_it),
