@@ -63,8 +63,11 @@ static void let_go(struct shmfs_handle *const *held)
 	shmfs_object_put(object);
 }
 
-/* Declared before the lock, so it is let go of without it. */
-#define AUTO_HELD __attribute__((cleanup(let_go))) struct shmfs_handle *
+/*
+ * Declared before the lock, so it is let go of without it.  "unused": clang-tidy 14 does not know
+ * that a cleanup reads the variable.
+ */
+#define AUTO_HELD __attribute__((cleanup(let_go), unused)) struct shmfs_handle *
 
 bool shmfs_walk_again(struct shmfs_fs *fs, pid_t opener, const struct shmfs_object *awaited)
 {
