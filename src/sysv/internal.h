@@ -11,6 +11,7 @@
 #include "shmfs/clock.h"
 #include "shmfs/minmax.h"
 #include "shmfs/sysv.h"
+#include "sysv/usage.h"
 
 /* Permission bits above 0777 in shm_perm.mode; bits/shm.h hides them. */
 #define SYSV_MODE_DEST 01000
@@ -52,34 +53,6 @@ struct sysv_inode_handle {
 	unsigned bytes; /* 0: none */
 	int type;
 	unsigned char handle[12];
-};
-
-/* Bytes of one segment. */
-struct sysv_usage_row {
-	int id;
-	uint64_t size;
-	uint64_t resident;
-	uint64_t swapped;
-};
-
-struct sysv_usage_table {
-	uint64_t read_at;	     /* CLOCK_MONOTONIC, nanoseconds; 0: too old for any answer */
-	time_t second;		     /* in which reading began */
-	uint64_t cost;		     /* nanoseconds of processor time that reading took */
-	uint64_t resident, swapped;  /* of all rows, as read */
-	bool was_touched;	     /* the two numbers of a row are not exact any more */
-	struct sysv_usage_row *rows; /* owned; sorted by id */
-	size_t count, capacity;
-};
-
-struct sysv_usage {
-	int fd;		       /* owned: /proc/sysvipc/shm */
-	pthread_mutex_t *lock; /* borrowed; guards all below; not held while the table is read */
-	struct sysv_usage_table table;
-	pthread_t reader; /* reads the next table, or has read it */
-	bool has_reader;
-	bool is_reading;	 /* a thread has begun to read the table */
-	pthread_cond_t was_read; /* and has ended */
 };
 
 /* Where the attributes that users give segments are kept. */
@@ -235,10 +208,6 @@ int sysv_segment_reopen(struct sysv_backend *, int id, const struct sysv_inode_h
 			struct sysv_segment **);
 /* The handle of the inode of an open segment, or none. */
 void sysv_segment_handle(const struct sysv_segment *, struct sysv_inode_handle *);
-/* Can `now` be the segment that was seen as `before`? */
-bool sysv_is_same(const struct shmid_ds *now, const struct shmid_ds *before);
-/* Is it closed to others for a replacement, since a moment ago? */
-bool sysv_is_closed(const struct shmid_ds *);
 /* Does a segment that nobody has attached go when it is detached? */
 bool sysv_detaching_removes(const struct sysv_backend *);
 /*
@@ -263,36 +232,25 @@ bool sysv_segment_is_shared(const struct sysv_segment *);
 bool sysv_segment_is_opened_again(const struct sysv_segment *);
 /* Attributes of segment `id`, and its attachments besides ours.  -ESTALE: there is none. */
 int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t *others);
-/* IPC_SET: owner and group as in `like`, and a mode. */
-int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 /* Attach segment->id.  The last sysv_segment_put() detaches it. */
 int sysv_attach(struct sysv_segment *, int flags);
 /* The daemon ends, and with it the attachments that were kept. */
 void sysv_forget_attachments(struct sysv_backend *);
+/* Can this process open the files behind its mappings? */
+bool sysv_descriptors_work(int proc);
+
+/* --- shmid.c --- */
+
+/* Can `now` be the segment that was seen as `before`? */
+bool sysv_is_same(const struct shmid_ds *now, const struct shmid_ds *before);
+/* Is it closed to others for a replacement, since a moment ago? */
+bool sysv_is_closed(const struct shmid_ds *);
 /* Is the caller its owner or its creator, or root (ipc/util.c, ipcctl_obtain_check())? */
 bool sysv_is_owner(const struct shmid_ds *, const struct shmfs_caller *);
 /* shmfs_caller_may() for a segment. */
 bool sysv_may(const struct shmid_ds *, unsigned want, const struct shmfs_caller *);
-/* Can this process open the files behind its mappings? */
-bool sysv_descriptors_work(int proc);
-
-/* --- usage.c --- */
-
-int sysv_usage_init(struct sysv_usage *, const char *proc_dir, pthread_mutex_t *lock);
-void sysv_usage_destroy(struct sysv_usage *);
-/*
- * Resident and swapped bytes of segment `id`, perhaps of a moment ago.  0: it is unknown.
- * `changed`: nobody has changed it since.
- */
-uint64_t sysv_usage_of(struct sysv_usage *, int id, time_t changed);
-/* Both numbers as they are now.  -ENODATA: there is no such segment. */
-int sysv_usage_find(struct sysv_usage *, int id, struct sysv_usage_row *);
-/* The size whose lower half is `low_bits`, or that half if the table does not have the segment. */
-uint64_t sysv_usage_size(struct sysv_usage *, int id, uint32_t low_bits);
-/* Resident bytes of a segment that is open, as they are now. */
-uint64_t sysv_segment_resident(struct sysv_segment *);
-/* The segment's memory was just changed through us. */
-void sysv_usage_touched(struct sysv_segment *);
+/* IPC_SET: owner and group as in `like`, and a mode. */
+int sysv_set_perm(int id, const struct shmid_ds *like, unsigned mode);
 
 /* --- replace/resize.c --- */
 
