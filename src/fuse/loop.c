@@ -42,7 +42,7 @@ static int start(struct loop *loop)
 
 	for (int i = 0; !err && i < FEW_THREADS && i < loop->max_threads; i++)
 		err = shmfs_worker_add(loop);
-	return loop->workers[0].exists ? 0 : err;
+	return loop->nthreads > 0 ? 0 : err;
 }
 
 static bool is_stopped(struct loop *loop)
@@ -92,9 +92,8 @@ static void join(struct loop *loop)
 
 	while (wake_reader(loop))
 		nanosleep(&moment, NULL);
-	for (int i = 0; i < loop->max_threads; i++)
-		if (loop->workers[i].exists)
-			pthread_join(loop->workers[i].id, NULL);
+	for (int i = 0; i < loop->nthreads; i++)
+		pthread_join(loop->workers[i].id, NULL);
 }
 
 int shmfs_loop_run(struct shmfs_fs *fs, int signal_fd, bool single_thread)

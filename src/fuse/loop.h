@@ -38,9 +38,8 @@ struct shmfs_aside *shmfs_aside_take(struct shmfs_aside **list,
 
 struct worker {
 	struct loop *loop; /* borrowed */
-	bool exists;
-	bool has_turn; /* its own: it need not wait to read */
-	bool waits;    /* its own: for the RELEASE of its node */
+	bool has_turn;	   /* its own: it need not wait to read */
+	bool waits;	   /* its own: for the RELEASE of its node */
 	bool is_serving;
 	uint32_t uid;			/* whom it serves */
 	uint64_t releasing;		/* the node of the RELEASE that it serves, or 0 */
@@ -65,6 +64,7 @@ struct loop {
 		*reader; /* reads the next request, is about to, or serves and keeps its turn */
 	int waiting;	 /* threads that wait for their turn */
 	int releases;	 /* that are being served */
+	int nthreads;	 /* that were made; none ends before the loop */
 	struct worker workers[SHMFS_MAX_THREADS];
 	struct shmfs_aside *aside; /* owned; in the order in which they came */
 

@@ -22,7 +22,7 @@ static bool has_share(const void *arg, uint32_t uid)
 	int own = 0;
 	int kin = 0;
 
-	for (int i = 0; i < loop->max_threads; i++) {
+	for (int i = 0; i < loop->nthreads; i++) {
 		const struct worker *worker = &loop->workers[i];
 
 		if (!worker->is_serving)
@@ -126,7 +126,7 @@ static bool receive(struct worker *worker)
 
 static bool is_released(const struct loop *loop, uint64_t node)
 {
-	for (int i = 0; loop->releases > 0 && i < loop->max_threads; i++)
+	for (int i = 0; loop->releases > 0 && i < loop->nthreads; i++)
 		if (loop->workers[i].releasing == node)
 			return false;
 	return true;
@@ -273,24 +273,22 @@ static void *run(void *arg)
 /* A thread gets its buffer before it starts: a reader must not depend on memory that is short. */
 int shmfs_worker_add(struct loop *loop)
 {
-	struct worker *worker = loop->workers;
+	struct worker *worker = &loop->workers[loop->nthreads];
 	void *buffer;
 	int err;
 
-	while (worker < loop->workers + loop->max_threads && worker->exists)
-		worker++;
-	if (worker == loop->workers + loop->max_threads)
+	if (loop->nthreads == loop->max_threads)
 		return 0;
 	buffer = malloc(SHMFS_MAX_REQUEST);
 	if (!buffer)
 		return -ENOMEM;
-	*worker = (struct worker){ .loop = loop, .exists = true, .request = buffer };
-	loop->waiting++;
+	*worker = (struct worker){ .loop = loop, .request = buffer };
 	err = pthread_create(&worker->id, NULL, run, worker);
 	if (err) {
-		worker->exists = false;
-		loop->waiting--;
 		free(buffer);
+		return -err;
 	}
-	return -err;
+	loop->nthreads++;
+	loop->waiting++;
+	return 0;
 }
