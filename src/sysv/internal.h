@@ -53,6 +53,7 @@ struct sysv_inode_handle {
 	unsigned bytes; /* 0: none */
 	int type;
 	unsigned char handle[12];
+	time_t changed; /* shm_ctime of the segment */
 };
 
 /* Where the attributes that users give segments are kept. */

@@ -347,6 +347,7 @@ static int set_segment(struct sysv_object *obj, bool writable, const struct shmf
 	sysv_segment_put(obj->segment);
 	obj->segment = segment;
 	sysv_segment_handle(segment, &obj->inode);
+	obj->inode.changed = obj->last.shm_ctime;
 	return 0;
 }
 

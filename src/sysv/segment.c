@@ -314,8 +314,9 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 }
 
 /*
- * The inode of a handle keeps its number, which is the shmid.  So it is another segment's only if
- * that has the same shmid, and looks the same.
+ * Another daemon can keep the inode of a segment that was removed, and a new segment can get its
+ * shmid.  An open inode does not hold the shmid, as an attachment does.  But a new segment has a
+ * later shm_ctime.
  */
 int sysv_segment_reopen(struct sysv_backend *be, int id, const struct sysv_inode_handle *inode,
 			struct shmid_ds *last, bool writable, const struct shmfs_caller *caller,
@@ -334,6 +335,8 @@ int sysv_segment_reopen(struct sysv_backend *be, int id, const struct sysv_inode
 						    O_RDWR | O_CLOEXEC));
 	if (!err)
 		err = check_attached(be, id, last, writable, caller, &now, NULL);
+	if (!err && now.shm_ctime != inode->changed)
+		err = -ESTALE;
 	if (err || sysv_is_closed(&now)) {
 		sysv_segment_put(segment);
 		return err ? err : -EACCES;

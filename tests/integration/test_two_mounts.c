@@ -253,6 +253,26 @@ static void a_reader_of_another_mount_keeps_its_segment(void **state)
 	assert_int_not_equal(segment_find(KEY), id);
 }
 
+/* The other mount keeps its file, and nothing but the time of change tells the two apart. */
+static void a_file_of_a_removed_segment_is_not_opened_for_another(void **state)
+{
+	needs(file_exists("/proc/sys/kernel/shm_next_id"), "checkpoint and restore");
+	int id = segment_create(KEY, 100, 0600);
+	mount_other(state);
+	int known = must(open(SEGMENT, O_PATH));
+	close(must(open(SEGMENT, O_RDONLY)));
+	int kept = must(open(OTHER "/3148", O_RDONLY));
+	segment_remove(id);
+	limit_set("shm_next_id", (unsigned long long)id);
+	sleep(1);
+	assert_int_equal(segment_create(KEY, 100, 0600), id);
+	segment_put(id, 0, "new", 3);
+	assert_true(file_has(SEGMENT, 0, "new", 3));
+	close(known);
+	close(kept);
+	unmount_other();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +286,7 @@ int main(void)
 		mounted(a_resize_waits_for_a_reader_who_attaches_too),
 		mounted_with(a_resize_waits_for_a_reader_who_attaches_too, "nopassthrough"),
 		mounted(a_reader_of_another_mount_keeps_its_segment),
+		mounted(a_file_of_a_removed_segment_is_not_opened_for_another),
 		mounted_by_user(ordinary_users_mounts_wait_for_each_other),
 		mounted_by_user(ordinary_users_mounts_show_whole_segments),
 	};
