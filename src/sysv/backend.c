@@ -7,8 +7,6 @@
  */
 #include "sysv/internal.h"
 
-#include <sys/mman.h>
-
 #include "shmfs/log.h"
 
 #define LOOKUP_TRIES 10
@@ -380,8 +378,8 @@ int shmfs_sysv_new(const struct shmfs_sysv_config *config, struct shmfs_backend 
 	be->config = *config;
 	be->proc = open(config->proc_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	be->rmid_forced = openat(be->proc, "sys/kernel/shm_rmid_forced", O_RDONLY | O_CLOEXEC);
-	be->by_descriptor = sysv_descriptors_work(be->proc);
-	be->tmpfs = memfd_create("shmfs", MFD_CLOEXEC);
+	be->tmpfs = sysv_open_tmpfs(be->proc);
+	be->by_descriptor = be->tmpfs >= 0;
 	pthread_mutex_init(&be->base.lock, NULL);
 	sysv_trim_begin(be);
 	err = sysv_usage_init(&be->usage, config->proc_dir, &be->base.lock);

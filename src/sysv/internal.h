@@ -73,7 +73,7 @@ struct sysv_backend {
 	bool by_descriptor; /* segments are reached through descriptors */
 	int proc;	    /* owned: /proc, for paths that are short */
 	int rmid_forced;    /* owned: /proc/sys/kernel/shm_rmid_forced, or -1 */
-	int tmpfs;	    /* owned: an empty file of the internal tmpfs, or -1 */
+	int tmpfs;	    /* owned: a file of the internal tmpfs, or negative */
 
 	/*
 	 * base.lock guards all below.  It is held while a key is taken, and across shmat(2),
@@ -237,8 +237,8 @@ int sysv_segment_stat(struct sysv_backend *, int id, struct shmid_ds *, uint64_t
 int sysv_attach(struct sysv_segment *, int flags);
 /* The daemon ends, and with it the attachments that were kept. */
 void sysv_forget_attachments(struct sysv_backend *);
-/* Can this process open the files behind its mappings? */
-bool sysv_descriptors_work(int proc);
+/* A file of the internal tmpfs, by a mapping.  -EPERM, -ENOENT: no descriptors of segments. */
+int sysv_open_tmpfs(int proc);
 
 /* --- shmid.c --- */
 

@@ -120,18 +120,18 @@ static int map_huge(struct sysv_segment *segment)
 	return sysv_segment_map(segment);
 }
 
-bool sysv_descriptors_work(int proc)
+int sysv_open_tmpfs(int proc)
 {
 	size_t page = usual_page();
 	/* Shared anonymous memory is a file of the same internal tmpfs. */
 	char *map = mmap(NULL, page, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	SHMFS_AUTO_FD int fd = -1;
+	int fd;
 
 	if (map == MAP_FAILED)
-		return false;
+		return -errno;
 	fd = open_map_file(proc, map, page);
 	munmap(map, page);
-	return fd >= 0;
+	return fd;
 }
 
 /* How often we have segment `id` attached.  base.lock is held. */
