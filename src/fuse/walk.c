@@ -161,10 +161,11 @@ static bool start_thread(struct shmfs_fs *fs)
 void shmfs_walk_hold(struct shmfs_fs *fs, pid_t opener, struct shmfs_handle *handle)
 {
 	AUTO_HELD old = handle;
+
+	shmfs_object_ref(handle->object);
 	SHMFS_LOCKED(&fs->lock);
 	struct shmfs_walker *walker = slot_of(fs, opener);
 
-	shmfs_object_ref(handle->object);
 	/* So many others walk that the slot is another's by now. */
 	if (walker->opener != opener || !start_thread(fs))
 		return;
