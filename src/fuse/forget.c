@@ -58,7 +58,7 @@ static void *drop_all(void *arg)
 	const size_t head = offsetof(struct gone, name);
 	struct gone gone;
 
-	while (read(from, &gone, head) == (ssize_t)head && gone.size > 0 &&
+	while (read(from, &gone, head) == (ssize_t)head && !atomic_load(&fs->ends) &&
 	       read(from, gone.name, gone.size) == (ssize_t)gone.size)
 		drop_elsewhere(fs, gone.own, gone.name, true);
 	return NULL;
@@ -94,16 +94,16 @@ void forget_elsewhere(struct shmfs_fs *fs, shmfs_dir own, const char *name)
 
 bool forget_end(struct shmfs_fs *fs)
 {
-	const struct gone none = { .size = 0 };
+	const struct gone none = { 0 };
 	struct timespec end;
 	ssize_t n;
 
 	if (!fs->drops)
 		return true;
-	/* The thread ends when the pipe is empty, or at a record of size 0 if it waits by now. */
-	fcntl(fs->gone[0], F_SETFL, O_NONBLOCK);
+	/* The thread ends at the next record.  A full pipe has one. */
+	atomic_store(&fs->ends, true);
 	n = write(fs->gone[1], &none, offsetof(struct gone, name));
-	(void)n; /* a full pipe is not waited for */
+	(void)n;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += END_S;
 	if (pthread_timedjoin_np(fs->dropper, NULL, &end) != 0)

@@ -121,7 +121,7 @@ struct shmfs_fs {
 
 	int names_watch;		      /* owned; of inotify(7); below 0: there is none */
 	atomic_uint_fast64_t names_changed;   /* when it told so; CLOCK_MONOTONIC, ns */
-	atomic_uint searched[SHMFS_SEARCHED]; /* the directories in which files were found */
+	atomic_uint searched[SHMFS_SEARCHED]; /* directories that were found, or a file in them */
 
 	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
 	struct shmfs_inode_table inodes;
@@ -133,7 +133,8 @@ struct shmfs_fs {
 
 	bool drops;	   /* a thread drops names that the kernel is to forget */
 	pthread_t dropper; /* set, as the pipe to it, before the first of them is written */
-	int gone[2];	   /* owned */
+	int gone[2];	   /* owned; the pipe */
+	atomic_bool ends;  /* the thread is to drop no more */
 };
 
 /* An open file. */
@@ -186,7 +187,7 @@ static inline struct shmfs_file *file_of(const struct fuse_file_info *fi)
 	return (struct shmfs_file *)(uintptr_t)fi->fh;
 }
 
-/* Its st_ino. */
+/* The st_ino of a file. */
 static inline ino_t ino_of(const struct shmfs_inode *inode)
 {
 	return shmfs_object_ino(inode->object, inode->view->variant);

@@ -2,6 +2,7 @@
 /* Requests on names that are there: lookup, forget, remove, rename. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -391,6 +392,34 @@ static void a_child_does_not_hold_up_the_end(void **state)
 	assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
+static void *end(void *fs)
+{
+	return forget_end(fs) ? fs : NULL;
+}
+
+/* The kernel holds up the thread at the first names that do not fit into the socket. */
+static void names_that_wait_are_not_dropped_at_the_end(void **state)
+{
+	struct kernel *k = *state;
+	const int count = 5000;
+	char told[512];
+	pthread_t ender;
+	void *has_ended;
+	int dropped = 0;
+
+	note_searched(&k->fs, ROOT);
+	for (int i = 0; i < count; i++)
+		forget_elsewhere(&k->fs, 0, "frames");
+	assert_int_equal(pthread_create(&ender, NULL, end, &k->fs), 0);
+	usleep(20000); /* it waits for the thread by now */
+	for (struct pollfd fd = { .fd = k->device, .events = POLLIN }; poll(&fd, 1, 50) == 1;
+	     dropped++)
+		assert_true(recv(k->device, told, sizeof(told), 0) > 0);
+	assert_int_equal(pthread_join(ender, &has_ended), 0);
+	assert_non_null(has_ended);
+	assert_in_range(dropped, 1, count / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +442,7 @@ int main(void)
 		KERNEL_TEST(rename_without_flags),
 		KERNEL_TEST(keys_ids_and_directories_stay_in_place),
 		KERNEL_TEST(a_child_does_not_hold_up_the_end),
+		KERNEL_TEST(names_that_wait_are_not_dropped_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
