@@ -18,7 +18,7 @@
 static bool has_share(const void *arg, uint32_t uid)
 {
 	const struct loop *loop = arg;
-	int left = loop->max_threads; /* by all who are no kin */
+	int left = loop->max_threads; /* threads that others leave */
 	int own = 0;
 	int kin = 0;
 
@@ -124,9 +124,10 @@ static bool receive(struct worker *worker)
 	return false;
 }
 
+/* Requests that are for no node have number 0. */
 static bool is_released(const struct loop *loop, uint64_t node)
 {
-	for (int i = 0; loop->releases > 0 && i < loop->nthreads; i++)
+	for (int i = 0; node && loop->releases > 0 && i < loop->nthreads; i++)
 		if (loop->workers[i].releasing == node)
 			return false;
 	return true;

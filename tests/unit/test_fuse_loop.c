@@ -144,6 +144,30 @@ static void a_file_that_is_being_closed_is_waited_for(void **state)
 	loop_stop(f);
 }
 
+static void a_request_for_no_file_waits_for_no_close(void **state)
+{
+	struct fixture *f = *state;
+	const struct fuse_interrupt_in in = { .unique = 1 };
+	struct pollfd device = { .fd = f->k->device, .events = POLLIN };
+	struct fuse_out_header header;
+	struct kernel_file other;
+	uint64_t closed;
+
+	assert_int_equal(kernel_open(f->k, f->file.node, O_RDWR, &other), 0);
+	loop_start(f, MEMORY_RELEASE);
+	closed = post(f, FUSE_RELEASE, other.node, &(struct fuse_release_in){ .fh = other.fh },
+		      sizeof(struct fuse_release_in));
+	sem_wait(&f->arrived);
+	post(f, FUSE_INTERRUPT, 0, &in, sizeof(in));
+	assert_int_equal(poll(&device, 1, LONG_TIME), 1);
+	assert_int_equal(recv(device.fd, &header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(header.error, -ENOSYS);
+	let_through(f, 1);
+	assert_int_equal(answered(f, LONG_TIME), closed);
+	kernel_note_release(f->k, &other);
+	loop_stop(f);
+}
+
 /* More than there are threads: the last have to wait, and nothing gets stuck. */
 static void any_number_can_block(void **state)
 {
@@ -319,6 +343,7 @@ int main(void)
 		LOOP_TEST(a_caller_that_asks_again_and_again_is_followed),
 		LOOP_TEST(what_blocks_does_not_block_others),
 		LOOP_TEST(a_file_that_is_being_closed_is_waited_for),
+		LOOP_TEST(a_request_for_no_file_waits_for_no_close),
 		LOOP_TEST(any_number_can_block),
 		LOOP_TEST(threads_come_back),
 		LOOP_TEST(a_single_thread_serves_one_after_the_other),
