@@ -72,8 +72,8 @@ static uint64_t known_end(const struct text *text)
 }
 
 /*
- * The text that was known to have no NUL before `from` has none before `end` either.  A look from
- * its start took `took` ns.
+ * There is no NUL before `end`, because there is none before `from`, as was known, and none behind
+ * that.  If `from` is 0 the look took `took` ns.  If it is UINT64_MAX the text was cut at `end`.
  */
 static void remember(const struct text *text, uint64_t from, uint64_t end, uint64_t took)
 {
