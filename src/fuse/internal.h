@@ -121,7 +121,7 @@ struct shmfs_fs {
 
 	int names_watch;		      /* owned; of inotify(7); below 0: there is none */
 	atomic_uint_fast64_t names_changed;   /* when it told so; CLOCK_MONOTONIC, ns */
-	atomic_uint searched[SHMFS_SEARCHED]; /* directories that were found, or a file in them */
+	atomic_uint searched[SHMFS_SEARCHED]; /* see note_searched() */
 
 	pthread_mutex_t lock; /* guards all below; no lock is taken under it */
 	struct shmfs_inode_table inodes;
@@ -284,7 +284,7 @@ void shmfs_fs_names_changed(struct shmfs_fs *);
 
 /* --- forget.c --- */
 
-/* Note that the directory, or a file in it, was found. */
+/* Note a directory in which a file was found, or a fixed one that was found. */
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
 void forget_elsewhere(struct shmfs_fs *, shmfs_dir own, const char *name);

@@ -123,7 +123,8 @@ static void reply_dir(fuse_req_t req, shmfs_dir dir)
 	};
 	int err = shmfs_tree_getattr(&fs_of(req)->tree, dir, &entry.attr);
 
-	note_searched(fs_of(req), dir);
+	if (SHMFS_DIR_IS_FIXED(dir))
+		note_searched(fs_of(req), dir);
 	if (err)
 		reply_error(req, err);
 	else

@@ -142,6 +142,23 @@ static void directories_are_found_and_not_counted(void **state)
 	assert_int_equal(kernel_lookup(k, ROOT, ".by-id", &entry), -EBADF);
 }
 
+/* Their slots are for those in which files were found. */
+static void a_process_that_is_found_takes_no_slot(void **state)
+{
+	struct kernel *k = *state;
+	struct fuse_entry_out entry;
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", MEMORY_PID);
+	assert_int_equal(kernel_lookup(k, ROOT, ".by-pid", &entry), 0);
+	assert_int_equal(kernel_lookup(k, entry.nodeid, pid, &entry), 0);
+	assert_int_equal(kernel_lookup(k, entry.nodeid, "sysv", &entry), 0);
+	for (unsigned i = SHMFS_ROWS; i < SHMFS_SEARCHED; i++)
+		assert_int_equal(atomic_load(&k->fs.searched[i]), 0);
+	assert_int_equal(atomic_load(&k->fs.searched[SHMFS_ROW_BY_PID]),
+			 SHMFS_DIR(SHMFS_ROW_BY_PID, 0));
+}
+
 /* --- lookup that fails in the middle --- */
 
 static void a_failed_lookup_counts_nothing(void **state)
@@ -428,6 +445,7 @@ int main(void)
 		KERNEL_TEST(lookup_finds_segments_by_id),
 		KERNEL_TEST(what_is_not_there_is_not_found),
 		KERNEL_TEST(directories_are_found_and_not_counted),
+		KERNEL_TEST(a_process_that_is_found_takes_no_slot),
 		KERNEL_TEST(a_failed_lookup_counts_nothing),
 		KERNEL_TEST(a_failed_lookup_leaves_earlier_ones),
 		KERNEL_TEST(a_lookup_is_one_call),
