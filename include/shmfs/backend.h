@@ -24,11 +24,11 @@
 
 struct shmfs_backend {
 	const struct shmfs_backend_ops *ops;
-	/* The backend initializes and destroys these two. */
+	/* The backend initializes and destroys these three. */
 	struct shmfs_object_table objects; /* those in use */
 	pthread_mutex_t lock;		   /* guards what the backend's own struct names */
+	int names_dir;			   /* of the directory with the names; -1: none */
 	unsigned number;		   /* 1 to 7; part of st_ino, see object.h */
-	int names_dir; /* a descriptor of the directory that has the names; -1: there is none */
 };
 
 /*

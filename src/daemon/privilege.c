@@ -158,7 +158,7 @@ static const struct {
 
 static int fill(scmp_filter_ctx filter)
 {
-	/* A filter cannot read its flags, which are in memory.  libc then calls clone(2). */
+	/* Its flags are in memory, where a filter cannot read.  libc calls clone(2) instead. */
 	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
 	for (size_t i = 0; !err && i < sizeof(refused) / sizeof(*refused); i++)

@@ -111,8 +111,8 @@ static int find_in(struct shmfs_fs *fs, fuse_ino_t dir, const char *text,
 }
 
 /*
- * The attributes are for a jiffy: the kernel could make the inode after it was told that they have
- * changed.
+ * The kernel may keep the attributes for a jiffy alone.  It could be told of a change before it has
+ * made the inode, and would miss it.
  */
 static void reply_dir(fuse_req_t req, shmfs_dir dir)
 {

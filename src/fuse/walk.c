@@ -64,8 +64,8 @@ static void let_go(struct shmfs_handle *const *held)
 }
 
 /*
- * Declared before the lock, so it is let go of without it.  "unused": clang-tidy 14 does not know
- * that a cleanup reads the variable.
+ * A handle to let go of.  Declared before the lock, it goes after the lock is released.  "unused":
+ * clang-tidy 14 does not know that a cleanup reads the variable.
  */
 #define AUTO_HELD __attribute__((cleanup(let_go), unused)) struct shmfs_handle *
 
