@@ -226,7 +226,6 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 {
 	struct sysv_handle *h;
 	bool looks = flags & SHMFS_OPEN_TO_LOOK;
-	bool waited = false;
 	int err = new_handle(sysv_backend_of(obj), flags, &h);
 
 	if (err)
@@ -234,6 +233,8 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 	h->fixed = fixed;
 	h->opener = caller->pid;
 	for (int i = 0; i <= SYSV_CLOSED_TRIES; i++) {
+		bool waited = i > 0 && !sysv_wait_while_closed(obj, true, caller);
+
 		/* Somebody with the lock can take long, as to replace the segment. */
 		err = looks ? shmfs_read_lock_soon(&obj->io) : pthread_rwlock_rdlock(&obj->io);
 		if (err)
@@ -242,7 +243,6 @@ static int open_handle(struct sysv_object *obj, int flags, bool fixed,
 		pthread_rwlock_unlock(&obj->io);
 		if (err != -EACCES || looks || waited)
 			break;
-		waited = !sysv_wait_while_closed(obj, true, caller);
 	}
 	if (err)
 		free(h);
