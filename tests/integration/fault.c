@@ -123,6 +123,11 @@ FAULT(ssize_t, pwrite64, (int fd, const void *from, size_t len, off64_t off), (f
       -1, EIO, ENOSPC, EINTR)
 FAULT(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int count, off64_t off, int flags),
       (fd, iov, count, off, flags), -1, EIO, ENOSPC, EINTR)
+FAULT(int, name_to_handle_at,
+      (int fd, const char *path, struct file_handle *handle, int *mount, int flags),
+      (fd, path, handle, mount, flags), -1, EOPNOTSUPP, ENOMEM)
+FAULT(int, open_by_handle_at, (int fd, struct file_handle *handle, int flags), (fd, handle, flags),
+      -1, EMFILE, ENOMEM, ESTALE)
 FAULT(int, waitpid, (pid_t pid, int *status, int options), (pid, status, options), -1, EINTR)
 FAULT(int, renameat, (int from, const char *old, int to, const char *new), (from, old, to, new), -1,
       ENOSPC, ENOMEM, EIO)
