@@ -134,7 +134,7 @@ struct sysv_object {
 	enum sysv_growth growth;
 	uint64_t content_end; /* the size it had, or the end of the furthest write */
 	uint64_t least_size;  /* of a new file: its segment is cut to no less; else 0 */
-	bool creator_is_open; /* the handle that made it; as long as it grows, it is new after that */
+	bool creator_is_open; /* the file stays new while this is true, or while it grows */
 };
 
 /* An object as it was at one moment. */
