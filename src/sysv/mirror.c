@@ -36,11 +36,13 @@ static void give_up(struct sysv_segment *mirror)
 	(void)!ftruncate(mirror->fd, 0);
 }
 
-/* The mirror, as long as the file is; NULL: there is none that has all changes. */
+/*
+ * The mirror, as long as the file is; NULL: there is none that has all changes.  The object's lock
+ * is held.
+ */
 static struct sysv_segment *sized_mirror(struct sysv_object *obj)
 {
 	struct sysv_segment *mirror = obj->mirror;
-	SHMFS_LOCKED(&obj->base.lock);
 
 	if (!mirror || !mirror->writable)
 		return NULL;
@@ -53,11 +55,14 @@ static struct sysv_segment *sized_mirror(struct sysv_object *obj)
 
 void sysv_mirror_write(struct sysv_object *obj, uint64_t off, uint64_t len)
 {
-	struct sysv_segment *mirror = sized_mirror(obj);
+	struct sysv_segment *mirror;
 	const off_t end = (off_t)(off + len);
 	off_t from = (off_t)off;
 	off_t to = from;
 
+	pthread_mutex_lock(&obj->base.lock);
+	mirror = sized_mirror(obj);
+	pthread_mutex_unlock(&obj->base.lock);
 	while (mirror && from < end &&
 	       copy_file_range(obj->segment->fd, &from, mirror->fd, &to, (size_t)(end - from), 0) >
 		       0)
@@ -68,6 +73,7 @@ void sysv_mirror_write(struct sysv_object *obj, uint64_t off, uint64_t len)
 
 void sysv_mirror_punch(struct sysv_object *obj, uint64_t off, uint64_t len)
 {
+	SHMFS_LOCKED(&obj->base.lock);
 	struct sysv_segment *mirror = sized_mirror(obj);
 
 	if (mirror && sysv_segment_punch(mirror, off, len) != 0)

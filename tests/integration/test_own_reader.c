@@ -127,6 +127,31 @@ static void its_mapping_shows_what_is_written(void **state)
 	munmap(after, 4 * PAGE);
 }
 
+static void *clear_all_the_time(void *arg)
+{
+	for (int i = 0; i < ROUNDS; i++)
+		close(open(SEGMENT, O_WRONLY | O_TRUNC));
+	return NULL;
+}
+
+static void several_clear_it_at_once(void **state)
+{
+	pthread_t threads[4];
+	char seen[PAGE];
+	segment_create(KEY, PAGE, 0600);
+	int reader = must(open(SEGMENT, O_RDONLY));
+	int fd = must(open(SEGMENT, O_WRONLY));
+	assert_int_equal(pwrite(fd, "far", 3, 3 * PAGE), 3);
+	for (size_t i = 0; i < array_size(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, clear_all_the_time, NULL), 0);
+	for (size_t i = 0; i < array_size(threads); i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(pread(reader, seen, PAGE, 3 * PAGE), 3);
+	assert_memory_equal(seen, "\0\0\0", 3);
+	close(fd);
+	close(reader);
+}
+
 /* Each writes its own bytes, and appends. */
 static int write_all_the_time(int number)
 {
@@ -266,6 +291,7 @@ int main(void)
 		mounted(the_reader_sees_all_that_is_written),
 		mounted(a_thread_writes_what_another_reads),
 		mounted(its_mapping_shows_what_is_written),
+		mounted(several_clear_it_at_once),
 		mounted(others_may_write_then),
 		mounted(a_reader_of_another_process_holds_it_up),
 		mounted(a_mapping_without_a_descriptor_holds_it_up),
