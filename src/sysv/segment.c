@@ -241,12 +241,12 @@ bool sysv_detaching_removes(const struct sysv_backend *be)
 }
 
 /*
- * Attached, a segment keeps its id.  So the kernel's answer for the id is about the segment that
- * was attached, which may be another one than was seen.
+ * Is it still the segment that was seen, and may the caller use it?  Attached, a segment keeps its
+ * id.  So the kernel's answer for the id is about the segment that was attached, which may be
+ * another one than was seen.
  */
-static int check_attached(struct sysv_backend *be, int id, const struct shmid_ds *seen,
-			  bool writable, const struct shmfs_caller *caller, struct shmid_ds *now,
-			  uint64_t *others)
+static int check_opened(struct sysv_backend *be, int id, const struct shmid_ds *seen, bool writable,
+			const struct shmfs_caller *caller, struct shmid_ds *now, uint64_t *others)
 {
 	int err = sysv_segment_stat(be, id, now, others);
 
@@ -300,7 +300,7 @@ int sysv_segment_open(struct sysv_backend *be, int id, const struct shmid_ds *se
 	if (!err) {
 		/* Checked last: one answer of the kernel serves the check and the detach. */
 		opened = be->by_descriptor ? open_file(segment) : 0;
-		err = check_attached(be, id, seen, writable, caller, &now, &others);
+		err = check_opened(be, id, seen, writable, caller, &now, &others);
 	}
 	if (!err && be->by_descriptor) {
 		detach(segment, &now, others);
@@ -334,7 +334,7 @@ int sysv_segment_reopen(struct sysv_backend *be, int id, const struct sysv_inode
 	err = adopt_file(segment, open_by_handle_at(be->tmpfs, (struct file_handle *)inode,
 						    O_RDWR | O_CLOEXEC));
 	if (!err)
-		err = check_attached(be, id, last, writable, caller, &now, NULL);
+		err = check_opened(be, id, last, writable, caller, &now, NULL);
 	if (!err && now.shm_ctime != inode->changed)
 		err = -ESTALE;
 	if (err || sysv_is_closed(&now)) {
