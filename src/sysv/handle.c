@@ -28,7 +28,7 @@ static void set_lent(struct sysv_object *obj, struct sysv_handle *h, bool lent)
 		return;
 	h->lent = lent;
 	if (lent) {
-		obj->lent_to_readers = obj->lent_to_readers && sysv_access(h) == O_RDONLY;
+		obj->lent_to_readers = obj->lent_to_readers && sysv_access(h) != O_RDWR;
 		h->next_lent = obj->lent;
 		h->lent_link = &obj->lent;
 		if (h->next_lent)

@@ -275,6 +275,23 @@ static void it_is_not_opened_for_writing_by_its_descriptor(void **state)
 	must(open(SEGMENT, O_RDWR));
 }
 
+/* A file that is open for writing alone cannot be mapped. */
+static void a_writer_by_its_descriptor_leaves_it_free_to_grow(void **state)
+{
+	char path[64], byte = 0;
+	segment_create(KEY, SIZE, 0600);
+	int reader = must(open(SEGMENT, O_RDONLY));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", reader);
+	int fd = must(open(path, O_WRONLY));
+	assert_int_equal(pwrite(fd, "w", 1, 0), 1);
+	close(fd);
+	must(truncate(SEGMENT, 3 * PAGE));
+	assert_int_equal(segment_stat(segment_find(KEY)).shm_segsz, 3 * PAGE);
+	assert_int_equal(pread(reader, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'w');
+	assert_int_equal(pread(reader, &byte, 1, 3 * PAGE - 1), 1);
+}
+
 static void rsync_writes_in_place(void **state)
 {
 	assert_int_equal(shell(NULL, 0,
@@ -297,6 +314,7 @@ int main(void)
 		mounted(a_mapping_without_a_descriptor_holds_it_up),
 		mounted(a_mapping_by_its_descriptor_holds_it_up),
 		mounted(it_is_not_opened_for_writing_by_its_descriptor),
+		mounted(a_writer_by_its_descriptor_leaves_it_free_to_grow),
 		mounted(rsync_writes_in_place),
 	};
 
