@@ -57,7 +57,11 @@ fi
 # The system calls of a set or of sets in it; any other word is a call itself.
 allowed() {
 	case $1 in
-	@*) for word in $(systemd-analyze syscall-filter "$1" | sed '1d; s/#.*//'); do allowed "$word"; done ;;
+	@*)
+		for word in $(systemd-analyze syscall-filter "$1" | sed '1d; s/#.*//'); do
+			allowed "$word"
+		done
+		;;
 	*) echo "$1" ;;
 	esac
 }
