@@ -131,6 +131,10 @@ int shmfs_mount(struct fuse_session *session, const char *mountpoint, dev_t *dev
 /*
  * Unmount `mountpoint` if our mount is there.  Something else may have been mounted over it, and
  * the owner of a directory above can have replaced the directory.
+ *
+ * MNT_FORCE fails the requests that wait (fs/fuse/inode.c, fuse_umount_begin(), Linux 6.18).  To
+ * close the device does that as well, but not while the thread that drops names is in a write(2) to
+ * it, where it can wait for a lock that a caller of such a request has.
  */
 static int detach(const char *mountpoint, dev_t dev)
 {
@@ -143,7 +147,7 @@ static int detach(const char *mountpoint, dev_t dev)
 	if (find_dev(dir, "", AT_EMPTY_PATH, &found) != 0 || found != dev)
 		return -ENOENT;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
-	return umount2(path, MNT_DETACH) == 0 ? 0 : -errno;
+	return umount2(path, MNT_DETACH | MNT_FORCE) == 0 ? 0 : -errno;
 }
 
 /*

@@ -51,6 +51,38 @@ static void one_thread_is_enough(void **state)
 	assert_int_equal(failed, 0);
 }
 
+static int remove_until_the_end(int number)
+{
+	const char *const removed = number % 2 ? MNT "/.by-name" : MNT;
+	const char *const seen = number % 2 ? MNT : MNT "/.by-name";
+	char path[64];
+	struct stat st;
+	alarm((unsigned)patience(LIMIT_S));
+	do {
+		path_in(path, NATIVE, number);
+		child_must(close(open(path, O_CREAT | O_RDWR, 0600)) == 0);
+		path_in(path, seen, number);
+		(void)!stat(path, &st);
+		path_in(path, removed, number);
+		(void)!unlink(path);
+	} while (access(MNT "/.by-name", F_OK) == 0);
+	return 0;
+}
+
+/* They hold locks that the thread waits for, which has the device open meanwhile. */
+static void the_end_lets_go_of_those_who_remove(void **state)
+{
+	struct fixture *fixture = *state;
+	pid_t children[NAMES];
+	for (int i = 0; i < NAMES; i++)
+		children[i] = child_start(remove_until_the_end, i);
+	usleep(300000);
+	must(kill(fixture->daemon, SIGTERM));
+	int hung = children_join(children, NAMES);
+	assert_int_equal(daemon_wait(fixture), 0);
+	assert_int_equal(hung, 0);
+}
+
 /* Holds the lock of the file in the mount while it reads what never comes. */
 static int write_for_ever(int number)
 {
@@ -149,6 +181,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_directory_that_somebody_holds_costs_others_nothing, fixture_mount,
 			end_case),
+		cmocka_unit_test_setup_teardown(the_end_lets_go_of_those_who_remove, fixture_mount,
+						end_case),
 		cmocka_unit_test_setup_teardown(the_memory_of_a_removed_object_is_free,
 						fixture_mount, end_case),
 		cmocka_unit_test_setup_teardown(
