@@ -64,19 +64,24 @@ static void *drop_all(void *arg)
 	return NULL;
 }
 
+static void close_pipe(struct shmfs_fs *fs)
+{
+	close(fs->gone[0]);
+	close(fs->gone[1]);
+	fs->gone[0] = 0;
+}
+
 static bool start_thread(struct shmfs_fs *fs)
 {
 	SHMFS_LOCKED(&fs->lock);
 
-	if (fs->drops || pipe2(fs->gone, O_CLOEXEC) != 0)
+	if (fs->drops || atomic_load(&fs->ends) || pipe2(fs->gone, O_CLOEXEC) != 0)
 		return fs->drops;
 	fcntl(fs->gone[1], F_SETFL, O_NONBLOCK);
 	fcntl(fs->gone[1], F_SETPIPE_SZ, ROOM); /* a user may have too many pipes (pipe(7)) */
 	fs->drops = pthread_create(&fs->dropper, NULL, drop_all, fs) == 0;
-	if (!fs->drops) {
-		close(fs->gone[0]);
-		close(fs->gone[1]);
-	}
+	if (!fs->drops)
+		close_pipe(fs);
 	return fs->drops;
 }
 
@@ -96,20 +101,29 @@ bool forget_end(struct shmfs_fs *fs)
 {
 	const struct gone none = { 0 };
 	struct timespec end;
+	bool drops;
 	ssize_t n;
 
-	if (!fs->drops)
+	pthread_mutex_lock(&fs->lock);
+	atomic_store(&fs->ends, true);
+	drops = fs->drops;
+	pthread_mutex_unlock(&fs->lock);
+	if (!drops)
 		return true;
 	/* The thread ends at the next record.  A full pipe has one. */
-	atomic_store(&fs->ends, true);
 	n = write(fs->gone[1], &none, offsetof(struct gone, name));
 	(void)n;
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += END_S;
 	if (pthread_timedjoin_np(fs->dropper, NULL, &end) != 0)
 		return false;
-	close(fs->gone[0]);
-	close(fs->gone[1]);
+	SHMFS_LOCKED(&fs->lock);
 	fs->drops = false;
 	return true;
+}
+
+void forget_clear(struct shmfs_fs *fs)
+{
+	if (fs->gone[0] > 0)
+		close_pipe(fs);
 }

@@ -288,8 +288,13 @@ void shmfs_fs_names_changed(struct shmfs_fs *);
 void note_searched(struct shmfs_fs *, shmfs_dir);
 /* Have the kernel forget a name that is gone, in all directories but `own`.  Waits for nothing. */
 void forget_elsewhere(struct shmfs_fs *, shmfs_dir own, const char *name);
-/* End the thread that drops names.  False: the kernel holds it up, and it still uses `fs`. */
+/*
+ * End the thread that drops names, while requests are served: it can wait for a lock of a caller
+ * that waits for a reply.  False: it is held up, and still uses `fs`.
+ */
 bool forget_end(struct shmfs_fs *);
+/* After that, and after the last request. */
+void forget_clear(struct shmfs_fs *);
 
 /* --- dir.c --- */
 

@@ -64,8 +64,10 @@ static void watch(struct loop *loop, struct shmfs_follow *follow, int signal_fd)
 
 	while (!is_stopped(loop)) {
 		poll(fds, 3, -1);
-		if (fds[0].revents)
+		if (fds[0].revents) {
+			forget_end(loop->fs);
 			shmfs_worker_stop_all(loop, 0);
+		}
 		if (fds[2].revents)
 			shmfs_fs_names_changed(loop->fs);
 		n = read(loop->timer_fd, &count, sizeof(count));

@@ -32,6 +32,7 @@ void shmfs_fs_clear(struct shmfs_fs *fs)
 	dirs_clear(fs);
 	close_all(fs);
 	shmfs_walks_clear(fs);
+	forget_clear(fs);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	free(fs->users);
