@@ -68,3 +68,9 @@ bool are_kin(uid_t a, uid_t b)
 	       (a >= FIRST_SUBORDINATE && b >= FIRST_SUBORDINATE &&
 		(a - FIRST_SUBORDINATE) / SUBORDINATES == (b - FIRST_SUBORDINATE) / SUBORDINATES);
 }
+
+bool is_within_share(uint64_t own, uint64_t kin, uint64_t left, uint64_t small)
+{
+	return kin < small ||
+	       (kin < left * 3 / 4 && (own < small || own < (left - (kin - own)) / 2));
+}

@@ -40,9 +40,7 @@ int check_open_share(struct shmfs_fs *fs, uid_t uid)
 	if (kin < SMALL_SHARE || getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 0;
 	left = limit.rlim_cur - shmfs_min(limit.rlim_cur, fs->nopen - kin);
-	return kin < left * 3 / 4 && (own < SMALL_SHARE || own < (left - (kin - own)) / 2) ?
-		       0 :
-		       -EMFILE;
+	return is_within_share(own, kin, left, SMALL_SHARE) ? 0 : -EMFILE;
 }
 
 static int enter(struct shmfs_fs *fs, struct shmfs_file *file)

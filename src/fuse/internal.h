@@ -245,6 +245,12 @@ struct request_caller caller_of(fuse_req_t req);
 void caller_groups_free(void);
 /* Can both ids be of one user? */
 bool are_kin(uid_t, uid_t);
+/*
+ * May a user have one more of `left`, which others leave?  A user may have half, and all ids that
+ * can be of one user three quarters, but `small` in any case.  `kin` counts what these ids have,
+ * and `own` what the one id has of it.
+ */
+bool is_within_share(uint64_t own, uint64_t kin, uint64_t left, uint64_t small);
 
 /* --- inode.c --- */
 

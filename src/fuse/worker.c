@@ -11,16 +11,13 @@
 
 /* --- shares --- */
 
-/*
- * May one more request of this user be served?  A user may have half of what others leave.  All
- * ids that can be of one user may have three quarters.  loop->lock is held.
- */
+/* May one more request of this user be served?  loop->lock is held. */
 static bool has_share(const void *arg, uint32_t uid)
 {
 	const struct loop *loop = arg;
-	int left = loop->max_threads; /* threads that others leave */
-	int own = 0;
-	int kin = 0;
+	unsigned left = (unsigned)loop->max_threads;
+	unsigned own = 0;
+	unsigned kin = 0;
 
 	for (int i = 0; i < loop->nthreads; i++) {
 		const struct worker *worker = &loop->workers[i];
@@ -31,7 +28,7 @@ static bool has_share(const void *arg, uint32_t uid)
 		kin += are_kin(worker->uid, uid);
 		left -= !are_kin(worker->uid, uid);
 	}
-	return kin == 0 || (kin < left * 3 / 4 && (own == 0 || own < (left - (kin - own)) / 2));
+	return is_within_share(own, kin, left, 1);
 }
 
 /* Serve this request now?  False: it waits, or is answered.  loop->lock is held. */
